@@ -380,7 +380,9 @@ func (b *yamlBuilder) place(message string, libraryLine int) int {
 		}
 	}
 	line := max(libraryLine-1, 0)
-	if strings.HasPrefix(message, "did not find expected") || strings.HasPrefix(message, "unknown anchor") {
+	if strings.HasPrefix(message, "did not find expected ','") {
+		line = b.opened(libraryLine)
+	} else if strings.HasPrefix(message, "did not find expected") || strings.HasPrefix(message, "unknown anchor") {
 		line = b.reached()
 	} else if strings.HasPrefix(message, "found unexpected end of stream") && !bytes.ContainsAny(b.line(line), `"'`) {
 		line = 0 // the line of the quote is only given when it is not the first
@@ -398,6 +400,18 @@ func (b *yamlBuilder) line(i int) []byte {
 func (b *yamlBuilder) firstOn(i int) int {
 	text := b.line(i)
 	return b.lines[min(i, len(b.lines)-1)].start + len(text) - len(bytes.TrimLeft(text, " \t"))
+}
+
+// opened returns the line of the bracket that is not closed. The library gives
+// it (one too small) unless it is the first, for which it gives where it stopped.
+func (b *yamlBuilder) opened(libraryLine int) int {
+	reached := b.reached()
+	for _, i := range []int{libraryLine, 0} {
+		if i <= reached && bytes.ContainsAny(b.line(i), "[{") {
+			return i
+		}
+	}
+	return reached
 }
 
 // reached returns the line, from 0, up to which the parser reads before it fails.
