@@ -20,7 +20,7 @@ import (
 type Spec struct {
 	Argv   []string // Argv[0] without a slash is looked up in the PATH of Env
 	Dir    string   // working directory; empty means ours
-	Env    []string // the whole environment but for the labels; nil means ours
+	Env    []string // the whole environment but for the labels, the last of a name counts; nil means ours
 	Output string   // file that stdout and stderr are appended to; created 0640; never a pipe
 	Labels Labels   // Node is required
 	Nice   int      // added to our own niceness
@@ -105,18 +105,23 @@ func (s Spec) check() error {
 	return nil
 }
 
-// environ puts the labels first, and drops those that came with Env.
+// environ puts the labels first, and drops those that came with Env. Of entries with
+// one name the last counts, as in os/exec; a program's getenv would take the first.
 func (s Spec) environ() []string {
 	given := s.Env
 	if given == nil {
 		given = os.Environ()
 	}
 	env := s.Labels.Env()
+	at := map[string]int{EnvNode: -1, EnvService: -1, EnvIncarnation: -1, envStarted: -1}
 	for _, e := range given {
-		switch name, _, _ := strings.Cut(e, "="); name {
-		case EnvNode, EnvService, EnvIncarnation, envStarted:
-		default:
+		name, _, _ := strings.Cut(e, "=")
+		switch i, seen := at[name]; {
+		case !seen:
+			at[name] = len(env)
 			env = append(env, e)
+		case i >= 0:
+			env[i] = e
 		}
 	}
 	return env

@@ -16,7 +16,7 @@ func TestStartGivesACleanPlace(t *testing.T) {
 	// As under nohup from a careless parent: SIGHUP ignored, a file left open.
 	spec := shell(t, `grep -E 'SigBlk|SigIgn' /proc/self/status; echo sid=$(cut -d' ' -f6 /proc/$$/stat) pid=$$
 		echo fds=$(ls /proc/$$/fd | tr '\n' ' '); readlink /proc/$$/fd/0; cut -d' ' -f7,19 /proc/$$/stat; env; pwd; echo oops >&2`)
-	spec.Env = []string{"PATH=/usr/bin:/bin", "HOWDAH_NODE=stale", "weird.name=kept"}
+	spec.Env = []string{"PATH=/usr/bin:/bin", "TWICE=1", "HOWDAH_NODE=stale", "TWICE=2"}
 	spec.Nice = 5
 	cmd := exec.Command("/bin/sh", "-c", `trap "" HUP INT; exec 9</dev/null; exec "$@"`, "sh", os.Args[0], "helper-start", mustJSON(t, spec))
 	if err := cmd.Start(); err != nil {
@@ -28,7 +28,7 @@ func TestStartGivesACleanPlace(t *testing.T) {
 	out := output(t, spec)
 	for _, want := range []string{
 		"SigBlk:\t0000000000000000", "SigIgn:\t0000000000000000", "fds=0 1 2", "/dev/null", "0 5\n", // tty, nice
-		"HOWDAH_NODE=" + spec.Labels.Node + "\n", "HOWDAH_SERVICE=svc\n", "HOWDAH_INCARNATION=7\n", spec.Dir + "\n",
+		"HOWDAH_NODE=" + spec.Labels.Node + "\n", "HOWDAH_SERVICE=svc\n", "HOWDAH_INCARNATION=7\n", "TWICE=2\n", spec.Dir + "\n",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("output lacks %q:\n%s", want, out)
