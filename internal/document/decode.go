@@ -12,7 +12,7 @@ import (
 
 // Text is a configuration value: a string, number or boolean scalar, kept as
 // written (1.10 stays 1.10).
-type Text string
+type Text = api.Text
 
 // Unmarshaler is a type that decodes itself. UnmarshalNode may call Decode for
 // parts, or for itself through a type without the method.
@@ -55,7 +55,10 @@ func (d *decoder) fail(n *Node, summary, detail string) {
 
 // duplicates reports repeated keys in the whole tree, also in parts nothing decodes.
 func (d *decoder) duplicates(n *Node) {
-	for _, dup := range n.dups {
+	if len(d.found) > 10*maxFindings {
+		return // enough to be refused; a hostile file has no end of them
+	}
+	for _, dup := range n.dups[:min(len(n.dups), 10*maxFindings)] {
 		f := KeyError(&Node{doc: n.doc, parent: n, key: dup.key, index: -1, at: dup.at, keyAt: dup.at},
 			"the key is given twice", fmt.Sprintf("It stands on line %d already; keep one of the two.", n.doc.position(dup.first).Line))
 		d.found = append(d.found, f)
