@@ -153,6 +153,10 @@ func (u *unpacker) entry(name string, mode fs.FileMode, link string, content fun
 // a contradiction.
 func (u *unpacker) prepare(target, name string) error {
 	if err := u.dir.MkdirAll(path.Dir(target), 0o755); err != nil {
+		// os.Root has no exported error for this.
+		if strings.Contains(err.Error(), "path escapes") {
+			return fmt.Errorf("entry %q would be written outside the set", name)
+		}
 		return fmt.Errorf("cannot make the folder of entry %q: %w", name, err)
 	}
 	if _, err := u.dir.Lstat(target); err == nil {
