@@ -13,6 +13,7 @@
 // A process is never addressed by its number alone: every signal goes through a
 // pidfd that was checked against the process's start time.
 //
-// Needs Linux 5.4 (pidfds that can be polled and waited for). The exit status of a process that is not our child
-// is known from 6.15 on; before, only when its parent is slow to collect it.
+// Needs Linux 5.4 (pidfds that can be polled and waited for). How a process ended
+// that is not our child is known from Linux 6.15 on; before, only while its parent
+// has not collected it.
 package proc

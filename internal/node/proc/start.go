@@ -77,20 +77,25 @@ func start(spec Spec) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Nobody else collects our child, so pid is its number until watch does.
-	st, err := readStat(pid)
-	if fd < 0 && err == nil {
-		err = errors.New("the kernel has no pidfds (needs Linux 5.4)")
-	}
-	if err != nil {
+	p, err := watchChild(pid, fd, boot, spec.Labels)
+	if err != nil { // never leave a process that nobody knows of
 		_ = unix.Kill(pid, unix.SIGKILL)
 		_, _ = unix.Wait4(pid, nil, 0, nil)
-		if fd >= 0 {
-			unix.Close(fd)
-		}
+	}
+	return p, err
+}
+
+// watchChild relies on nobody else collecting our child: pid is its number until then.
+func watchChild(pid, fd int, boot string, labels Labels) (*Process, error) {
+	if fd < 0 {
+		return nil, errors.New("the kernel has no pidfds (needs Linux 5.4)")
+	}
+	st, err := readStat(pid)
+	if err != nil {
+		unix.Close(fd)
 		return nil, err
 	}
-	return watch(fd, Record{BootID: boot, PID: pid, StartTicks: st.startTicks, Labels: spec.Labels})
+	return watch(fd, Record{BootID: boot, PID: pid, StartTicks: st.startTicks, Labels: labels})
 }
 
 func (s Spec) check() error {
@@ -168,6 +173,7 @@ func fork(program string, argv []string, attr *syscall.ProcAttr, nice int) (pid 
 			return
 		}
 		// Files without close-on-exec may have been inherited from whoever started us.
+		// Kernels before 5.11 cannot; there such files are passed on.
 		if err = unix.CloseRange(3, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC); err != nil && err != unix.ENOSYS && err != unix.EINVAL {
 			return
 		}

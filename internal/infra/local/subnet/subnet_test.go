@@ -171,7 +171,9 @@ func TestManyProcessesAtOnce(t *testing.T) {
 		if err := os.Mkdir(home, 0o700); err != nil {
 			t.Fatal(err)
 		}
+		mu.Lock()
 		got[home] = map[string]bool{}
+		mu.Unlock()
 		for range each {
 			wg.Go(func() {
 				out, err := exec.Command(os.Args[0], "claim", cfg.Dir, home).Output()
