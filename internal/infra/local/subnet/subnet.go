@@ -8,6 +8,7 @@
 package subnet
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,7 +23,7 @@ import (
 	"howdah.dev/howdah/internal/infra/local/sockets"
 )
 
-// DefaultDir is the usual Config.Dir. Unlike /run and /tmp it outlives a reboot.
+// DefaultDir is where claims usually live. Unlike /run and /tmp it outlives a reboot.
 const DefaultDir = "/var/tmp/howdah-subnets"
 
 // homeFile in a home names its subnet, as "127.5.0.0/24".
@@ -35,7 +36,7 @@ var (
 
 // Config says whose subnet it is about.
 type Config struct {
-	Dir   string     // where claims live: shared by all homes of the host, created with mode 1777
+	Dir   string     // where claims live: shared by all homes of the host, created with mode 1777; empty means DefaultDir
 	Home  string     // an existing directory
 	First netip.Addr // the lowest subnet to consider; the zero value means 127.5.0.0
 }
@@ -104,6 +105,7 @@ func (cfg Config) locked(ctx context.Context, do func(*table) error) error {
 	if !first.Is4() || first.As4()[0] != 127 {
 		return fmt.Errorf("%s is not an IPv4 loopback address", first)
 	}
+	cfg.Dir = cmp.Or(cfg.Dir, DefaultDir)
 	dir, err := lockShared(ctx, cfg.Dir)
 	if err != nil {
 		return err
