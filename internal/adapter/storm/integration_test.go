@@ -1,0 +1,161 @@
+package storm
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The tests in this file run against a real nimbus:
+//
+//	HOWDAH_TEST_NIMBUS=host:port go test ./internal/adapter/storm
+//
+// and, where a topology may be changed, with HOWDAH_TEST_TOPOLOGY=name too.
+// With -update they record what the other tests replay.
+var update = flag.Bool("update", false, "record testdata from the real nimbus")
+
+func realNimbus(t *testing.T) (address string) {
+	address = os.Getenv("HOWDAH_TEST_NIMBUS")
+	if address == "" {
+		t.Skip("HOWDAH_TEST_NIMBUS is not set")
+	}
+	return address
+}
+
+func TestRealCluster(t *testing.T) {
+	c := New(Config{Addresses: []string{realNimbus(t)}})
+	leader, err := c.Leader(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !leader.Leads || leader.Port == 0 {
+		t.Errorf("leader = %+v", leader)
+	}
+	cluster, err := c.Cluster(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if total, used := cluster.Slots(); total == 0 || used > total {
+		t.Errorf("slots: %d of %d used", used, total)
+	}
+	for _, sum := range cluster.Topologies {
+		topology, err := c.Topology(t.Context(), sum.ID, TenMinutes)
+		if err != nil {
+			t.Error(err)
+		}
+		t.Logf("%+v", topology)
+	}
+}
+
+func TestRealNotFound(t *testing.T) {
+	c := New(Config{Addresses: []string{realNimbus(t)}})
+	for verb, err := range map[string]error{
+		"kill":       c.Kill(t.Context(), "nobody", 0),
+		"activate":   c.Activate(t.Context(), "nobody"),
+		"deactivate": c.Deactivate(t.Context(), "nobody"),
+		"rebalance":  c.Rebalance(t.Context(), "nobody", Options{Workers: 1}),
+	} {
+		if !errors.Is(err, ErrNotFound) {
+			t.Errorf("%s: %v", verb, err)
+		}
+	}
+	if _, err := c.Topology(t.Context(), "nobody", AllTime); !errors.Is(err, ErrNotFound) {
+		t.Errorf("topology: %v", err)
+	}
+}
+
+// TestRealActions turns a topology off and on, spreads it anew and waits until
+// nimbus calls it active again.
+func TestRealActions(t *testing.T) {
+	name := os.Getenv("HOWDAH_TEST_TOPOLOGY")
+	if name == "" {
+		t.Skip("HOWDAH_TEST_TOPOLOGY is not set")
+	}
+	c := New(Config{Addresses: []string{realNimbus(t)}})
+	if err := c.Deactivate(t.Context(), name); err != nil {
+		t.Fatal(err)
+	}
+	awaitStatus(t, c, name, StatusInactive)
+	if err := c.Activate(t.Context(), name); err != nil {
+		t.Fatal(err)
+	}
+	awaitStatus(t, c, name, StatusActive)
+	if err := c.Rebalance(t.Context(), name, Options{Wait: time.Second, Workers: 1}); err != nil {
+		t.Fatal(err)
+	}
+	awaitStatus(t, c, name, StatusActive)
+}
+
+func awaitStatus(t *testing.T, c *Client, name string, want Status) {
+	t.Helper()
+	for range 100 {
+		got, err := c.Topology(t.Context(), name, AllTime)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Status == want {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	t.Fatalf("topology %s did not become %s", name, want)
+}
+
+// TestRecord writes testdata. It needs a topology in HOWDAH_TEST_TOPOLOGY, and
+// in HOWDAH_TEST_HIDE the folder nimbus is installed in, which is blotted out.
+func TestRecord(t *testing.T) {
+	if !*update {
+		t.Skip("-update is not set")
+	}
+	address, name := realNimbus(t), os.Getenv("HOWDAH_TEST_TOPOLOGY")
+	record := func(file string, f func(c *Client) error) {
+		var last *bytes.Buffer
+		c := New(Config{Addresses: []string{address}, Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+			last = new(bytes.Buffer)
+			return teeConn{conn, last}, err
+		}})
+		t.Logf("%s: %v", file, f(c))
+		if err := os.WriteFile(filepath.Join("testdata", file), hidden(last.Bytes()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx := t.Context()
+	record("leader.reply", func(c *Client) error { _, err := c.Leader(ctx); return err })
+	record("cluster.reply", func(c *Client) error { _, err := c.Cluster(ctx); return err })
+	record("topology.reply", func(c *Client) error { _, err := c.Topology(ctx, name, TenMinutes); return err })
+	record("kill-unknown.reply", func(c *Client) error { return c.Kill(ctx, "nobody", 0) })
+	record("activate.reply", func(c *Client) error { return c.Activate(ctx, name) })
+	record("rebalance-invalid.reply", func(c *Client) error {
+		return c.Rebalance(ctx, name, Options{Executors: map[string]int{"nobody": 2}})
+	})
+}
+
+// hidden replaces a path, also as JSON writes it, by as many letters: lengths
+// are part of the protocol.
+func hidden(reply []byte) []byte {
+	secret := os.Getenv("HOWDAH_TEST_HIDE")
+	for _, s := range []string{secret, strings.ReplaceAll(secret, "/", `\/`)} {
+		if s != "" {
+			reply = bytes.ReplaceAll(reply, []byte(s), bytes.Repeat([]byte("x"), len(s)))
+		}
+	}
+	return reply
+}
+
+type teeConn struct {
+	net.Conn
+	to *bytes.Buffer
+}
+
+func (c teeConn) Read(p []byte) (int, error) {
+	return io.TeeReader(c.Conn, c.to).Read(p)
+}
