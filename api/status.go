@@ -1,0 +1,88 @@
+package api
+
+import "time"
+
+// Condition is a named truth about an object, with a reason.
+type Condition struct {
+	Type    string     `json:"type" doc:"Name of the condition"`
+	Status  bool       `json:"status" doc:"Whether it holds"`
+	Reason  string     `json:"reason" doc:"One word for why"`
+	Message string     `json:"message,omitempty" doc:"Why, in words"`
+	Since   *time.Time `json:"since,omitempty" doc:"Since when it is so"`
+}
+
+// ClusterStatus is a cluster as it is.
+type ClusterStatus struct {
+	Name           string            `json:"name" doc:"Name of the cluster"`
+	Stack          string            `json:"stack" doc:"Its stack"`
+	StackVersion   string            `json:"stackVersion,omitempty" doc:"Version the stack brings"`
+	StackDigest    string            `json:"stackDigest" doc:"Digest of the stack it was made with"`
+	Infrastructure string            `json:"infrastructure" doc:"Where its nodes are"`
+	State          string            `json:"state" enum:"creating,ready,changing,waiting,degraded,failed,stopped,stopping,deleting,suspended" doc:"One word, derived from the conditions"`
+	Message        string            `json:"message,omitempty" doc:"What it waits for or why it is not ready"`
+	Revision       int64             `json:"revision" doc:"Counts changes of the definition"`
+	Links          map[string]string `json:"links,omitempty" doc:"Clusters it uses"`
+	UsedBy         []string          `json:"usedBy,omitempty" doc:"Clusters that use it"`
+	Exports        map[string]string `json:"exports,omitempty" doc:"What it offers to others"`
+	Conditions     []Condition       `json:"conditions" doc:"What is known about it"`
+	Nodes          []NodeStatus      `json:"nodes,omitempty" doc:"Its nodes"`
+	Web            []WebAddress      `json:"web,omitempty" doc:"Pages of its programs"`
+	Operation      int64             `json:"operation,omitempty" doc:"Operation under way"`
+	Created        time.Time         `json:"created" doc:"When it was defined first"`
+	Definition     *Cluster          `json:"definition,omitempty" doc:"The definition in force"`
+}
+
+// WebAddress is a page one of the programs serves.
+type WebAddress struct {
+	Title string `json:"title" doc:"What the page shows"`
+	URL   string `json:"url" doc:"Its address"`
+}
+
+// NodeStatus is a node as it is.
+type NodeStatus struct {
+	Name        string          `json:"name" doc:"Name of the node"`
+	Cluster     string          `json:"cluster" doc:"Its cluster"`
+	Group       string          `json:"group" doc:"Its group"`
+	Ordinal     int             `json:"ordinal" doc:"Its number in the group, never reused"`
+	Roles       []string        `json:"roles" doc:"What it does"`
+	Address     string          `json:"address" doc:"Its network address"`
+	Host        string          `json:"host" doc:"Host that carries it"`
+	MemoryMB    int             `json:"memoryMB" doc:"Memory set aside for it, in MiB"`
+	CPUs        int             `json:"cpus" doc:"Cores it may use"`
+	Intent      string          `json:"intent" enum:"new,run,drain,stop,gone" doc:"What it is wanted to be"`
+	State       string          `json:"state" doc:"One word, derived"`
+	Message     string          `json:"message,omitempty" doc:"What it waits for"`
+	Connected   bool            `json:"connected" doc:"Whether its agent has a connection to the server"`
+	LastReport  *time.Time      `json:"lastReport,omitempty" doc:"When the agent reported last"`
+	Generation  int64           `json:"generation" doc:"Assignment it is wanted to have"`
+	Observed    int64           `json:"observed" doc:"Assignment it has"`
+	Java        string          `json:"java,omitempty" doc:"Java its services run on"`
+	Services    []ServiceStatus `json:"services,omitempty" doc:"Its services"`
+	Reason      string          `json:"reason,omitempty" doc:"Why it was placed where it is"`
+	AgentPID    int             `json:"agentPID,omitempty" doc:"Process id of its agent"`
+	Incarnation int64           `json:"incarnation,omitempty" doc:"Counts starts of the agent"`
+}
+
+// ServiceStatus is a service as its agent last reported it.
+type ServiceStatus struct {
+	Name        string      `json:"name" doc:"Name of the service"`
+	Node        string      `json:"node" doc:"Its node"`
+	State       string      `json:"state" enum:"waiting,fetching,preparing,gated,starting,ready,unhealthy,stopping,stopped,failed,blocked,unknown" doc:"Where it stands"`
+	Message     string      `json:"message,omitempty" doc:"What it waits for or what went wrong"`
+	Since       time.Time   `json:"since" doc:"Since when it is in this state"`
+	PID         int         `json:"pid,omitempty" doc:"Process id"`
+	Incarnation int64       `json:"incarnation,omitempty" doc:"Counts starts of the service"`
+	Restarts    int         `json:"restarts,omitempty" doc:"How often it ended unasked in the last ten minutes"`
+	LastExit    string      `json:"lastExit,omitempty" doc:"How it ended last"`
+	Drained     bool        `json:"drained,omitempty" doc:"Whether it may go without loss"`
+	Conditions  []Condition `json:"conditions,omitempty" doc:"What is known about it"`
+	Log         string      `json:"log,omitempty" doc:"File its output goes to, on its host"`
+}
+
+// Finding is one link in the chain that explains why something waits.
+type Finding struct {
+	Object  string    `json:"object" doc:"What it is about"`
+	Kind    string    `json:"kind" enum:"is,because,cause,next" doc:"Place in the chain"`
+	Message string    `json:"message" doc:"What is so"`
+	Since   time.Time `json:"since,omitzero" doc:"Since when"`
+}

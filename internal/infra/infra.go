@@ -1,0 +1,118 @@
+// Package infra is the contract between Howdah and what makes machines. A
+// driver makes, powers and deletes nodes; it knows nothing of what runs on
+// them. The contract in words is docs/reference/driver-contract.md.
+package infra
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+)
+
+// Driver makes nodes somewhere. Every call is idempotent by the node's key:
+// it looks before it acts, adopts what carries the key, and never touches what
+// carries another. No call waits for a machine to boot.
+type Driver interface {
+	// Inventory says what there is to place nodes on.
+	Inventory(ctx context.Context) (Inventory, error)
+	// Create makes a node and starts its agent.
+	Create(ctx context.Context, r CreateRequest) error
+	// Delete removes a node and what Create made for it, data included. A node
+	// that is not there is deleted already.
+	Delete(ctx context.Context, ref Ref) error
+	// Power switches a node on or off. Its data stays.
+	Power(ctx context.Context, ref Ref, on bool) error
+	// Describe says what is there; a KindNotFound error when nothing is.
+	Describe(ctx context.Context, ref Ref) (Description, error)
+}
+
+// Runner is a driver with work of its own, such as watching agents. Run
+// returns when ctx ends.
+type Runner interface {
+	Run(ctx context.Context) error
+}
+
+// Ref names a node to its driver.
+type Ref struct {
+	Key     string // id of the node, never reused
+	Cluster string
+	Name    string
+}
+
+// CreateRequest is a node to make.
+type CreateRequest struct {
+	Ref
+	Address  string
+	Host     string
+	MemoryMB int
+	CPUs     int
+	Join     []byte // join file for the agent; holds a one-time token
+}
+
+// Description is what a driver knows of a node.
+type Description struct {
+	Powered bool
+	Running bool // its agent, where the driver can tell
+	Dir     string
+}
+
+// Inventory is what nodes can be placed on.
+type Inventory struct {
+	Hosts     []Host
+	Addresses netip.Prefix // addresses nodes get, one each; invalid when the driver hands them out
+	First     int          // first address of the prefix that nodes may have
+	// Identity says whether nodes that share a host have addresses of their
+	// own even for programs that listen on every address.
+	Identity bool
+	Reason   string // why not
+}
+
+// Host is a place for nodes.
+type Host struct {
+	Name       string
+	CPUs       int // may be shared between nodes
+	MemoryMB   int // for nodes in all; a hard sum
+	DiskFreeMB int64
+}
+
+// Kind sorts errors by what helps against them.
+type Kind string
+
+// Kinds of driver errors. All but KindTemporary need a person or another plan.
+const (
+	KindAuth        Kind = "auth"
+	KindQuota       Kind = "quota"
+	KindCapacity    Kind = "capacity"
+	KindNotFound    Kind = "not-found"
+	KindConflict    Kind = "conflict"
+	KindInvalid     Kind = "invalid"
+	KindUnsupported Kind = "unsupported"
+	KindTemporary   Kind = "temporary"
+)
+
+// Error is an error of a driver.
+type Error struct {
+	Kind Kind
+	Err  error
+}
+
+// Errorf makes a driver error.
+func Errorf(kind Kind, format string, args ...any) error {
+	return &Error{Kind: kind, Err: fmt.Errorf(format, args...)}
+}
+
+// Error returns the message alone; the kind is for programs.
+func (e *Error) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// KindOf returns the kind of a driver's error; errors without one are temporary.
+func KindOf(err error) Kind {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Kind
+	}
+	return KindTemporary
+}

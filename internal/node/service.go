@@ -1,0 +1,395 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"howdah.dev/howdah/api"
+	"howdah.dev/howdah/internal/agentapi"
+	"howdah.dev/howdah/internal/node/proc"
+)
+
+// States of a service, as api.ServiceStatus lists them.
+const (
+	stateWaiting   = "waiting"
+	stateFetching  = "fetching"
+	statePreparing = "preparing"
+	stateGated     = "gated"
+	stateStarting  = "starting"
+	stateReady     = "ready"
+	stateUnhealthy = "unhealthy"
+	stateStopping  = "stopping"
+	stateStopped   = "stopped"
+	stateFailed    = "failed"
+	stateBlocked   = "blocked"
+)
+
+// want is what a service should be.
+type want struct {
+	spec  *agentapi.Service
+	sets  []agentapi.Set
+	run   bool
+	drain bool
+	gone  bool // no longer in the assignment
+}
+
+// record is what must outlive the agent; written before a start and after.
+type record struct {
+	Incarnation int64        `json:"incarnation"`
+	RestartKey  string       `json:"restartKey"`
+	ReloadKey   string       `json:"reloadKey"`
+	Process     *proc.Record `json:"process,omitempty"`
+	Ready       bool         `json:"ready"` // this incarnation has been ready
+	Exits       []time.Time  `json:"exits,omitempty"`
+	LastExit    string       `json:"lastExit,omitempty"`
+	Done        []string     `json:"done,omitempty"` // cluster-wide tasks whose evidence was seen
+}
+
+// service keeps one program as it is wanted. Its loop is the only writer of
+// proc and rec.
+type service struct {
+	agent *Agent
+	name  string
+	proc  *proc.Process
+	rec   record
+
+	mu     sync.Mutex
+	wanted want
+	kick   context.CancelFunc // ends the current round, because the wish changed
+	status api.ServiceStatus
+}
+
+func newService(a *Agent, name string) *service {
+	return &service{agent: a, name: name, kick: func() {}, status: api.ServiceStatus{Name: name, State: stateWaiting, Since: time.Now()}}
+}
+
+// want changes what the service should be.
+func (s *service) want(w want) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wanted = w
+	s.kick()
+}
+
+func (s *service) last() *agentapi.Service {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.wanted.spec
+}
+
+// round returns the current wish and a context that ends when it changes.
+func (s *service) round(ctx context.Context) (want, context.Context, context.CancelFunc) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ctx, cancel := context.WithCancel(ctx)
+	s.kick = cancel
+	return s.wanted, ctx, cancel
+}
+
+// set changes what is observed.
+func (s *service) set(state, format string, args ...any) {
+	msg := fmt.Sprintf(format, args...)
+	s.mu.Lock()
+	changed := s.status.State != state || s.status.Message != msg
+	if s.status.State != state {
+		s.status.Since = time.Now()
+	}
+	s.status.State, s.status.Message = state, msg
+	s.status.Incarnation, s.status.LastExit = s.rec.Incarnation, s.rec.LastExit
+	s.status.Restarts = s.recent()
+	s.status.PID = 0
+	if s.proc != nil {
+		s.status.PID = s.proc.Record().PID
+	}
+	s.mu.Unlock()
+	if changed {
+		s.agent.changed()
+	}
+}
+
+// recent counts unasked exits of the last ten minutes.
+func (s *service) recent() int {
+	n := 0
+	for _, t := range s.rec.Exits {
+		if time.Since(t) < 10*time.Minute {
+			n++
+		}
+	}
+	return n
+}
+
+func (s *service) setDrained(on bool) {
+	s.mu.Lock()
+	changed := s.status.Drained != on
+	s.status.Drained = on
+	s.mu.Unlock()
+	if changed {
+		s.agent.changed()
+	}
+}
+
+// condition adds or takes away a condition.
+func (s *service) condition(kind string, on bool, message string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.status.Conditions = slices.DeleteFunc(slices.Clone(s.status.Conditions), func(c api.Condition) bool { return c.Type == kind })
+	if on {
+		now := time.Now()
+		s.status.Conditions = append(s.status.Conditions, api.Condition{Type: kind, Status: true, Reason: kind, Message: message, Since: &now})
+	}
+}
+
+func (s *service) observe() api.ServiceStatus {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.status
+	if s.wanted.spec != nil {
+		st.Log = s.output(s.wanted.spec)
+	}
+	st.Conditions = slices.Clone(st.Conditions)
+	return st
+}
+
+// finished lists cluster-wide tasks whose evidence is here.
+func (s *service) finished() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.rec.Done)
+}
+
+func (s *service) recordPath() string { return s.agent.path(dirAgent, "services", s.name+".json") }
+
+func (s *service) save() error { return writeJSON(s.recordPath(), s.rec, 0o600) }
+
+func (s *service) output(spec *agentapi.Service) string {
+	return filepath.Join(spec.Dir, "logs", s.name+".out")
+}
+
+func (s *service) labels() proc.Labels {
+	return proc.Labels{Node: s.agent.nodeID(), Service: s.name, Incarnation: s.rec.Incarnation}
+}
+
+func (a *Agent) nodeID() string { return a.link.node() }
+
+// loop converges until ctx ends; the process goes on then.
+func (s *service) loop(ctx context.Context) {
+	s.adopt()
+	for ctx.Err() == nil {
+		w, rctx, cancel := s.round(ctx)
+		if w.gone && s.proc == nil {
+			s.set(stateStopped, "")
+			<-rctx.Done()
+			cancel()
+			continue
+		}
+		err := s.converge(rctx, w)
+		cancel()
+		if err == nil || ctx.Err() != nil || rctx.Err() != nil && errors.Is(err, context.Canceled) {
+			continue
+		}
+		s.fail(ctx, err)
+	}
+	if s.proc != nil {
+		s.proc.Release()
+	}
+}
+
+// fail says what is wrong and pauses, unless the wish changes first.
+func (s *service) fail(ctx context.Context, err error) {
+	pause := s.backoff()
+	var blocked *blockedError
+	if errors.As(err, &blocked) {
+		pause = 5 * time.Second
+		s.set(stateBlocked, "%v", err)
+	} else {
+		s.set(stateFailed, "%v; trying again in %s", err, pause)
+	}
+	_, rctx, cancel := s.round(ctx)
+	defer cancel()
+	t := time.NewTimer(pause)
+	defer t.Stop()
+	select {
+	case <-rctx.Done():
+	case <-t.C:
+	}
+}
+
+// backoff grows with the exits of the last ten minutes: 1 s to 30 s.
+func (s *service) backoff() time.Duration {
+	return min(30*time.Second, time.Second<<min(5, max(0, s.recent()-1)))
+}
+
+// blockedError is a state only a person can change.
+type blockedError struct{ msg string }
+
+func (e *blockedError) Error() string { return e.msg }
+
+// adopt takes up the process of an earlier agent, also one whose start was
+// not recorded any more.
+func (s *service) adopt() {
+	err := readJSON(s.recordPath(), &s.rec)
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			s.agent.log.Error("cannot read service record", "service", s.name, "error", err)
+		}
+		return
+	}
+	rec := s.rec.Process
+	if rec == nil {
+		found, ok := proc.Find(s.labels())
+		if !ok {
+			return
+		}
+		rec = &found
+	}
+	p, ok := proc.Adopt(*rec)
+	if !ok {
+		s.rec.LastExit, s.rec.Process = "unknown", nil
+		return
+	}
+	s.proc, s.rec.Process = p, rec
+	s.agent.log.Info("adopted", "service", s.name, "pid", rec.PID)
+}
+
+// converge does what is next for the service: it returns nil when the wish
+// changed or something was achieved and the loop should look again.
+func (s *service) converge(ctx context.Context, w want) error {
+	switch {
+	case !w.run:
+		if err := s.stop(ctx, w.spec); err != nil {
+			return err
+		}
+		s.set(stateStopped, "")
+		s.setDrained(true)
+		<-ctx.Done()
+		return nil
+	case s.proc == nil && w.drain:
+		// A draining service that ended by itself (a decommissioned NodeManager
+		// does) is not started again.
+		s.set(stateStopped, "ended while draining")
+		return s.drain(ctx, w)
+	case s.proc == nil:
+		return s.start(ctx, w)
+	case s.rec.RestartKey != w.spec.RestartKey:
+		return s.stop(ctx, w.spec)
+	}
+	if err := s.refresh(ctx, w.spec); err != nil {
+		return err
+	}
+	return s.watch(ctx, w)
+}
+
+// refresh writes files that take effect without a restart and tells the
+// program when it must read them again.
+func (s *service) refresh(ctx context.Context, spec *agentapi.Service) error {
+	if err := writeFiles(spec.Files); err != nil {
+		return err
+	}
+	key := reloadKey(spec.Files)
+	if key == s.rec.ReloadKey || len(spec.Reload) == 0 || !s.rec.Ready {
+		return nil
+	}
+	if err := s.command(ctx, spec, "reload", spec.Reload, time.Minute); err != nil {
+		return fmt.Errorf("cannot make %s read its files again: %w", s.name, err)
+	}
+	s.rec.ReloadKey = key
+	return s.save()
+}
+
+// command runs a short command in the service's environment.
+func (s *service) command(ctx context.Context, spec *agentapi.Service, name string, argv []string, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	out := filepath.Join(spec.Dir, "logs", name+".out")
+	p, err := proc.Start(proc.Spec{Argv: argv, Dir: spec.Dir, Env: s.agent.env(spec.Env), Output: out,
+		Labels: proc.Labels{Node: s.agent.nodeID(), Service: s.name + "-" + name, Incarnation: 1}})
+	if err != nil {
+		return err
+	}
+	exit, err := p.Wait(ctx)
+	if err != nil {
+		stopCtx, stop := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer stop()
+		_, _ = p.Stop(stopCtx, time.Second)
+		return fmt.Errorf("%s took longer than %s: %w", name, timeout, err)
+	}
+	if !exit.Success() {
+		return fmt.Errorf("%s: %s", exit, lastLine(tail(out, 2000)))
+	}
+	return nil
+}
+
+// stop ends the process and all it left behind.
+func (s *service) stop(ctx context.Context, spec *agentapi.Service) error {
+	if spec == nil {
+		return nil
+	}
+	// A stop once begun is finished, whatever the wish becomes meanwhile.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), spec.Stop.Grace+30*time.Second)
+	defer cancel()
+	if s.proc != nil {
+		s.set(stateStopping, "asked to end, killed after %s", spec.Stop.Grace)
+		if sig := unix.SignalNum("SIG" + spec.Stop.Signal); sig != 0 && sig != syscall.SIGTERM {
+			_ = s.proc.Signal(sig)
+		}
+		exit, err := s.proc.Stop(ctx, spec.Stop.Grace)
+		if err != nil {
+			return fmt.Errorf("cannot stop %s: %w", s.name, err)
+		}
+		s.rec.LastExit = exit.String()
+		s.proc = nil
+	}
+	if _, err := proc.Sweep(ctx, proc.Labels{Node: s.agent.nodeID(), Service: s.name}, 5*time.Second); err != nil {
+		return fmt.Errorf("cannot end what %s left running: %w", s.name, err)
+	}
+	if s.rec.Process == nil {
+		return nil
+	}
+	s.rec.Process, s.rec.Ready = nil, false
+	return s.save()
+}
+
+// ended records an exit nobody asked for.
+func (s *service) ended(exit proc.Exit) error {
+	s.proc = nil
+	s.mu.Lock()
+	s.rec.LastExit, s.rec.Process, s.rec.Ready = exit.String(), nil, false
+	s.rec.Exits = append(s.rec.Exits, time.Now())
+	if n := len(s.rec.Exits); n > 20 {
+		s.rec.Exits = s.rec.Exits[n-20:]
+	}
+	s.mu.Unlock()
+	return s.save()
+}
+
+// lastLine returns the last line with text, for one-line messages.
+func lastLine(text string) string {
+	last := ""
+	for line := range lines(text) {
+		if line != "" {
+			last = line
+		}
+	}
+	if len(last) > 300 {
+		last = last[:300]
+	}
+	return last
+}
+
+// freeSpace returns the bytes a directory's disk has left.
+func freeSpace(dir string) (uint64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return 0, err
+	}
+	return st.Bavail * uint64(st.Bsize), nil //nolint:gosec // block sizes are positive
+}

@@ -1,0 +1,296 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"howdah.dev/howdah/internal/agentapi"
+	"howdah.dev/howdah/internal/infra/local/sockets"
+	"howdah.dev/howdah/internal/node/proc"
+
+	"net/netip"
+)
+
+// minFree is the disk a service must find free before it starts.
+const minFree = 256 << 20
+
+// start brings a service from nothing to a running process.
+func (s *service) start(ctx context.Context, w want) error {
+	s.setDrained(false)
+	if len(w.sets) > 0 {
+		s.set(stateFetching, "artifacts")
+		if err := s.agent.ensureSets(ctx, w.sets); err != nil {
+			return err
+		}
+	}
+	s.set(statePreparing, "directories and files")
+	if err := os.MkdirAll(w.spec.Dir, 0o755); err != nil {
+		return fmt.Errorf("cannot make directory of %s: %w", s.name, err)
+	}
+	if free, err := freeSpace(w.spec.Dir); err == nil && free < minFree {
+		return fmt.Errorf("cannot start %s: %d MiB free on the disk of %s, %d MiB needed", s.name, free>>20, w.spec.Dir, minFree>>20)
+	}
+	if err := makeDirs(w.spec); err != nil {
+		return err
+	}
+	if err := writeFiles(w.spec.Files); err != nil {
+		return err
+	}
+	for i := range w.spec.Gates {
+		s.gate(ctx, &w.spec.Gates[i])
+	}
+	for i := range w.spec.Init {
+		if err := s.once(ctx, w.spec, &w.spec.Init[i]); err != nil {
+			return err
+		}
+	}
+	if ctx.Err() != nil {
+		return nil
+	}
+	if err := s.portsFree(w.spec); err != nil {
+		return err
+	}
+	return s.launch(w.spec)
+}
+
+// gate holds a start back until a probe holds, or its time is over.
+func (s *service) gate(ctx context.Context, g *agentapi.Probe) {
+	ctx, cancel := context.WithTimeout(ctx, g.Max)
+	defer cancel()
+	for {
+		err := s.agent.prober.Ask(ctx, *g)
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		s.set(stateGated, "waits for %s: %v", g.Message, err)
+		if !sleep(ctx, pace(g.Every, 200*time.Millisecond)) {
+			return
+		}
+	}
+}
+
+// launch starts the process. The incarnation is written before, so that a
+// process whose start was not recorded can be found by its labels.
+func (s *service) launch(spec *agentapi.Service) error {
+	left, err := proc.List(s.agent.nodeID())
+	if err != nil {
+		return fmt.Errorf("cannot list processes: %w", err)
+	}
+	for _, p := range left {
+		if p.Service == s.name {
+			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+			defer cancel()
+			if _, err := proc.Sweep(ctx, proc.Labels{Node: s.agent.nodeID(), Service: s.name, Incarnation: s.rec.Incarnation}, 0); err != nil {
+				return fmt.Errorf("cannot end what an earlier %s left running: %w", s.name, err)
+			}
+			break
+		}
+	}
+	s.mu.Lock()
+	s.rec.Incarnation++
+	s.rec.RestartKey, s.rec.ReloadKey, s.rec.Process, s.rec.Ready = spec.RestartKey, reloadKey(spec.Files), nil, false
+	s.mu.Unlock()
+	if err := s.save(); err != nil {
+		return err
+	}
+	p, err := proc.Start(proc.Spec{Argv: spec.Argv, Dir: spec.Dir, Env: s.agent.env(spec.Env), Output: s.output(spec), Labels: s.labels()})
+	if err != nil {
+		return fmt.Errorf("cannot start %s: %w", s.name, err)
+	}
+	rec := p.Record()
+	s.proc, s.rec.Process = p, &rec
+	s.set(stateStarting, "%s", spec.Ready.Message)
+	return s.save()
+}
+
+// portsFree says who holds a port the service is about to use.
+func (s *service) portsFree(spec *agentapi.Service) error {
+	for _, p := range spec.Ports {
+		addr, err := netip.ParseAddrPort(p.Address)
+		if err != nil {
+			continue
+		}
+		if l, taken := sockets.Holder(addr); taken {
+			return fmt.Errorf("cannot start %s: port %s (%s) is taken by %s", s.name, p.Address, p.Name, holder(l))
+		}
+	}
+	return nil
+}
+
+func holder(l sockets.Listener) string {
+	if l.PID == 0 {
+		return "a process of another user"
+	}
+	cmd := l.Command
+	if len(cmd) > 80 {
+		cmd = cmd[:80] + "…"
+	}
+	if l.Labels.Service != "" {
+		return fmt.Sprintf("pid %d (%s)", l.PID, l.Labels.Service)
+	}
+	return fmt.Sprintf("pid %d (%s)", l.PID, cmd)
+}
+
+// once runs a one-time task unless its evidence is there.
+//
+// Cluster-wide tasks need a permit of the server. Done and the evidence absent
+// means that data is missing: it is never made anew. A permit without evidence
+// means that an earlier try was cut short: our own directory is emptied and
+// the task runs again.
+func (s *service) once(ctx context.Context, spec *agentapi.Service, t *agentapi.InitTask) error {
+	key := s.name + "/" + t.Name
+	there, err := exists(t.Evidence)
+	if err != nil {
+		return fmt.Errorf("cannot look for the evidence of %s: %w", key, err)
+	}
+	if there {
+		return s.seen(t, key)
+	}
+	if t.Cluster {
+		ok, err := s.permit(ctx, key, t)
+		if !ok || err != nil {
+			return err
+		}
+	}
+	s.set(statePreparing, "one-time task %s", t.Name)
+	if err := s.runOnce(ctx, spec, t, key); err != nil || ctx.Err() != nil {
+		return err
+	}
+	return s.seen(t, key)
+}
+
+// seen notes a cluster-wide task as done; the next report tells the server.
+func (s *service) seen(t *agentapi.InitTask, key string) error {
+	s.condition("DataMissing", false, "")
+	if !t.Cluster {
+		return nil
+	}
+	s.mu.Lock()
+	known := slices.Contains(s.rec.Done, key)
+	if !known {
+		s.rec.Done = append(s.rec.Done, key)
+	}
+	s.mu.Unlock()
+	if known {
+		return nil
+	}
+	s.agent.changed()
+	return s.save()
+}
+
+// permit waits until the server lets this node run a cluster-wide task.
+func (s *service) permit(ctx context.Context, key string, t *agentapi.InitTask) (bool, error) {
+	s.mu.Lock()
+	saw := slices.Contains(s.rec.Done, key)
+	s.mu.Unlock()
+	for {
+		r, err := s.agent.link.permit(ctx, key)
+		switch {
+		case saw, err == nil && r.Permit == agentapi.PermitDone:
+			msg := fmt.Sprintf("%s has been done for this cluster, but %s is not there; restore the directory, or delete the cluster", t.Name, t.Evidence)
+			s.condition("DataMissing", true, msg)
+			return false, &blockedError{msg: "DataMissing: " + msg}
+		case err != nil:
+			s.set(stateGated, "waits for the server's permit to run %s: %v", t.Name, err)
+		case r.Permit == agentapi.PermitRun:
+			return true, nil
+		default:
+			s.set(stateGated, "waits for %s to run %s", r.Holder, t.Name)
+		}
+		if !sleep(ctx, time.Second) {
+			return false, nil
+		}
+	}
+}
+
+// runOnce runs the task's command to its end, taking up one that an earlier
+// agent began.
+func (s *service) runOnce(ctx context.Context, spec *agentapi.Service, t *agentapi.InitTask, key string) error {
+	labels := proc.Labels{Node: s.agent.nodeID(), Service: s.name + "-" + t.Name, Incarnation: 1}
+	exitFile := s.agent.path(dirAgent, "once", strings.ReplaceAll(key, "/", "-")+".exit")
+	out := filepath.Join(spec.Dir, "logs", t.Name+".out")
+	p, running := adoptTask(labels)
+	if !running {
+		if err := os.Remove(exitFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("cannot begin %s: %w", key, err)
+		}
+		sweepCtx, cancel := context.WithTimeout(ctx, 20*time.Second)
+		_, err := proc.Sweep(sweepCtx, labels, 0)
+		cancel()
+		if err != nil {
+			return fmt.Errorf("cannot end an interrupted %s: %w", key, err)
+		}
+		if err := empty(spec.Dir, t.Wipe); err != nil {
+			return err
+		}
+		if err := os.MkdirAll(filepath.Dir(exitFile), 0o700); err != nil {
+			return err
+		}
+		if p, err = proc.StartTask(proc.Task{ExitFile: exitFile, Spec: proc.Spec{
+			Argv: t.Argv, Dir: spec.Dir, Env: s.agent.env(t.Env), Output: out, Labels: labels}}); err != nil {
+			return fmt.Errorf("cannot run %s: %w", key, err)
+		}
+	}
+	rec := p.Record()
+	waitCtx, cancel := context.WithTimeout(ctx, t.Timeout)
+	defer cancel()
+	if _, err := p.Wait(waitCtx); err != nil {
+		if ctx.Err() != nil {
+			p.Release()
+			return nil
+		}
+		_, _ = p.Stop(context.WithoutCancel(ctx), time.Second)
+		return fmt.Errorf("%s took longer than %s", key, t.Timeout)
+	}
+	st, err := proc.TaskState(rec, exitFile)
+	if err != nil {
+		return fmt.Errorf("cannot learn how %s ended: %w", key, err)
+	}
+	if there, err := exists(t.Evidence); err != nil || !there || st.Phase != proc.TaskExited || !st.Exit.Success() {
+		return fmt.Errorf("%s failed (%s): %s; see %s", key, st.Exit, lastLine(tail(out, 4000)), out)
+	}
+	return nil
+}
+
+// adoptTask finds a task an earlier agent began and that still runs.
+func adoptTask(labels proc.Labels) (*proc.Process, bool) {
+	rec, ok := proc.Find(labels)
+	if !ok {
+		return nil, false
+	}
+	return proc.Adopt(rec)
+}
+
+func exists(path string) (bool, error) {
+	_, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// sleep waits; false when ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+func pace(d, def time.Duration) time.Duration {
+	if d == 0 {
+		return def
+	}
+	return d
+}

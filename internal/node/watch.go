@@ -1,0 +1,154 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"howdah.dev/howdah/internal/agentapi"
+)
+
+// watch looks after a running process until it ends or the wish changes.
+func (s *service) watch(ctx context.Context, w want) error {
+	if !s.rec.Ready {
+		if err := s.untilReady(ctx, w); err != nil || s.proc == nil || ctx.Err() != nil {
+			return err
+		}
+	} else {
+		s.set(stateReady, "")
+	}
+	if w.drain {
+		return s.drain(ctx, w)
+	}
+	return s.stayHealthy(ctx, w)
+}
+
+// untilReady probes until the service is ready, ends, or takes too long.
+func (s *service) untilReady(ctx context.Context, w want) error {
+	p := w.spec.Ready
+	s.set(stateStarting, "%s", p.Message)
+	deadline := time.Now().Add(p.Max)
+	for {
+		err := s.agent.prober.Ask(ctx, p)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err == nil {
+			s.rec.Ready = true
+			s.set(stateReady, "")
+			if err := s.save(); err != nil {
+				return err
+			}
+			// What changed while it started may want a reload.
+			return s.refresh(ctx, w.spec)
+		}
+		s.set(stateStarting, "%s: %v", p.Message, err)
+		if time.Now().After(deadline) {
+			if err := s.stop(ctx, w.spec); err != nil {
+				return err
+			}
+			s.mu.Lock()
+			s.rec.Exits = append(s.rec.Exits, time.Now())
+			s.mu.Unlock()
+			return fmt.Errorf("not ready after %s: %s: %w", p.Max, p.Message, err)
+		}
+		if gone, err := s.pause(ctx, pace(p.Every, 200*time.Millisecond)); gone {
+			return err
+		}
+	}
+}
+
+// stayHealthy probes a ready service until it ends or the wish changes.
+func (s *service) stayHealthy(ctx context.Context, w want) error {
+	h := w.spec.Health
+	if h == nil {
+		h = &agentapi.Probe{Every: time.Minute}
+	}
+	fails := 0
+	for {
+		if gone, err := s.pause(ctx, h.Every); gone {
+			return err
+		}
+		err := s.agent.prober.Ask(ctx, *h)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err == nil && fails > 0:
+			fails = 0
+			s.set(stateReady, "")
+		case err != nil:
+			fails++
+			if fails >= h.Fails {
+				s.set(stateUnhealthy, "%s: %v", h.Message, err)
+			}
+		}
+	}
+}
+
+// drain probes until the service has given up what it holds.
+func (s *service) drain(ctx context.Context, w want) error {
+	d := w.spec.Drained
+	if d == nil {
+		s.setDrained(true)
+		if gone, err := s.pause(ctx, time.Hour); gone {
+			return err
+		}
+		return nil
+	}
+	for {
+		err := s.agent.prober.Ask(ctx, *d)
+		if ctx.Err() != nil {
+			return nil
+		}
+		s.setDrained(err == nil)
+		state := stateReady
+		if s.proc == nil {
+			state = stateStopped
+		}
+		if err != nil {
+			s.set(state, "draining: %s: %v", d.Message, err)
+		} else {
+			s.set(state, "drained")
+		}
+		if gone, err := s.pause(ctx, pace(d.Every, time.Second)); gone {
+			return err
+		}
+	}
+}
+
+// pause waits a while; true when the process ended or ctx did. An exit is
+// recorded, and described in the error.
+func (s *service) pause(ctx context.Context, d time.Duration) (bool, error) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	var done <-chan struct{}
+	if s.proc != nil {
+		done = s.proc.Done()
+	}
+	select {
+	case <-ctx.Done():
+		return true, nil
+	case <-t.C:
+		return false, nil
+	case <-done:
+	}
+	exit, err := s.proc.Wait(ctx)
+	if err != nil {
+		return true, nil //nolint:nilerr // the wish changed; the next round sees the exit
+	}
+	if err := s.ended(exit); err != nil {
+		return true, err
+	}
+	s.mu.Lock()
+	w := s.wanted
+	s.mu.Unlock()
+	if w.drain {
+		return true, nil
+	}
+	text := ""
+	if w.spec != nil {
+		text = lastLine(tail(s.output(w.spec), 4000))
+	}
+	return true, fmt.Errorf("%s%s", exit, strings.TrimSuffix(": "+text, ": "))
+}

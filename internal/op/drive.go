@@ -1,0 +1,205 @@
+package op
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"howdah.dev/howdah/api"
+	"howdah.dev/howdah/internal/store"
+)
+
+// again is how often a waiting step is asked when nothing changes.
+const again = 2 * time.Second
+
+// launch starts a goroutine for a step, unless one works on it already.
+func (e *Engine) launch(ctx context.Context, o store.Operation, s store.Step) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if _, on := e.running[s.ID]; on || ctx.Err() != nil {
+		return
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	f := &flight{operation: o.ID, cancel: cancel}
+	e.running[s.ID] = f
+	e.wg.Go(func() {
+		defer func() {
+			cancel(nil)
+			e.mu.Lock()
+			delete(e.running, s.ID)
+			e.mu.Unlock()
+			e.nudge()
+		}()
+		if err := e.drive(ctx, f, o, s); err != nil && ctx.Err() == nil {
+			e.cfg.Log.Error("cannot record step", "step", s.ID, "kind", s.Kind, "error", err)
+		}
+	})
+}
+
+func (e *Engine) nudge() {
+	select {
+	case e.wake <- struct{}{}:
+	default:
+	}
+}
+
+// drive takes one step to its end.
+func (e *Engine) drive(ctx context.Context, f *flight, o store.Operation, s store.Step) error {
+	kind, ok := e.cfg.Kinds[s.Kind]
+	if !ok {
+		return e.record(ctx, o, &s, Fail(fmt.Errorf("this howdah knows no step of kind %s", s.Kind)))
+	}
+	sub := e.cfg.Store.Subscribe(store.ClusterTopic(o.Cluster))
+	defer sub.Close()
+	if s.State != api.StepWaiting {
+		if err := e.begin(ctx, &s); err != nil {
+			return err
+		}
+	}
+	s.Until = nil // a wait that a restart of the server cut short has its time again
+	for {
+		if err := pause(ctx, s.NotBefore); err != nil {
+			return nil //nolint:nilerr // the step stays as it is in the journal
+		}
+		e.setWaiting(f, false)
+		r := kind.Do(ctx, Call{Step: s, Operation: o})
+		if ctx.Err() != nil && r.state != resultDone {
+			return nil
+		}
+		if err := e.record(ctx, o, &s, r); err != nil {
+			return err
+		}
+		switch s.State {
+		case api.StepWaiting:
+			e.setWaiting(f, true)
+			if !rouse(ctx, sub, s.Until) {
+				return nil
+			}
+		case api.StepDoing: // to be tried again
+		case api.StepTodo, api.StepDone, api.StepFailed, api.StepSkipped, api.StepUndoing, api.StepUndone:
+			return nil
+		}
+	}
+}
+
+func (e *Engine) setWaiting(f *flight, on bool) {
+	e.mu.Lock()
+	f.waiting = on
+	e.mu.Unlock()
+}
+
+// begin commits a step as doing before it acts.
+func (e *Engine) begin(ctx context.Context, s *store.Step) error {
+	e.cfg.Crash("begin:before:" + s.Kind)
+	err := e.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+		now := tx.Now()
+		s.State, s.Error, s.Waiting, s.Until = api.StepDoing, "", "", nil
+		s.Tries++
+		if s.Started == nil {
+			s.Started = &now
+		}
+		return tx.UpdateStep(*s)
+	})
+	e.cfg.Crash("begin:after:" + s.Kind)
+	return err
+}
+
+// record commits what an attempt came to, with the rows it changes.
+func (e *Engine) record(ctx context.Context, o store.Operation, s *store.Step, r Result) error {
+	next := *s
+	next.NotBefore = nil
+	now := time.Now()
+	ev := api.Event{Cluster: o.Name, Operation: o.ID}
+	switch r.state {
+	case resultDone:
+		next.State, next.Finished, next.Waiting, next.Error, next.Until = api.StepDone, &now, "", "", nil
+		ev.Type, ev.Message = "step.done", s.Title
+	case resultWait:
+		if until := s.Until; s.State == api.StepWaiting && until != nil {
+			r.until = *until // a deadline does not move while one waits
+		}
+		if now.After(r.until) {
+			next.State, next.Finished = api.StepFailed, &now
+			next.Error = fmt.Sprintf("waited %s for: %s", elapsed(s.Started, now), r.what)
+			ev.Type, ev.Message = "step.failed", s.Title+": "+next.Error
+			break
+		}
+		if s.State == api.StepWaiting && s.Waiting == r.what {
+			return nil
+		}
+		next.State, next.Waiting, next.Until = api.StepWaiting, r.what, &r.until
+		ev.Type, ev.Message = "step.waiting", s.Title+": waiting for "+r.what
+	case resultRetry:
+		if s.Tries >= maxTries {
+			next.State, next.Finished, next.Error = api.StepFailed, &now, fmt.Sprintf("gave up after %d tries: %v", s.Tries, r.err)
+			ev.Type, ev.Message = "step.failed", s.Title+": "+next.Error
+			break
+		}
+		later := now.Add(r.after)
+		next.State, next.NotBefore, next.Error = api.StepDoing, &later, r.err.Error()
+		next.Tries++
+		ev.Type, ev.Message = "step.retry", fmt.Sprintf("%s: %v; trying again in %s", s.Title, r.err, r.after)
+	case resultFail:
+		next.State, next.Finished, next.Error = api.StepFailed, &now, r.err.Error()
+		ev.Type, ev.Message = "step.failed", s.Title+": "+next.Error
+	}
+	e.cfg.Crash("record:before:" + s.Kind)
+	// The result of an act that happened is recorded even while the engine stops.
+	err := e.cfg.Store.Update(context.WithoutCancel(ctx), func(tx *store.Tx) error {
+		if r.Commit != nil {
+			if err := r.Commit(tx); err != nil {
+				return err
+			}
+		}
+		if err := tx.UpdateStep(next); err != nil {
+			return err
+		}
+		return tx.Event(ev)
+	})
+	e.cfg.Crash("record:after:" + s.Kind)
+	if err != nil {
+		return err
+	}
+	*s = next
+	return nil
+}
+
+func elapsed(from *time.Time, now time.Time) time.Duration {
+	if from == nil {
+		return 0
+	}
+	return now.Sub(*from).Round(time.Second)
+}
+
+// pause waits until a time.
+func pause(ctx context.Context, until *time.Time) error {
+	if until == nil {
+		return nil
+	}
+	t := time.NewTimer(time.Until(*until))
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-t.C:
+		return nil
+	}
+}
+
+// rouse waits for a change of the cluster, a while, or the deadline; false
+// when ctx ended.
+func rouse(ctx context.Context, sub *store.Subscription, until *time.Time) bool {
+	wait := again
+	if until != nil {
+		wait = max(min(wait, time.Until(*until)+time.Millisecond), time.Millisecond)
+	}
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-sub.C:
+	case <-t.C:
+	}
+	return true
+}

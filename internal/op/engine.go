@@ -1,0 +1,342 @@
+// Package op executes operations durably. The step row is the journal: a step
+// is committed as doing with an idempotency key before it acts, and its result,
+// the domain rows it changes and its event are committed together. At start
+// every step found doing runs again with the same key. The engine knows
+// nothing of clusters; kinds of steps and the planner are given to it.
+//
+//	todo ──► doing ──► done
+//	  ▲        │ ├───► waiting ──► (asked again) ──► done, failed
+//	  └─retry──┘ └───► failed ──► (retry) todo, (skip) skipped
+package op
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"howdah.dev/howdah/api"
+	"howdah.dev/howdah/internal/store"
+)
+
+// Kind does one kind of step.
+type Kind interface {
+	// Do makes one attempt. It may be called again with the same step after a
+	// crash, so it looks before it acts. It must return soon after ctx ends.
+	Do(ctx context.Context, c Call) Result
+}
+
+// KindFunc is a function as a Kind.
+type KindFunc func(ctx context.Context, c Call) Result
+
+// Do calls the function.
+func (f KindFunc) Do(ctx context.Context, c Call) Result { return f(ctx, c) }
+
+// Call is one attempt at a step.
+type Call struct {
+	Step      store.Step
+	Operation store.Operation
+}
+
+// Result is what an attempt came to: done, failed, to be asked again when
+// something changes, or to be tried again after a while. Commit, where given,
+// runs in the transaction that records the result.
+type Result struct {
+	state  resultState
+	what   string
+	until  time.Time
+	after  time.Duration
+	err    error
+	Commit func(*store.Tx) error
+}
+
+type resultState int
+
+const (
+	resultDone resultState = iota
+	resultWait
+	resultRetry
+	resultFail
+)
+
+// Done ends a step well; commit may be nil.
+func Done(commit func(*store.Tx) error) Result { return Result{state: resultDone, Commit: commit} }
+
+// Wait asks to be called again when the cluster changes, until a deadline
+// after which the step fails with what it waited for.
+func Wait(what string, until time.Time) Result {
+	return Result{state: resultWait, what: what, until: until}
+}
+
+// Retry asks to be called again after a pause; err says why.
+func Retry(after time.Duration, err error) Result {
+	return Result{state: resultRetry, after: after, err: err}
+}
+
+// Fail ends a step badly.
+func Fail(err error) Result { return Result{state: resultFail, err: err} }
+
+// StepSpec is a step a planner wants. After holds indexes of earlier specs.
+type StepSpec struct {
+	Kind, Node, Title, Phase string
+	Args                     string
+	After                    []int
+}
+
+// Planner turns an operation into steps. It runs inside the transaction that
+// stores them, so what it reserves is reserved with them.
+type Planner func(tx *store.Tx, o store.Operation) ([]StepSpec, error)
+
+// maxTries bounds how often a step is retried by itself.
+const maxTries = 10
+
+// Config is what an engine needs.
+type Config struct {
+	Store *store.Store
+	Kinds map[string]Kind
+	Plan  Planner
+	Log   *slog.Logger
+	// Crash, where set, is called at named points before and after each
+	// commit, for tests that end the process there.
+	Crash func(point string)
+}
+
+// Engine runs operations. Start it with Run.
+type Engine struct {
+	cfg Config
+
+	mu      sync.Mutex
+	running map[int64]*flight // by step
+	wg      sync.WaitGroup
+	wake    chan struct{}
+}
+
+// flight is a step some goroutine works on.
+type flight struct {
+	operation int64
+	cancel    context.CancelCauseFunc
+	waiting   bool
+}
+
+// New makes an engine.
+func New(cfg Config) *Engine {
+	if cfg.Crash == nil {
+		cfg.Crash = func(string) {}
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Engine{cfg: cfg, running: map[int64]*flight{}, wake: make(chan struct{}, 1)}
+}
+
+// errDropped ends the goroutine of a step that is no longer wanted.
+var errDropped = errors.New("step dropped")
+
+// Run executes operations until ctx ends, and returns when the steps in
+// flight have returned.
+func (e *Engine) Run(ctx context.Context) error {
+	sub := e.cfg.Store.Subscribe(store.TopicOperations)
+	defer sub.Close()
+	defer e.wg.Wait()
+	for {
+		if err := e.pass(ctx); err != nil && ctx.Err() == nil {
+			e.cfg.Log.Error("cannot advance operations", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-sub.C:
+		case <-e.wake:
+		}
+	}
+}
+
+// pass looks at every open operation once.
+func (e *Engine) pass(ctx context.Context) error {
+	var open []store.Operation
+	err := e.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
+		open, err = tx.OpenOperations()
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	var errs []error
+	busy := map[string]bool{}
+	for _, o := range open {
+		if o.State == api.OperationFailed || busy[o.Cluster] {
+			continue
+		}
+		busy[o.Cluster] = true
+		errs = append(errs, e.advance(ctx, o))
+	}
+	return errors.Join(errs...)
+}
+
+// advance brings one operation forward: plans it, starts what is ready, or
+// ends it.
+func (e *Engine) advance(ctx context.Context, o store.Operation) error {
+	if !o.Planned {
+		return e.plan(ctx, o)
+	}
+	var steps []store.Step
+	err := e.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
+		if o, err = tx.Operation(o.ID); err != nil {
+			return err
+		}
+		steps, err = tx.Steps(o.ID)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if stopping(o) {
+		return e.drop(ctx, o, steps)
+	}
+	next := survey(steps)
+	for _, s := range next.ready {
+		e.launch(ctx, o, s)
+	}
+	if next.open || e.inFlight(o.ID) {
+		return nil
+	}
+	return e.finish(ctx, o, next)
+}
+
+// plan asks the planner and stores the steps, in one transaction.
+func (e *Engine) plan(ctx context.Context, o store.Operation) error {
+	e.cfg.Crash("plan:before")
+	err := e.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+		o, err := tx.Operation(o.ID)
+		if err != nil || o.Planned || o.State != api.OperationQueued {
+			return err
+		}
+		specs, err := e.cfg.Plan(tx, o)
+		if err != nil {
+			return err
+		}
+		ids := make([]int64, len(specs))
+		for i, s := range specs {
+			row := store.Step{
+				Operation: o.ID, Kind: s.Kind, Node: s.Node, Title: s.Title, Phase: s.Phase, State: api.StepTodo,
+				Key: fmt.Sprintf("op%d-%d-%s", o.ID, i, s.Kind), Args: s.Args,
+			}
+			if row.Args == "" {
+				row.Args = "{}"
+			}
+			for _, a := range s.After {
+				row.After = append(row.After, ids[a])
+			}
+			if ids[i], err = tx.InsertStep(row); err != nil {
+				return err
+			}
+		}
+		now := tx.Now()
+		o.Planned, o.State, o.Started = true, api.OperationRunning, &now
+		if err := tx.UpdateOperation(o); err != nil {
+			return err
+		}
+		return tx.Event(api.Event{Type: "operation.started", Cluster: o.Name, Operation: o.ID, Message: fmt.Sprintf("%s of %s started with %d steps", o.Kind, o.Name, len(specs))})
+	})
+	e.cfg.Crash("plan:after")
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	return e.endFailed(ctx, o, fmt.Errorf("cannot plan: %w", err))
+}
+
+// endFailed records that an operation could not even be planned.
+func (e *Engine) endFailed(ctx context.Context, o store.Operation, cause error) error {
+	return e.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+		o, err := tx.Operation(o.ID)
+		if err != nil {
+			return err
+		}
+		o.State, o.Reason = api.OperationFailed, cause.Error()
+		if err := tx.UpdateOperation(o); err != nil {
+			return err
+		}
+		return tx.Event(api.Event{Type: "operation.failed", Cluster: o.Name, Operation: o.ID, Message: o.Reason})
+	})
+}
+
+// finish records the end of an operation none of whose steps can go on.
+func (e *Engine) finish(ctx context.Context, o store.Operation, sv surveyed) error {
+	return e.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+		o, err := tx.Operation(o.ID)
+		if err != nil || o.State != api.OperationRunning || stopping(o) {
+			return err
+		}
+		ev := api.Event{Cluster: o.Name, Operation: o.ID}
+		if sv.failed != nil {
+			o.State, o.Reason = api.OperationFailed, sv.failed.Title+": "+sv.failed.Error
+			ev.Type, ev.Message = "operation.failed", fmt.Sprintf("%s of %s failed: %s", o.Kind, o.Name, o.Reason)
+		} else {
+			now := tx.Now()
+			o.State, o.Finished, o.Reason = api.OperationDone, &now, ""
+			ev.Type, ev.Message = "operation.done", fmt.Sprintf("%s of %s done", o.Kind, o.Name)
+		}
+		if err := tx.UpdateOperation(o); err != nil {
+			return err
+		}
+		return tx.Event(ev)
+	})
+}
+
+// surveyed is what an operation's steps allow.
+type surveyed struct {
+	ready  []store.Step // may run, or were running
+	open   bool         // something is under way or may still become ready
+	failed *store.Step  // the first failure
+}
+
+// survey finds the steps that may run: their predecessors are done or
+// skipped. A failure stops only what comes after it.
+func survey(steps []store.Step) surveyed {
+	state := make(map[int64]api.StepState, len(steps))
+	for _, s := range steps {
+		state[s.ID] = s.State
+	}
+	var out surveyed
+	for i, s := range steps {
+		switch s.State {
+		case api.StepDoing, api.StepWaiting:
+			out.ready = append(out.ready, s)
+			out.open = true
+		case api.StepTodo:
+			if free(s, state) {
+				out.ready = append(out.ready, s)
+				out.open = true
+			}
+		case api.StepFailed:
+			if out.failed == nil {
+				out.failed = &steps[i]
+			}
+		case api.StepDone, api.StepSkipped, api.StepUndoing, api.StepUndone:
+		}
+	}
+	return out
+}
+
+// free reports whether everything a step comes after is done or skipped.
+func free(s store.Step, state map[int64]api.StepState) bool {
+	for _, a := range s.After {
+		if st := state[a]; st != api.StepDone && st != api.StepSkipped {
+			return false
+		}
+	}
+	return true
+}
+
+func (e *Engine) inFlight(operation int64) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, f := range e.running {
+		if f.operation == operation {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,151 @@
+// Package place chooses a host and an address for each new node, or says in a
+// sentence why it cannot. It is pure: values in, values out. It must not know
+// drivers or the store.
+package place
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// Request is a node that wants a place.
+type Request struct {
+	Name     string
+	MemoryMB int
+	CPUs     int
+}
+
+// Host is a place that has room.
+type Host struct {
+	Name     string
+	MemoryMB int // in all
+	CPUs     int // shared: more may be asked than there are
+}
+
+// Used is what is taken already.
+type Used struct {
+	Host     string
+	MemoryMB int
+	Address  string
+}
+
+// Placement is where a node goes, and why.
+type Placement struct {
+	Name    string
+	Host    string
+	Address string
+	Reason  string
+}
+
+// Space is what nodes are placed on.
+type Space struct {
+	Hosts     []Host
+	Addresses netip.Prefix
+	First     int // first address that may be given
+	Used      []Used
+}
+
+// Place gives every request a host and an address, or returns sentences that
+// say what is missing; then nothing is placed. The result depends only on the
+// arguments: the host with most free memory first, then by name; the lowest
+// free address.
+func Place(reqs []Request, space Space) ([]Placement, []string) {
+	free := map[string]int{}
+	for _, h := range space.Hosts {
+		free[h.Name] = h.MemoryMB
+	}
+	taken := map[string]bool{}
+	for _, u := range space.Used {
+		free[u.Host] -= u.MemoryMB
+		taken[u.Address] = true
+	}
+	before := freeNow(space.Hosts, free)
+	var out []Placement
+	var missing []Request
+	next := addresses(space)
+	for _, r := range reqs {
+		host, ok := roomiest(space.Hosts, free, r.MemoryMB)
+		if !ok {
+			missing = append(missing, r)
+			continue
+		}
+		addr, ok := next(taken)
+		if !ok {
+			return nil, []string{fmt.Sprintf("no address is left in %s for %s; %d are in use", space.Addresses, r.Name, len(space.Used)+len(out))}
+		}
+		free[host] -= r.MemoryMB
+		out = append(out, Placement{Name: r.Name, Host: host, Address: addr,
+			Reason: fmt.Sprintf("%s has most memory free (%s MiB of which %s go to it)", host, thousands(free[host]+r.MemoryMB), thousands(r.MemoryMB))})
+	}
+	if len(missing) > 0 {
+		return nil, refusals(reqs, missing, before)
+	}
+	return out, nil
+}
+
+// addresses returns a generator of free addresses.
+func addresses(space Space) func(taken map[string]bool) (string, bool) {
+	a := space.Addresses.Addr()
+	for range space.First {
+		a = a.Next()
+	}
+	return func(taken map[string]bool) (string, bool) {
+		for ; space.Addresses.Contains(a) && space.Addresses.Contains(a.Next()); a = a.Next() {
+			if s := a.String(); !taken[s] {
+				taken[s] = true
+				a = a.Next()
+				return s, true
+			}
+		}
+		return "", false
+	}
+}
+
+func roomiest(hosts []Host, free map[string]int, need int) (string, bool) {
+	fits := slices.DeleteFunc(slices.Clone(hosts), func(h Host) bool { return free[h.Name] < need })
+	if len(fits) == 0 {
+		return "", false
+	}
+	best := slices.MinFunc(fits, func(a, b Host) int {
+		return cmp.Or(cmp.Compare(free[b.Name], free[a.Name]), strings.Compare(a.Name, b.Name))
+	})
+	return best.Name, true
+}
+
+func freeNow(hosts []Host, free map[string]int) []string {
+	var out []string
+	for _, h := range hosts {
+		out = append(out, fmt.Sprintf("%s has %s MiB free", h.Name, thousands(free[h.Name])))
+	}
+	return out
+}
+
+func refusals(reqs, missing []Request, before []string) []string {
+	total := 0
+	for _, r := range reqs {
+		total += r.MemoryMB
+	}
+	names := make([]string, len(missing))
+	for i, r := range missing {
+		names[i] = r.Name
+	}
+	return []string{fmt.Sprintf("%d of %d new nodes have no room: all need %s MiB, %s; left over: %s",
+		len(missing), len(reqs), thousands(total), strings.Join(before, ", "), strings.Join(names, ", "))}
+}
+
+// thousands writes a number with separators.
+func thousands(n int) string {
+	s := fmt.Sprint(n)
+	neg := strings.HasPrefix(s, "-")
+	s = strings.TrimPrefix(s, "-")
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	if neg {
+		return "-" + s
+	}
+	return s
+}

@@ -1,0 +1,173 @@
+// Package probe asks programs questions: an HTTP GET, a TCP connection, or a
+// protocol client's check, and whether an expression holds over the answer. It
+// knows no kind of program.
+package probe
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/expr-lang/expr"
+	"github.com/expr-lang/expr/vm"
+
+	"howdah.dev/howdah/internal/agentapi"
+)
+
+// maxBody bounds how much of an answer is read.
+const maxBody = 4 << 20
+
+// defaultTimeout is the longest time for one question.
+const defaultTimeout = 2 * time.Second
+
+// Adapter answers a named check about the program at an address with a value
+// expressions can look into.
+type Adapter func(ctx context.Context, address, check string) (any, error)
+
+// Prober asks. The zero value is not usable; see New.
+type Prober struct {
+	client   *http.Client
+	adapters map[string]Adapter
+
+	mu       sync.Mutex
+	programs map[string]*vm.Program
+}
+
+// New makes a prober with the given protocol clients.
+func New(adapters map[string]Adapter) *Prober {
+	return &Prober{
+		client: &http.Client{Transport: &http.Transport{
+			DialContext: (&net.Dialer{Timeout: defaultTimeout}).DialContext, MaxIdleConnsPerHost: 1,
+			IdleConnTimeout: 10 * time.Second, Proxy: nil,
+		}},
+		adapters: adapters, programs: map[string]*vm.Program{},
+	}
+}
+
+// Close drops idle connections.
+func (p *Prober) Close() { p.client.CloseIdleConnections() }
+
+// Ask asks once. Nil means that the probe holds; the error says what was
+// found instead.
+func (p *Prober) Ask(ctx context.Context, q agentapi.Probe) error {
+	timeout := q.Timeout
+	if timeout == 0 {
+		timeout = defaultTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	switch {
+	case q.HTTP != "":
+		return p.Do(ctx, agentapi.Request{Method: http.MethodGet, URL: q.HTTP, Expect: q.Expect})
+	case q.TCP != "":
+		return dial(ctx, q.TCP)
+	case q.Adapter != "":
+		return p.adapter(ctx, q)
+	}
+	return nil
+}
+
+// Do makes one HTTP request and checks its answer.
+func (p *Prober) Do(ctx context.Context, r agentapi.Request) error {
+	req, err := http.NewRequestWithContext(ctx, r.Method, r.URL, strings.NewReader(r.Body))
+	if err != nil {
+		return fmt.Errorf("cannot ask %s: %w", r.URL, err)
+	}
+	resp, err := p.client.Do(req)
+	if err != nil {
+		return plain(err, req.URL.Host)
+	}
+	defer resp.Body.Close() //nolint:errcheck // read only
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
+	if err != nil {
+		return plain(err, req.URL.Host)
+	}
+	if r.Expect == "" {
+		if resp.StatusCode >= http.StatusBadRequest {
+			return fmt.Errorf("%s answers %s", req.URL.Host, resp.Status)
+		}
+		return nil
+	}
+	var body any
+	_ = json.Unmarshal(data, &body) // what is no JSON has text only
+	return p.expect(r.Expect, map[string]any{"status": resp.StatusCode, "body": body, "text": string(data)}, req.URL.Host)
+}
+
+func dial(ctx context.Context, addr string) error {
+	c, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return plain(err, addr)
+	}
+	return c.Close()
+}
+
+func (p *Prober) adapter(ctx context.Context, q agentapi.Probe) error {
+	ask, ok := p.adapters[q.Adapter]
+	if !ok {
+		return fmt.Errorf("this howdah has no protocol client %s", q.Adapter)
+	}
+	v, err := ask(ctx, q.Address, q.Check)
+	if err != nil {
+		return plain(err, q.Address)
+	}
+	if q.Expect == "" {
+		return nil
+	}
+	return p.expect(q.Expect, map[string]any{"status": 0, "body": v, "text": ""}, q.Address)
+}
+
+// expect evaluates a condition over an answer.
+func (p *Prober) expect(src string, answer map[string]any, who string) error {
+	prog, err := p.program(src)
+	if err != nil {
+		return err
+	}
+	v, err := expr.Run(prog, answer)
+	if ok, _ := v.(bool); err == nil && ok {
+		return nil
+	}
+	if status, _ := answer["status"].(int); status >= http.StatusBadRequest {
+		return fmt.Errorf("%s answers status %d", who, status)
+	}
+	return fmt.Errorf("%s does not say yet that %s", who, src)
+}
+
+func (p *Prober) program(src string) (*vm.Program, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if prog, ok := p.programs[src]; ok {
+		return prog, nil
+	}
+	prog, err := expr.Compile(src, expr.Env(map[string]any{"status": 0, "body": any(nil), "text": ""}), expr.AsBool())
+	if err != nil {
+		return nil, fmt.Errorf("cannot use %s: %w", src, err)
+	}
+	p.programs[src] = prog
+	return prog, nil
+}
+
+// plain puts network errors into the words people use.
+func plain(err error, who string) error {
+	var ue *url.Error
+	if errors.As(err, &ue) {
+		err = ue.Err
+	}
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("%s refuses", who)
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, syscall.ETIMEDOUT):
+		return fmt.Errorf("%s does not answer", who)
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
+		return fmt.Errorf("%s hangs up", who)
+	}
+	return fmt.Errorf("%s: %w", who, err)
+}

@@ -1,0 +1,330 @@
+// Package store keeps the state of an installation in SQLite: one writer that
+// groups commits, a pool of readers, migrations inside the binary. It owns the
+// schema and the rows; it knows nothing of what they mean.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/pressly/goose/v3"
+	_ "modernc.org/sqlite" // the driver
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// ErrNotFound is returned when a row is not there.
+var ErrNotFound = errors.New("not found")
+
+// ErrNewer is returned for a database written by a newer Howdah.
+var ErrNewer = errors.New("database is newer than this howdah")
+
+// maxGroup bounds how many updates share one commit.
+const maxGroup = 256
+
+// Store is an open database. Close it when done.
+type Store struct {
+	write *sql.DB
+	read  *sql.DB
+	log   *slog.Logger
+	queue chan *update
+	done  chan struct{}
+
+	mu     sync.Mutex
+	topics map[string]map[*Subscription]struct{}
+	closed bool
+}
+
+// Config says where the database is.
+type Config struct {
+	Path string // file; its directory must exist
+	Log  *slog.Logger
+}
+
+// update is one waiting writer.
+type update struct {
+	ctx  context.Context
+	fn   func(*Tx) error
+	err  error
+	done chan struct{}
+}
+
+// Open opens or creates the database and brings its schema up to date; before
+// a migration the file is copied beside itself.
+func Open(ctx context.Context, cfg Config) (*Store, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	write, err := open(cfg.Path, 1)
+	if err != nil {
+		return nil, err
+	}
+	if err := migrate(ctx, write, cfg); err != nil {
+		return nil, errors.Join(err, write.Close())
+	}
+	read, err := open(cfg.Path, 8)
+	if err != nil {
+		return nil, errors.Join(err, write.Close())
+	}
+	s := &Store{write: write, read: read, log: cfg.Log, queue: make(chan *update, maxGroup), done: make(chan struct{}), topics: map[string]map[*Subscription]struct{}{}}
+	go s.writer()
+	return s, nil
+}
+
+// open opens a pool. FULL, because NORMAL loses the last commits on a power
+// loss, and the step journal must not.
+func open(path string, conns int) (*sql.DB, error) {
+	q := url.Values{"_pragma": {"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "busy_timeout(10000)"}, "_txlock": {"immediate"}}
+	if conns > 1 {
+		q.Set("_txlock", "deferred")
+		q.Add("_pragma", "query_only(1)")
+	}
+	db, err := sql.Open("sqlite", "file:"+path+"?"+q.Encode())
+	if err != nil {
+		return nil, fmt.Errorf("cannot open database %s: %w", path, err)
+	}
+	db.SetMaxOpenConns(conns)
+	return db, nil
+}
+
+func migrate(ctx context.Context, db *sql.DB, cfg Config) error {
+	sub, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return err
+	}
+	p, err := goose.NewProvider(goose.DialectSQLite3, db, sub)
+	if err != nil {
+		return fmt.Errorf("cannot read migrations: %w", err)
+	}
+	have, err := p.GetDBVersion(ctx)
+	if err != nil {
+		return fmt.Errorf("cannot read database %s: %w", cfg.Path, err)
+	}
+	var newest int64
+	for _, s := range p.ListSources() {
+		newest = max(newest, s.Version)
+	}
+	switch {
+	case have > newest:
+		return fmt.Errorf("%w: %s has schema %d, this binary knows %d; run the newer binary, or restore the copy made before the migration", ErrNewer, cfg.Path, have, newest)
+	case have == newest:
+		return nil
+	case have > 0:
+		if err := backup(ctx, db, fmt.Sprintf("%s.before-%d", cfg.Path, newest)); err != nil {
+			return err
+		}
+	}
+	if _, err := p.Up(ctx); err != nil {
+		return fmt.Errorf("cannot migrate database %s: %w", cfg.Path, err)
+	}
+	return nil
+}
+
+// backup copies the database into a new file.
+func backup(ctx context.Context, db *sql.DB, to string) error {
+	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+		return fmt.Errorf("cannot back up database: %w", err)
+	}
+	if err := os.Remove(to); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("cannot back up database: %w", err)
+	}
+	if _, err := db.ExecContext(ctx, "VACUUM INTO ?", to); err != nil {
+		return fmt.Errorf("cannot back up database to %s: %w", to, err)
+	}
+	return nil
+}
+
+// Close finishes the waiting updates and closes the database.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	close(s.queue)
+	s.mu.Unlock()
+	<-s.done
+	return errors.Join(s.read.Close(), s.write.Close())
+}
+
+// errClosed answers updates of a closed store.
+var errClosed = errors.New("cannot write: the store is closed")
+
+// Update runs fn in a transaction of its own and returns when it is durable.
+// Updates that wait at the same time share one commit. fn may run only
+// database calls; an error from it undoes just its own changes.
+func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
+	u := &update{ctx: ctx, fn: fn, done: make(chan struct{})}
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return errClosed
+	}
+	select {
+	case s.queue <- u:
+		s.mu.Unlock()
+	default:
+		s.mu.Unlock()
+		if err := s.enqueue(ctx, u); err != nil {
+			return err
+		}
+	}
+	<-u.done
+	return u.err
+}
+
+// enqueue waits for room in the queue.
+func (s *Store) enqueue(ctx context.Context, u *update) (err error) {
+	defer func() {
+		if recover() != nil { // closed while waiting
+			err = errClosed
+		}
+	}()
+	select {
+	case s.queue <- u:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// View runs fn on a consistent snapshot.
+func (s *Store) View(ctx context.Context, fn func(*Tx) error) error {
+	tx, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return fmt.Errorf("cannot read: %w", err)
+	}
+	defer tx.Rollback() //nolint:errcheck // nothing was written
+	return fn(&Tx{ctx: ctx, tx: tx, now: time.Now()})
+}
+
+// writer runs updates, as many as are waiting in one commit.
+func (s *Store) writer() {
+	defer close(s.done)
+	for u := range s.queue {
+		group := []*update{u}
+	fill:
+		for len(group) < maxGroup {
+			select {
+			case next, ok := <-s.queue:
+				if !ok {
+					break fill
+				}
+				group = append(group, next)
+			default:
+				break fill
+			}
+		}
+		s.commit(group)
+	}
+}
+
+func (s *Store) commit(group []*update) {
+	touched, err := s.run(group)
+	for _, u := range group {
+		if err != nil && u.err == nil {
+			u.err = err
+		}
+		close(u.done)
+	}
+	if err == nil {
+		s.notify(touched)
+	}
+}
+
+// run executes a group in one transaction, each update under a savepoint.
+func (s *Store) run(group []*update) (map[string]struct{}, error) {
+	ctx := context.Background()
+	tx, err := s.write.BeginTx(ctx, nil)
+	if err != nil {
+		return nil, fmt.Errorf("cannot write: %w", err)
+	}
+	defer tx.Rollback() //nolint:errcheck // after a commit there is nothing to undo
+	touched := map[string]struct{}{}
+	for _, u := range group {
+		if err := context.Cause(u.ctx); err != nil {
+			u.err = err
+			continue
+		}
+		if _, err := tx.ExecContext(ctx, "SAVEPOINT one"); err != nil {
+			return nil, fmt.Errorf("cannot write: %w", err)
+		}
+		t := &Tx{ctx: ctx, tx: tx, now: time.Now(), touched: map[string]struct{}{}}
+		end := "RELEASE one"
+		if u.err = u.fn(t); u.err != nil {
+			end = "ROLLBACK TO one; RELEASE one"
+		} else {
+			for k := range t.touched {
+				touched[k] = struct{}{}
+			}
+		}
+		if _, err := tx.ExecContext(ctx, end); err != nil {
+			return nil, fmt.Errorf("cannot write: %w", err)
+		}
+	}
+	if err := tx.Commit(); err != nil {
+		return nil, fmt.Errorf("cannot commit: %w", err)
+	}
+	return touched, nil
+}
+
+// Subscription tells its owner that something changed. C holds at most one
+// signal; the owner reads the state, not the signal.
+type Subscription struct {
+	C      <-chan struct{}
+	c      chan struct{}
+	store  *Store
+	topics []string
+}
+
+// Subscribe signals after each commit that touched one of the topics.
+func (s *Store) Subscribe(topics ...string) *Subscription {
+	c := make(chan struct{}, 1)
+	sub := &Subscription{C: c, c: c, store: s, topics: topics}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range topics {
+		if s.topics[t] == nil {
+			s.topics[t] = map[*Subscription]struct{}{}
+		}
+		s.topics[t][sub] = struct{}{}
+	}
+	return sub
+}
+
+// Close ends the subscription.
+func (sub *Subscription) Close() {
+	sub.store.mu.Lock()
+	defer sub.store.mu.Unlock()
+	for _, t := range sub.topics {
+		delete(sub.store.topics[t], sub)
+		if len(sub.store.topics[t]) == 0 {
+			delete(sub.store.topics, t)
+		}
+	}
+}
+
+func (s *Store) notify(touched map[string]struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for t := range touched {
+		for sub := range s.topics[t] {
+			select {
+			case sub.c <- struct{}{}:
+			default:
+			}
+		}
+	}
+}
