@@ -267,3 +267,26 @@ func sizeError(too bool) error {
 	}
 	return nil
 }
+
+// WildcardJars lists the jars of a folder in the order in which the JVM's
+// launcher expands "folder/*": the folder's own, which differs from host to
+// host. Where a program starts its children with such a classpath, an archive
+// for them must be built, on that host, with this order.
+func WildcardJars(dir string) ([]string, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	names, err := f.Readdirnames(-1)
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, n := range names {
+		if strings.HasSuffix(n, ".jar") || strings.HasSuffix(n, ".JAR") {
+			out = append(out, filepath.Join(dir, n))
+		}
+	}
+	return out, nil
+}

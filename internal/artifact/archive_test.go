@@ -147,3 +147,76 @@ func TestBuildArchiveChecks(t *testing.T) {
 		})
 	}
 }
+
+// A real JDK builds an archive over a set's jar and runs with it; the order of
+// a wildcard classpath is the launcher's.
+func TestRealArchive(t *testing.T) {
+	java, err := exec.LookPath("java")
+	if err != nil || testing.Short() {
+		t.Skip("needs a JDK")
+	}
+	java, _ = filepath.EvalSymlinks(java)
+	home := filepath.Dir(filepath.Dir(java))
+	if _, err := os.Stat(filepath.Join(home, "bin/jar")); err != nil {
+		t.Skip("needs a JDK, not only a JRE")
+	}
+	src := t.TempDir()
+	run := func(name string, args ...string) string {
+		t.Helper()
+		cmd := exec.Command(filepath.Join(home, "bin", name), args...)
+		cmd.Dir = src
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", name, err, out)
+		}
+		return string(out)
+	}
+	content := map[string][]byte{}
+	var paths []string
+	for _, n := range []string{"C", "A", "B"} {
+		if err := os.WriteFile(filepath.Join(src, n+".java"), []byte("public class "+n+` { public static void main(String[] a) throws Exception { System.out.println(new String(java.nio.file.Files.readAllBytes(java.nio.file.Path.of("/proc/self/maps")))); } }`), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		run("javac", n+".java")
+		run("jar", "cf", n+".jar", n+".class")
+		data, err := os.ReadFile(filepath.Join(src, n+".jar"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		paths = append(paths, "lib/"+n+".jar")
+		content["lib/"+n+".jar"] = data
+	}
+	l := testLock(t, paths, content)
+	c := New(Config{Dir: t.TempDir()})
+	putAll(t, c, content)
+	root, err := c.Materialise(t.Context(), l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wild, err := WildcardJars(filepath.Join(root, "lib"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req := archiveRequest(t, home)
+	req.SetID = l.ID()
+	if err := os.WriteFile(req.ClassList, []byte("java/lang/Object\nA\nB\nC\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for name, cp := range map[string]struct {
+		jars []string
+		arg  string
+	}{
+		"lock": {l.Classpath(root, "lib"), strings.Join(l.Classpath(root), ":") + ":" + src},
+		"wild": {wild, filepath.Join(root, "lib") + "/*:" + src},
+	} {
+		req.Name, req.Classpath = name, cp.jars
+		if err := c.BuildArchive(t.Context(), req); err != nil {
+			t.Fatal(err)
+		}
+		jsa := ArchivePath(c.cfg.Dir, l.ID(), name, req.JDKKey)
+		// -Xshare:on makes it an error if the archive does not fit.
+		if out := run("java", "-Xshare:on", "-XX:SharedArchiveFile="+jsa, "-cp", cp.arg, "A"); !strings.Contains(out, jsa) {
+			t.Errorf("%s: %s is not in the memory map", name, jsa)
+		}
+	}
+}

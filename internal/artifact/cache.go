@@ -34,7 +34,8 @@ type Cache struct {
 	cfg Config
 }
 
-// Progress tells how far one set is. Done counts what is in the cache.
+// Progress tells how far one set is. Done counts blobs that are in the cache
+// or, while Maven runs, in its local repository.
 type Progress struct {
 	Set        string // name of the lock
 	DoneBytes  int64
