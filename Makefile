@@ -1,0 +1,68 @@
+# Howdah's tasks; `make help` lists them. The logic is in scripts/.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X howdah.dev/howdah/internal/cli.Version=$(VERSION)
+GOBUILD := CGO_ENABLED=0 go build -trimpath
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: build
+build: ## bin/howdah, and the example bolt bin/net-lines
+	@scripts/prereqs build
+	$(GOBUILD) -ldflags '$(LDFLAGS)' -o bin/howdah ./cmd/howdah
+	$(GOBUILD) -ldflags '-s -w' -o bin/net-lines ./examples/platform/pipeline/net-lines
+
+.PHONY: up
+up: build ## build, then bring the example platform up and run its pipeline
+	@scripts/prereqs run
+	bin/howdah up examples/platform --pipeline
+
+.PHONY: down
+down: ## stop the platform; its data stays
+	@if [ -x bin/howdah ]; then bin/howdah down; else echo 'bin/howdah is not built: nothing to stop'; fi
+
+.PHONY: clean
+clean: ## stop the platform, delete its data and bin; asks first, FORCE=1 does not
+	@if [ -x bin/howdah ]; then bin/howdah clean $(if $(filter-out 0,$(FORCE)),--yes); fi
+	rm -rf bin
+
+.PHONY: test
+test: ## everything: unit tests, drift, lint, then the end-to-end scenarios
+	@scripts/prereqs test
+	@scripts/test
+
+.PHONY: test-unit
+test-unit: ## unit tests; RACE=1 with the race detector, RUN=regexp for some
+	@scripts/test unit
+
+.PHONY: test-e2e
+test-e2e: ## end-to-end scenarios against bin/howdah; RUN=regexp for some
+	@scripts/test e2e
+
+.PHONY: lint
+lint: ## golangci-lint and, where it is installed, shellcheck
+	@scripts/test lint
+
+.PHONY: vuln
+vuln: ## known vulnerabilities in dependencies; needs the Go vulnerability database
+	@scripts/tool govulncheck ./...
+
+.PHONY: fmt
+fmt: ## format Go files
+	@scripts/tool golangci-lint fmt
+
+.PHONY: generate
+generate: ## write generated files again
+	@scripts/generate
+
+.PHONY: bench
+bench: ## Go benchmarks; BENCH=regexp, BENCHTIME=1s
+	@scripts/test bench
+
+.PHONY: fuzz
+fuzz: ## each fuzz target for FUZZ seconds (10)
+	@scripts/test fuzz
