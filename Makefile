@@ -52,8 +52,8 @@ vuln: ## known vulnerabilities in dependencies; needs the Go vulnerability datab
 	@scripts/tool govulncheck ./...
 
 .PHONY: fmt
-fmt: ## format Go files
-	@scripts/tool golangci-lint fmt
+fmt: ## format Go files, and mend what the linter can
+	@scripts/tool golangci-lint run --fix
 
 .PHONY: generate
 generate: ## write generated files again
