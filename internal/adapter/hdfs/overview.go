@@ -27,7 +27,7 @@ type Overview struct {
 	FailedDirs []string
 }
 
-// Capacity is in bytes, over all live DataNodes.
+// Capacity is in bytes, over the DataNodes in service: not those leaving.
 type Capacity struct {
 	Total     int64
 	Used      int64 // by HDFS, replicas included
@@ -42,7 +42,7 @@ type BlockCounts struct {
 	Missing int64
 	// MissingSingle are those of Missing that were meant to have one replica.
 	MissingSingle   int64
-	UnderReplicated int64 // fewer replicas than wanted, Missing included
+	UnderReplicated int64 // fewer replicas than wanted
 	Replicating     int64 // copies under way
 	CorruptFiles    int64
 }
