@@ -4,7 +4,8 @@ SHELL := /bin/sh
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X howdah.dev/howdah/internal/cli.Version=$(VERSION)
-GOBUILD := CGO_ENABLED=0 go build -trimpath
+# The version is ours to stamp: asking git again fails where another user owns the clone.
+GOBUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false
 
 .PHONY: help
 help: ## this list
