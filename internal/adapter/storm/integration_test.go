@@ -1,6 +1,7 @@
 package storm
 
 import (
+	"archive/zip"
 	"bytes"
 	"context"
 	"errors"
@@ -158,4 +159,43 @@ type teeConn struct {
 
 func (c teeConn) Read(p []byte) (int, error) {
 	return io.TeeReader(c.Conn, c.to).Read(p)
+}
+
+// TestRealFlux builds the pipeline example's jar from the real flux-core jar in
+// HOWDAH_TEST_FLUX and the program in HOWDAH_TEST_NET_LINES, and leaves it in
+// HOWDAH_TEST_JAR, from where it can be submitted.
+func TestRealFlux(t *testing.T) {
+	path := os.Getenv("HOWDAH_TEST_FLUX")
+	if path == "" {
+		t.Skip("HOWDAH_TEST_FLUX is not set")
+	}
+	flux, err := zip.OpenReader(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer flux.Close()
+	program, err := os.ReadFile(os.Getenv("HOWDAH_TEST_NET_LINES"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	site, err := os.ReadFile("../../../examples/platform/pipeline/hdfs-site.xml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var jar bytes.Buffer
+	err = BuildTopologyJar(&jar, Inputs{
+		Flux:      &flux.Reader,
+		Resources: map[string][]byte{"net-lines": program},
+		Files:     map[string][]byte{"hdfs-site.xml": site},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries := content(t, reader(t, jar.Bytes()))
+	if entries["org/apache/storm/flux/Flux.class"] == "" || entries["resources/net-lines"] != string(program) {
+		t.Error("entries are missing")
+	}
+	if err := os.WriteFile(os.Getenv("HOWDAH_TEST_JAR"), jar.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
 }
