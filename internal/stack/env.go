@@ -31,6 +31,7 @@ func (s *Stack) clusterEnv() env {
 	return env{
 		"cluster": env{"name": types.String, "id": types.String},
 		"role":    roles,
+		"leaving": roles,
 		"links":   links,
 		"ports":   ports,
 	}

@@ -160,7 +160,6 @@ var memberType = types.Map{
 	"host":     types.String,
 	"memoryMB": types.Int,
 	"cpus":     types.Int,
-	"draining": types.Bool,
 }
 
 // with returns a copy of the environment with more names.

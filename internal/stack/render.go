@@ -25,6 +25,7 @@ type Revision struct {
 	Cluster     api.Cluster                  `json:"cluster"`
 	StackDigest string                       `json:"stackDigest"`
 	Members     []Member                     `json:"members"`
+	Leaving     []Member                     `json:"leaving,omitempty"` // nodes this revision takes away
 	Links       map[string]map[string]string `json:"links,omitempty"`
 }
 
@@ -43,6 +44,7 @@ type Member struct {
 
 // Host is what a rendering needs to know of where a program will run.
 type Host struct {
+	User  string // its processes run as
 	Dir   string
 	Cache string
 	Java  agentapi.Java
@@ -50,30 +52,25 @@ type Host struct {
 
 // Renderer renders one revision with one stack.
 type Renderer struct {
-	stack    *Stack
-	rev      *Revision
-	draining map[string]bool // node names
-	cluster  map[string]any
+	stack   *Stack
+	rev     *Revision
+	present map[string]bool // leaving nodes that are still there, by name; nil means all
+	cluster map[string]any
 }
 
-// NewRenderer prepares to render a revision. draining names the nodes that
-// are giving up what they hold.
-func NewRenderer(s *Stack, rev *Revision, draining map[string]bool) *Renderer {
-	r := &Renderer{stack: s, rev: rev, draining: draining}
+// NewRenderer prepares to render a revision. present names the leaving nodes
+// that are still there; nil stands for all of them.
+func NewRenderer(s *Stack, rev *Revision, present map[string]bool) *Renderer {
+	r := &Renderer{stack: s, rev: rev, present: present}
 	r.cluster = r.clusterVars()
 	return r
 }
 
 func (r *Renderer) clusterVars() map[string]any {
-	roles := map[string]any{}
+	roles, leaving := map[string]any{}, map[string]any{}
+	gone := slices.DeleteFunc(slices.Clone(r.rev.Leaving), func(m Member) bool { return r.present != nil && !r.present[m.Name] })
 	for name := range r.stack.Roles {
-		members := []map[string]any{}
-		for _, m := range r.rev.Members {
-			if slices.Contains(m.Roles, name) {
-				members = append(members, r.member(m, len(members)))
-			}
-		}
-		roles[name] = members
+		roles[name], leaving[name] = r.with(name, r.rev.Members), r.with(name, gone)
 	}
 	links := map[string]any{}
 	for name, spec := range r.stack.Links {
@@ -94,15 +91,25 @@ func (r *Renderer) clusterVars() map[string]any {
 	}
 	return map[string]any{
 		"cluster": map[string]any{"name": r.rev.Cluster.Name, "id": r.rev.ClusterID},
-		"role":    roles, "links": links, "ports": ports,
+		"role":    roles, "leaving": leaving, "links": links, "ports": ports,
 	}
+}
+
+// with lists the members that have a role.
+func (r *Renderer) with(role string, members []Member) []map[string]any {
+	out := []map[string]any{}
+	for _, m := range members {
+		if slices.Contains(m.Roles, role) {
+			out = append(out, r.member(m, len(out)))
+		}
+	}
+	return out
 }
 
 func (r *Renderer) member(m Member, index int) map[string]any {
 	return map[string]any{
 		"name": m.Name, "group": m.Group, "ordinal": m.Ordinal, "index": index,
 		"ip": m.Address, "host": m.Host, "memoryMB": m.MemoryMB, "cpus": m.CPUs,
-		"draining": r.draining[m.Name],
 	}
 }
 

@@ -1,0 +1,339 @@
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"slices"
+	"time"
+
+	"howdah.dev/howdah/api"
+	"howdah.dev/howdah/internal/agentapi"
+	"howdah.dev/howdah/internal/stack"
+	"howdah.dev/howdah/internal/store"
+	"howdah.dev/howdah/internal/tenant"
+)
+
+// errFenced ends the stream of an agent that a newer one replaced.
+var errFenced = errors.New("a newer agent runs this node")
+
+// ErrDenied is returned for a request without the right to it.
+var ErrDenied = errors.New("not allowed")
+
+func bytesReader(b []byte) io.Reader { return bytes.NewReader(b) }
+
+// Join gives a node its certificate for a one-time token.
+func (m *Manager) Join(ctx context.Context, r agentapi.JoinRequest) (agentapi.JoinResponse, error) {
+	var out agentapi.JoinResponse
+	err := m.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+		ok, err := tx.TakeToken(tenant.Hash(r.Token), r.Node)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return fmt.Errorf("%w: the join token is used, too old, or of another node", ErrDenied)
+		}
+		n, err := tx.Node(r.Node)
+		if err != nil {
+			return err
+		}
+		der, err := m.cfg.Authority.Node(n.ID, r.CSR)
+		if err != nil {
+			return err
+		}
+		out = agentapi.JoinResponse{Certificate: der, CA: m.cfg.Authority.PEM()}
+		return tx.Event(api.Event{Type: "node.joined", Cluster: clusterName(tx, n.Cluster), Node: n.Name, Message: n.Name + " joined"})
+	})
+	return out, err
+}
+
+func clusterName(tx *store.Tx, id string) string {
+	c, err := tx.ClusterByID(id)
+	if err != nil {
+		return ""
+	}
+	return c.Name
+}
+
+// Watch serves one agent's stream: the newest agent fences older ones, then
+// every change of the assignment is sent whole.
+func (m *Manager) Watch(ctx context.Context, r agentapi.WatchRequest, send func(*agentapi.WatchEvent) error) error {
+	n, err := m.admit(ctx, r)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	m.connect(n, cancel)
+	defer m.disconnect(n)
+	if err := send(&agentapi.WatchEvent{Incarnation: n.Incarnation}); err != nil {
+		return err
+	}
+	sub := m.cfg.Store.Subscribe(store.ClusterTopic(n.Cluster))
+	defer sub.Close()
+	sent := int64(-1)
+	for {
+		as, err := m.Assignment(ctx, n.ID)
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+			return err
+		case err == nil && as.Generation != sent:
+			if err := send(&agentapi.WatchEvent{Assignment: as}); err != nil {
+				return err
+			}
+			sent = as.Generation
+		case err != nil && ctx.Err() == nil && !errors.Is(err, errNoHost):
+			m.cfg.Log.Error("cannot render assignment", "node", n.Name, "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			if errors.Is(context.Cause(ctx), errFenced) {
+				return send(&agentapi.WatchEvent{Fenced: true})
+			}
+			return context.Cause(ctx)
+		case <-sub.C:
+		}
+	}
+}
+
+// admit records which agent process runs a node, what the node is, and which
+// Java it uses: a choice once made is kept while that Java is there, so that
+// installing another restarts nothing.
+func (m *Manager) admit(ctx context.Context, r agentapi.WatchRequest) (store.Node, error) {
+	var n store.Node
+	err := m.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+		var err error
+		if n, err = tx.Node(r.Node); err != nil {
+			return err
+		}
+		if n.Instance != r.Instance {
+			n.Instance = r.Instance
+			n.Incarnation++
+		}
+		_, s, err := m.revision(tx, n.Cluster, n.Revision)
+		if err != nil {
+			return err
+		}
+		n.Facts = &r.Facts
+		n.Java = chooseJava(n.Java, r.Facts.Javas, s.Java)
+		return tx.PutNode(n)
+	})
+	return n, err
+}
+
+// chooseJava keeps the present choice while it is installed and fits, else
+// takes the first that fits; agents list what they prefer first.
+func chooseJava(now *agentapi.Java, have []agentapi.Java, want stack.JavaRange) *agentapi.Java {
+	fits := func(j agentapi.Java) bool { return j.Major >= want.Min && (want.Max == 0 || j.Major <= want.Max) }
+	for i := range have {
+		if now != nil && have[i].Home == now.Home && fits(have[i]) {
+			return &have[i]
+		}
+	}
+	for i := range have {
+		if fits(have[i]) {
+			return &have[i]
+		}
+	}
+	return nil
+}
+
+func (m *Manager) connect(n store.Node, cancel context.CancelCauseFunc) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if old := m.sessions[n.ID]; old != nil {
+		old.fence(errFenced)
+	}
+	m.sessions[n.ID] = &session{incarnation: n.Incarnation, fence: cancel}
+	m.reported[n.ID] = time.Now()
+}
+
+func (m *Manager) disconnect(n store.Node) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if s := m.sessions[n.ID]; s != nil && s.incarnation == n.Incarnation {
+		delete(m.sessions, n.ID)
+	}
+}
+
+// Report takes what an agent observes. Reports of fenced agents are refused.
+func (m *Manager) Report(ctx context.Context, r agentapi.Report) (agentapi.ReportResponse, error) {
+	m.mu.Lock()
+	m.reported[r.Node] = time.Now()
+	m.mu.Unlock()
+	same, fenced, err := m.unchanged(ctx, r)
+	if err != nil || same || fenced {
+		return agentapi.ReportResponse{Fenced: fenced}, err
+	}
+	err = m.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+		n, err := tx.Node(r.Node)
+		if err != nil {
+			return err
+		}
+		before, err := tx.ObservedOf(n.Cluster)
+		if err != nil {
+			return err
+		}
+		newer, err := tx.PutObserved(n.Cluster, r)
+		if err != nil || !newer {
+			return err
+		}
+		c, err := tx.ClusterByID(n.Cluster)
+		if err != nil {
+			return err
+		}
+		if err := observeDone(tx, c, n, r.Done); err != nil {
+			return err
+		}
+		if err := observeTasks(tx, r.Tasks); err != nil {
+			return err
+		}
+		return serviceEvents(tx, c.Name, n.Name, before[n.ID].Report.Services, r.Services)
+	})
+	return agentapi.ReportResponse{}, err
+}
+
+// unchanged tells a heartbeat from news, so that heartbeats cost no write.
+func (m *Manager) unchanged(ctx context.Context, r agentapi.Report) (same, fenced bool, err error) {
+	err = m.cfg.Store.View(ctx, func(tx *store.Tx) error {
+		n, err := tx.Node(r.Node)
+		if err != nil {
+			return err
+		}
+		fenced = r.Incarnation < n.Incarnation
+		all, err := tx.ObservedOf(n.Cluster)
+		if err != nil {
+			return err
+		}
+		old, ok := all[n.ID]
+		was := old.Report
+		was.Sequence = r.Sequence
+		same = ok && reflect.DeepEqual(normal(was), normal(r))
+		return nil
+	})
+	return same, fenced, err
+}
+
+// normal makes reports comparable: times lose what JSON does not carry.
+func normal(r agentapi.Report) agentapi.Report {
+	r.Services = slices.Clone(r.Services)
+	for i := range r.Services {
+		r.Services[i].Since = r.Services[i].Since.Round(0).UTC()
+		r.Services[i].Conditions = slices.Clone(r.Services[i].Conditions)
+		for j := range r.Services[i].Conditions {
+			r.Services[i].Conditions[j].Since = nil
+		}
+		if len(r.Services[i].Conditions) == 0 {
+			r.Services[i].Conditions = nil
+		}
+	}
+	r.Tasks = slices.Clone(r.Tasks)
+	for i := range r.Tasks {
+		r.Tasks[i].Started, r.Tasks[i].Ended = r.Tasks[i].Started.Round(0).UTC(), r.Tasks[i].Ended.Round(0).UTC()
+	}
+	return r
+}
+
+// observeDone records cluster-wide one-time tasks whose evidence an agent has.
+func observeDone(tx *store.Tx, c store.Cluster, n store.Node, done []string) error {
+	if len(done) == 0 {
+		return nil
+	}
+	known, err := tx.Onces(c.ID)
+	if err != nil {
+		return err
+	}
+	for _, task := range done {
+		i := slices.IndexFunc(known, func(o store.Once) bool { return o.Task == task })
+		if i >= 0 && known[i].State == store.OnceDone {
+			continue
+		}
+		if err := tx.PutOnce(c.ID, store.Once{Task: task, Node: n.ID, State: store.OnceDone}); err != nil {
+			return err
+		}
+		if err := tx.Event(api.Event{Type: "once.done", Cluster: c.Name, Node: n.Name, Message: task + " done on " + n.Name}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// observeTasks records where tasks stand; a final state stays.
+func observeTasks(tx *store.Tx, tasks []agentapi.TaskStatus) error {
+	for _, st := range tasks {
+		k, err := tx.Task(st.ID)
+		if errors.Is(err, store.ErrNotFound) || err == nil && (k.State == agentapi.TaskDone || k.State == agentapi.TaskFailed) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		k.State, k.Status = st.State, st
+		if err := tx.PutTask(k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// serviceEvents writes an event for each service that changed its state.
+func serviceEvents(tx *store.Tx, cluster, node string, before, after []api.ServiceStatus) error {
+	old := map[string]api.ServiceStatus{}
+	for _, s := range before {
+		old[s.Name] = s
+	}
+	for _, s := range after {
+		if old[s.Name].State == s.State {
+			continue
+		}
+		msg := fmt.Sprintf("%s on %s is %s", s.Name, node, s.State)
+		if s.Message != "" {
+			msg += ": " + s.Message
+		}
+		if err := tx.Event(api.Event{Type: "service." + s.State, Cluster: cluster, Node: node, Service: s.Name, Message: msg}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Permit lets one node of a cluster run a cluster-wide one-time task.
+func (m *Manager) Permit(ctx context.Context, r agentapi.PermitRequest) (agentapi.PermitResponse, error) {
+	var out agentapi.PermitResponse
+	err := m.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+		n, err := tx.Node(r.Node)
+		if err != nil {
+			return err
+		}
+		known, err := tx.Onces(n.Cluster)
+		if err != nil {
+			return err
+		}
+		i := slices.IndexFunc(known, func(o store.Once) bool { return o.Task == r.Task })
+		switch {
+		case i < 0:
+			out.Permit = agentapi.PermitRun
+			if err := tx.PutOnce(n.Cluster, store.Once{Task: r.Task, Node: n.ID, State: store.OnceRunning}); err != nil {
+				return err
+			}
+			return tx.Event(api.Event{Type: "once.permitted", Cluster: clusterName(tx, n.Cluster), Node: n.Name, Message: n.Name + " may run " + r.Task})
+		case known[i].State == store.OnceDone:
+			out.Permit = agentapi.PermitDone
+		case known[i].Node == n.ID:
+			out.Permit = agentapi.PermitRun
+		default:
+			out.Permit, out.Holder = agentapi.PermitWait, known[i].Node
+			if h, err := tx.Node(known[i].Node); err == nil {
+				out.Holder = h.Name
+			}
+		}
+		return nil
+	})
+	return out, err
+}
+
+// Blob opens a blob for an agent.
+func (m *Manager) Blob(sum string) (io.ReadSeekCloser, error) { return m.cfg.Cache.Open(sum) }

@@ -1,0 +1,419 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"howdah.dev/howdah/api"
+	"howdah.dev/howdah/internal/agentapi"
+	"howdah.dev/howdah/internal/definition"
+	"howdah.dev/howdah/internal/op"
+	"howdah.dev/howdah/internal/stack"
+	"howdah.dev/howdah/internal/store"
+)
+
+// Errors a caller tells apart.
+var (
+	ErrBusy    = errors.New("not possible now")
+	ErrInvalid = errors.New("bad request")
+)
+
+// GuardError is a refusal that protects data or others; a person can lift it.
+type GuardError struct {
+	Message string
+	Detail  string
+}
+
+// Error returns the refusal and what lifts it.
+func (e *GuardError) Error() string { return e.Message + "; " + e.Detail }
+
+// completed reads a file and completes every cluster in it.
+func (m *Manager) completed(ctx context.Context, tx *store.Tx, file string, data []byte) ([]definition.Completed, api.Diagnostics) {
+	ps, ds := definition.Read(file, data)
+	if ps == nil {
+		return nil, ds
+	}
+	w := definition.World{Stacks: m.cfg.Stacks, Infrastructures: m.infrastructures(), Exports: map[string][]string{}, OpenPorts: m.cfg.OpenPorts}
+	slices.Sort(w.Infrastructures)
+	m.mu.Lock()
+	open, why := true, ""
+	for _, inv := range m.inventory {
+		if !inv.Identity {
+			open, why = false, inv.Reason
+		}
+	}
+	m.mu.Unlock()
+	w.OpenPorts, w.WhyOpen = w.OpenPorts || open, why
+	clusters, err := tx.Clusters()
+	if err != nil {
+		return nil, append(ds, failure(err))
+	}
+	for _, c := range clusters {
+		if _, s, err := m.revision(tx, c.ID, c.Revision); err == nil && c.Intent != agentapi.IntentGone {
+			for e := range s.Exports {
+				w.Exports[c.Name] = append(w.Exports[c.Name], e)
+			}
+		}
+	}
+	out, more := definition.Complete(ps, w)
+	return out, append(ds, more...)
+}
+
+func failure(err error) api.Diagnostic {
+	return api.Diagnostic{Severity: api.SeverityError, Summary: err.Error()}
+}
+
+// Plan says what applying a file would do and changes nothing. Clusters that
+// link to others of the same file are planned as if those were there.
+func (m *Manager) Plan(ctx context.Context, file string, data []byte) ([]api.Plan, api.Diagnostics, error) {
+	if err := m.refreshInventory(ctx); err != nil {
+		return nil, nil, err
+	}
+	var plans []api.Plan
+	var ds api.Diagnostics
+	err := m.cfg.Store.View(ctx, func(tx *store.Tx) error {
+		cs, more := m.completed(ctx, tx, file, data)
+		ds = more
+		if ds.HasErrors() {
+			return nil
+		}
+		taken := 0
+		for _, c := range cs {
+			p, more, err := m.planOne(tx, c, cs, taken)
+			if err != nil {
+				return err
+			}
+			ds = append(ds, more...)
+			taken += p.NeedMemoryMB
+			plans = append(plans, p)
+		}
+		return nil
+	})
+	return plans, ds, err
+}
+
+// planOne plans one cluster of a file; taken is the memory the file's earlier
+// clusters take.
+func (m *Manager) planOne(tx *store.Tx, c definition.Completed, all []definition.Completed, taken int) (api.Plan, api.Diagnostics, error) {
+	row, err := tx.Cluster(c.Cluster.Name)
+	if errors.Is(err, store.ErrNotFound) {
+		row = store.Cluster{Name: c.Cluster.Name}
+	} else if err != nil {
+		return api.Plan{}, nil, err
+	}
+	if ds := m.refused(row, c); ds.HasErrors() {
+		return api.Plan{}, ds, nil
+	}
+	want := c.Cluster
+	for name, to := range c.Cluster.Links {
+		if _, err := tx.Cluster(to); errors.Is(err, store.ErrNotFound) && slices.ContainsFunc(all, func(o definition.Completed) bool { return o.Cluster.Name == to }) {
+			want.Links = cloneWithout(want.Links, name) // it will be there when this one is applied
+		}
+	}
+	res, err := m.compute(tx, row, want, c.Stack)
+	var ds api.Diagnostics
+	if errors.As(err, &ds) {
+		return api.Plan{}, positioned(ds, c), nil
+	}
+	if err != nil {
+		return api.Plan{}, nil, err
+	}
+	res.Plan.FreeMemoryMB -= taken
+	if res.Plan.FreeMemoryMB < 0 && res.Plan.NeedMemoryMB > 0 {
+		ds = append(ds, api.Diagnostic{Severity: api.SeverityError, Address: c.Cluster.Name,
+			Summary: fmt.Sprintf("the clusters of this file need %d MiB more memory than is free", -res.Plan.FreeMemoryMB),
+			Detail:  "Ask for fewer or smaller nodes, or remove others."})
+	}
+	for name, to := range c.Cluster.Links {
+		if _, still := want.Links[name]; !still {
+			res.Plan.Actions = append(res.Plan.Actions, api.Action{Kind: api.ActionKeep, Target: fmt.Sprintf("link %s → %s", name, to), Reason: "both are new"})
+		}
+	}
+	return res.Plan, positioned(ds, c), nil
+}
+
+func cloneWithout(m map[string]string, key string) map[string]string {
+	out := map[string]string{}
+	for k, v := range m {
+		if k != key {
+			out[k] = v
+		}
+	}
+	return out
+}
+
+// refused says what keeps a cluster from being applied as it is now.
+func (m *Manager) refused(row store.Cluster, c definition.Completed) api.Diagnostics {
+	at := c.Node.At("name").Position()
+	refuse := func(summary, detail string) api.Diagnostics {
+		return api.Diagnostics{{Severity: api.SeverityError, Address: c.Cluster.Name, Summary: summary, Detail: detail, Source: &at}}
+	}
+	switch {
+	case row.ID == "":
+		return nil
+	case row.Intent == agentapi.IntentGone:
+		return refuse("cluster "+row.Name+" is being deleted", "Wait until it is gone: howdah op list "+row.Name)
+	case row.Intent == agentapi.IntentStop || row.Suspended:
+		return refuse("cluster "+row.Name+" is stopped", "Start it first: howdah start "+row.Name)
+	case row.Infrastructure != c.Cluster.Infrastructure:
+		return refuse(fmt.Sprintf("cluster %s is on %s and cannot move to %s", row.Name, row.Infrastructure, c.Cluster.Infrastructure), "Give the new one another name.")
+	}
+	return nil
+}
+
+// positioned gives findings of the planner the place of their cluster.
+func positioned(ds api.Diagnostics, c definition.Completed) api.Diagnostics {
+	for i := range ds {
+		if ds[i].Source == nil {
+			p := c.Node.At("nodeGroups").Position()
+			ds[i].Source = &p
+		}
+	}
+	return ds
+}
+
+// Apply starts an operation for each cluster of a file that is to change.
+// Everything is checked before anything is written.
+func (m *Manager) Apply(ctx context.Context, file string, data []byte) ([]api.Operation, []api.Plan, api.Diagnostics, error) {
+	plans, ds, err := m.Plan(ctx, file, data)
+	if err != nil || ds.HasErrors() {
+		return nil, nil, ds, err
+	}
+	var ops []api.Operation
+	err = m.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+		ops = nil
+		cs, more := m.completed(ctx, tx, file, data)
+		if err := more.Err(); err != nil {
+			return err
+		}
+		// Linked clusters first: their nodes get addresses the others refer to.
+		for _, c := range linkedFirst(cs) {
+			o, err := m.submitApply(tx, c, planOf(plans, c.Cluster.Name))
+			if err != nil {
+				return err
+			}
+			if o != nil {
+				ops = append(ops, *o)
+			}
+		}
+		return nil
+	})
+	if errors.As(err, &ds) {
+		return nil, nil, ds, nil
+	}
+	return ops, plans, ds, err
+}
+
+func planOf(plans []api.Plan, name string) *api.Plan {
+	for i := range plans {
+		if plans[i].Cluster == name {
+			return &plans[i]
+		}
+	}
+	return nil
+}
+
+// linkedFirst orders clusters so that what others link to comes first.
+func linkedFirst(cs []definition.Completed) []definition.Completed {
+	var out []definition.Completed
+	done := map[string]bool{}
+	var visit func(c definition.Completed, depth int)
+	visit = func(c definition.Completed, depth int) {
+		if done[c.Cluster.Name] || depth > len(cs) {
+			return
+		}
+		for _, to := range c.Cluster.Links {
+			for _, o := range cs {
+				if o.Cluster.Name == to {
+					visit(o, depth+1)
+				}
+			}
+		}
+		if !done[c.Cluster.Name] {
+			done[c.Cluster.Name] = true
+			out = append(out, c)
+		}
+	}
+	for _, c := range cs {
+		visit(c, 0)
+	}
+	return out
+}
+
+// submitApply stores what an apply of one cluster wants. A plan that changes
+// nothing, of a cluster that passed its test, makes no operation.
+func (m *Manager) submitApply(tx *store.Tx, c definition.Completed, p *api.Plan) (*api.Operation, error) {
+	row, err := tx.Cluster(c.Cluster.Name)
+	fresh := errors.Is(err, store.ErrNotFound)
+	if err != nil && !fresh {
+		return nil, err
+	}
+	if fresh {
+		row = newCluster(c.Cluster)
+		if err := tx.PutCluster(row); err != nil {
+			return nil, err
+		}
+	}
+	if p != nil && p.Empty() && row.Smoked == row.Revision && row.Revision > 0 {
+		return nil, nil //nolint:nilnil // nothing to do is an answer
+	}
+	if err := tx.PutStack(c.Stack.Digest, c.Stack.Name, c.Stack.Bundle); err != nil {
+		return nil, err
+	}
+	args, err := json.Marshal(applyArgs{Cluster: c.Cluster, StackDigest: c.Stack.Digest})
+	if err != nil {
+		return nil, err
+	}
+	return submit(tx, row, opApply, string(args))
+}
+
+// submit adds an operation and returns it.
+func submit(tx *store.Tx, c store.Cluster, kind, args string) (*api.Operation, error) {
+	id, err := op.Submit(tx, store.Operation{Cluster: c.ID, Name: c.Name, Kind: kind, Args: args})
+	if err != nil {
+		return nil, err
+	}
+	o, err := tx.Operation(id)
+	if err != nil {
+		return nil, err
+	}
+	out := o.API(nil)
+	return &out, nil
+}
+
+// Start starts a stopped or suspended cluster.
+func (m *Manager) Start(ctx context.Context, name string) (*api.Operation, error) {
+	return m.change(ctx, name, opStart, "", func(c store.Cluster) error {
+		if c.Intent == agentapi.IntentGone {
+			return fmt.Errorf("%w: cluster %s is being deleted", ErrBusy, name)
+		}
+		return nil
+	})
+}
+
+// Stop stops a cluster; with suspend only until the platform is up again.
+func (m *Manager) Stop(ctx context.Context, name string, suspend bool) (*api.Operation, error) {
+	args, err := json.Marshal(stopArgs{Suspend: suspend})
+	if err != nil {
+		return nil, err
+	}
+	return m.change(ctx, name, opStop, string(args), func(c store.Cluster) error {
+		if c.Intent == agentapi.IntentGone {
+			return fmt.Errorf("%w: cluster %s is being deleted", ErrBusy, name)
+		}
+		return nil
+	})
+}
+
+// Smoke runs a cluster's own test again.
+func (m *Manager) Smoke(ctx context.Context, name string) (*api.Operation, error) {
+	var open []store.Operation
+	err := m.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
+		open, err = tx.OpenOperations()
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range open {
+		if o.Name == name && o.State != api.OperationFailed {
+			return nil, fmt.Errorf("%w: %s is busy with operation %d (%s)", ErrBusy, name, o.ID, o.Kind)
+		}
+	}
+	return m.change(ctx, name, opSmoke, "", func(store.Cluster) error { return nil })
+}
+
+func (m *Manager) change(ctx context.Context, name, kind, args string, check func(store.Cluster) error) (*api.Operation, error) {
+	var o *api.Operation
+	err := m.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+		c, err := tx.Cluster(name)
+		if err != nil {
+			return err
+		}
+		if err := check(c); err != nil {
+			return err
+		}
+		o, err = submit(tx, c, kind, args)
+		return err
+	})
+	return o, err
+}
+
+// Delete removes a cluster. One that holds data, or that others link to, is
+// not deleted unless destroy names it as well.
+func (m *Manager) Delete(ctx context.Context, name, destroy string) (*api.Operation, error) {
+	var o *api.Operation
+	err := m.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+		c, err := tx.Cluster(name)
+		if err != nil {
+			return err
+		}
+		if err := m.guard(tx, c, destroy); err != nil {
+			return err
+		}
+		o, err = submit(tx, c, opDelete, "")
+		return err
+	})
+	return o, err
+}
+
+// guard refuses to delete what holds data or what others use.
+func (m *Manager) guard(tx *store.Tx, c store.Cluster, destroy string) error {
+	if c.Intent == agentapi.IntentGone || destroy == c.Name {
+		return nil
+	}
+	var why []string
+	var s *stack.Stack
+	if c.Revision > 0 {
+		var err error
+		if _, s, err = m.revision(tx, c.ID, c.Revision); err != nil {
+			return err
+		}
+		if s.Keeps() {
+			why = append(why, "it holds data")
+		}
+	}
+	users, err := m.usedBy(tx, c.Name)
+	if err != nil {
+		return err
+	}
+	if len(users) > 0 {
+		why = append(why, "used by "+strings.Join(users, ", "))
+	}
+	if len(why) == 0 {
+		return nil
+	}
+	return &GuardError{
+		Message: fmt.Sprintf("cluster %s is not deleted: %s", c.Name, strings.Join(why, "; ")),
+		Detail:  fmt.Sprintf("to destroy it all the same: howdah delete %s --yes --destroy-data %s", c.Name, c.Name),
+	}
+}
+
+// usedBy lists the clusters that link to one.
+func (m *Manager) usedBy(tx *store.Tx, name string) ([]string, error) {
+	all, err := tx.Clusters()
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, c := range all {
+		if c.Revision == 0 || c.Intent == agentapi.IntentGone {
+			continue
+		}
+		var rev stack.Revision
+		if err := tx.Revision(c.ID, c.Revision, &rev); err != nil {
+			return nil, err
+		}
+		for _, to := range rev.Cluster.Links {
+			if to == name {
+				out = append(out, c.Name)
+			}
+		}
+	}
+	return out, nil
+}
+

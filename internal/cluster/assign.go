@@ -1,0 +1,132 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"howdah.dev/howdah/internal/agentapi"
+	"howdah.dev/howdah/internal/stack"
+	"howdah.dev/howdah/internal/store"
+)
+
+// errNoHost is returned for a node whose agent has not told where it runs.
+var errNoHost = errors.New("its agent has not joined yet")
+
+// Assignment renders what a node should be running now. Its generation rises
+// whenever the rendering differs from the last one; that number and a digest
+// are all that is kept of it.
+func (m *Manager) Assignment(ctx context.Context, nodeID string) (*agentapi.Assignment, error) {
+	var as *agentapi.Assignment
+	var sum string
+	var n store.Node
+	err := m.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
+		if n, err = tx.Node(nodeID); err != nil {
+			return err
+		}
+		as, sum, err = m.render(tx, n)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if n.Rendered == sum {
+		as.Generation = n.Generation
+		return as, nil
+	}
+	err = m.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+		n, err := tx.Node(nodeID)
+		if err != nil {
+			return err
+		}
+		if as, sum, err = m.render(tx, n); err != nil {
+			return err
+		}
+		if n.Rendered != sum {
+			n.Rendered = sum
+			n.Generation++
+			if err := tx.PutNode(n); err != nil {
+				return err
+			}
+		}
+		as.Generation = n.Generation
+		return nil
+	})
+	return as, err
+}
+
+// render renders a node's assignment without its generation, and its digest.
+func (m *Manager) render(tx *store.Tx, n store.Node) (*agentapi.Assignment, string, error) {
+	host := hostOf(n)
+	if host == nil {
+		return nil, "", errNoHost
+	}
+	rev, s, err := m.revision(tx, n.Cluster, n.Revision)
+	if err != nil {
+		return nil, "", err
+	}
+	present, err := presentNodes(tx, n.Cluster)
+	if err != nil {
+		return nil, "", err
+	}
+	r := stack.NewRenderer(s, rev, present)
+	as, err := r.Assignment(n.Name, *host)
+	if err != nil {
+		return nil, "", err
+	}
+	as.Node.ID, as.Intent = n.ID, n.Intent
+	for i := range as.Archives {
+		as.Archives[i].ListBlob = m.classList(s, as.Archives[i].ListBlob)
+	}
+	open, err := tx.OpenTasks(n.ID)
+	if err != nil {
+		return nil, "", err
+	}
+	for _, t := range open {
+		as.Tasks = append(as.Tasks, t.Task)
+	}
+	data, err := json.Marshal(as)
+	if err != nil {
+		return nil, "", fmt.Errorf("cannot encode assignment: %w", err)
+	}
+	return as, digestOf(data), nil
+}
+
+// classList puts a class list into the cache and returns its digest; "" where
+// there is none, then no archive is built.
+func (m *Manager) classList(s *stack.Stack, file string) string {
+	data := m.cfg.Stacks.ClassList(s.Name, file)
+	if data == nil {
+		return ""
+	}
+	sum, err := m.putBlob(data)
+	if err != nil {
+		m.cfg.Log.Warn("cannot keep class list", "file", file, "error", err)
+		return ""
+	}
+	return sum
+}
+
+// putBlob keeps small data in the cache, once.
+func (m *Manager) putBlob(data []byte) (string, error) {
+	sum := digestOf(data)
+	if f, err := m.cfg.Cache.Open(sum); err == nil {
+		return sum, f.Close()
+	}
+	got, _, err := m.cfg.Cache.Put(context.Background(), bytesReader(data))
+	return got, err
+}
+
+// presentNodes lists the nodes of a cluster that are there, by name.
+func presentNodes(tx *store.Tx, cluster string) (map[string]bool, error) {
+	nodes, err := tx.Nodes(cluster)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[string]bool, len(nodes))
+	for _, n := range nodes {
+		out[n.Name] = true
+	}
+	return out, nil
+}

@@ -1,0 +1,191 @@
+// Package cluster ties definitions, stacks, placement, plans and operations
+// together: it owns what a cluster and a node are wanted to be, renders
+// assignments, and derives status and conditions from what is observed. It
+// knows no particular kind of cluster, and must not import the server or the
+// command line.
+package cluster
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"howdah.dev/howdah/internal/agentapi"
+	"howdah.dev/howdah/internal/artifact"
+	"howdah.dev/howdah/internal/infra"
+	"howdah.dev/howdah/internal/op"
+	"howdah.dev/howdah/internal/stack"
+	"howdah.dev/howdah/internal/store"
+	"howdah.dev/howdah/internal/tenant"
+)
+
+// Config is what a manager needs.
+type Config struct {
+	Store     *store.Store
+	Stacks    *stack.Catalog
+	Drivers   map[string]infra.Driver // by infrastructure
+	Cache     *artifact.Cache
+	Authority *tenant.Authority
+	AgentAddr string // host:port agents connect to
+	OpenPorts bool   // the user accepts services that listen on every address
+	Clients   Clients
+	Log       *slog.Logger
+	Crash     func(point string) // see op.Config
+}
+
+// Manager is the one writer of what is wanted of clusters and nodes.
+type Manager struct {
+	cfg    Config
+	engine *op.Engine
+
+	mu        sync.Mutex
+	stacks    map[string]*stack.Stack // by digest
+	sessions  map[string]*session     // connected agents by node
+	reported  map[string]time.Time    // when each node reported last
+	progress  map[string]artifact.Progress
+	inventory map[string]infra.Inventory
+}
+
+// session is one agent's open stream.
+type session struct {
+	incarnation int64
+	fence       context.CancelCauseFunc
+}
+
+// New makes a manager and its operation engine.
+func New(cfg Config) *Manager {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	m := &Manager{
+		cfg: cfg, stacks: map[string]*stack.Stack{}, sessions: map[string]*session{}, reported: map[string]time.Time{},
+		progress: map[string]artifact.Progress{}, inventory: map[string]infra.Inventory{},
+	}
+	m.engine = op.New(op.Config{Store: cfg.Store, Kinds: m.kinds(), Plan: m.planOperation, Log: cfg.Log, Crash: cfg.Crash})
+	return m
+}
+
+// Run executes operations and the drivers' own work until ctx ends.
+func (m *Manager) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	for name, d := range m.cfg.Drivers {
+		if r, ok := d.(infra.Runner); ok {
+			wg.Go(func() {
+				if err := r.Run(ctx); err != nil && ctx.Err() == nil {
+					m.cfg.Log.Error("driver ended", "infrastructure", name, "error", err)
+				}
+			})
+		}
+	}
+	err := m.engine.Run(ctx)
+	wg.Wait()
+	return err
+}
+
+// Engine controls operations: retry, skip, abandon, cancel.
+func (m *Manager) Engine() *op.Engine { return m.engine }
+
+// stackByDigest returns the stack a cluster was made with.
+func (m *Manager) stackByDigest(tx *store.Tx, digest string) (*stack.Stack, error) {
+	m.mu.Lock()
+	s := m.stacks[digest]
+	m.mu.Unlock()
+	if s != nil {
+		return s, nil
+	}
+	for _, name := range m.cfg.Stacks.Names() {
+		if c, _ := m.cfg.Stacks.Get(name); c.Digest == digest {
+			s = c
+		}
+	}
+	if s == nil {
+		name, bundle, err := tx.Stack(digest)
+		if err != nil {
+			return nil, err
+		}
+		if s, err = stack.FromBundle(name, bundle); err != nil {
+			return nil, err
+		}
+	}
+	m.mu.Lock()
+	m.stacks[digest] = s
+	m.mu.Unlock()
+	return s, nil
+}
+
+// revision reads a revision and its stack.
+func (m *Manager) revision(tx *store.Tx, cluster string, number int64) (*stack.Revision, *stack.Stack, error) {
+	var rev stack.Revision
+	if err := tx.Revision(cluster, number, &rev); err != nil {
+		return nil, nil, err
+	}
+	rev.Number = number
+	s, err := m.stackByDigest(tx, rev.StackDigest)
+	if err != nil {
+		return nil, nil, fmt.Errorf("cannot load the stack of %s: %w", rev.Cluster.Name, err)
+	}
+	return &rev, s, nil
+}
+
+// driver returns the driver of an infrastructure.
+func (m *Manager) driver(name string) (infra.Driver, error) {
+	d, ok := m.cfg.Drivers[name]
+	if !ok {
+		return nil, fmt.Errorf("there is no infrastructure %s", name)
+	}
+	return d, nil
+}
+
+// infrastructures lists the configured ones.
+func (m *Manager) infrastructures() []string {
+	out := make([]string, 0, len(m.cfg.Drivers))
+	for name := range m.cfg.Drivers {
+		out = append(out, name)
+	}
+	return out
+}
+
+// refreshInventory asks the drivers what there is; plans are made from the
+// answer, because nothing outside the database may be asked in a transaction.
+func (m *Manager) refreshInventory(ctx context.Context) error {
+	for name, d := range m.cfg.Drivers {
+		inv, err := d.Inventory(ctx)
+		if err != nil {
+			return fmt.Errorf("cannot take inventory of %s: %w", name, err)
+		}
+		m.mu.Lock()
+		m.inventory[name] = inv
+		m.mu.Unlock()
+	}
+	return nil
+}
+
+// ref names a node to its driver.
+func ref(clusterName string, n store.Node) infra.Ref {
+	return infra.Ref{Key: n.ID, Cluster: clusterName, Name: n.Name}
+}
+
+// hostOf returns where a node runs, nil before its agent told.
+func hostOf(n store.Node) *stack.Host {
+	if n.Facts == nil || n.Java == nil {
+		return nil
+	}
+	return &stack.Host{Dir: n.Facts.Dir, Cache: n.Facts.Cache, Java: *n.Java, User: n.Facts.User}
+}
+
+// member returns a node as revisions list it.
+func member(n store.Node, roles []string) stack.Member {
+	return stack.Member{ID: n.ID, Name: n.Name, Group: n.Group, Ordinal: n.Ordinal, Roles: roles, Address: n.Address, Host: n.Host, MemoryMB: n.MemoryMB, CPUs: n.CPUs}
+}
+
+func digestOf(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// running reports whether a node's services are wanted.
+func running(i agentapi.Intent) bool { return i == agentapi.IntentRun || i == agentapi.IntentDrain }

@@ -1,0 +1,405 @@
+package cluster
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"howdah.dev/howdah/api"
+	"howdah.dev/howdah/internal/agentapi"
+	"howdah.dev/howdah/internal/op"
+	"howdah.dev/howdah/internal/place"
+	"howdah.dev/howdah/internal/plan"
+	"howdah.dev/howdah/internal/stack"
+	"howdah.dev/howdah/internal/store"
+)
+
+// Kinds of operations.
+const (
+	opApply  = "apply"
+	opStart  = "start"
+	opStop   = "stop"
+	opDelete = "delete"
+	opSmoke  = "smoke"
+)
+
+// applyArgs is what an apply asks for: the definition with every default
+// filled in. The plan is computed when the operation starts.
+type applyArgs struct {
+	Cluster     api.Cluster `json:"cluster"`
+	StackDigest string      `json:"stackDigest"`
+}
+
+// stopArgs says whether a stop is only for the time the platform is down.
+type stopArgs struct {
+	Suspend bool `json:"suspend"`
+}
+
+// planOperation writes down what an operation wants and returns its steps. It
+// runs in the transaction that stores them.
+func (m *Manager) planOperation(tx *store.Tx, o store.Operation) ([]op.StepSpec, error) {
+	c, err := tx.ClusterByID(o.Cluster)
+	if err != nil {
+		return nil, err
+	}
+	switch o.Kind {
+	case opApply:
+		return m.planApply(tx, c, o)
+	case opStart:
+		return m.planStart(tx, c)
+	case opStop:
+		var args stopArgs
+		if err := json.Unmarshal([]byte(o.Args), &args); err != nil {
+			return nil, err
+		}
+		return m.planStop(tx, c, args.Suspend)
+	case opDelete:
+		return m.planDelete(tx, c)
+	case opSmoke:
+		return []op.StepSpec{smokeStep(nil)}, nil
+	}
+	return nil, fmt.Errorf("this howdah knows no operation of kind %s", o.Kind)
+}
+
+// state gathers what planning needs to know of a cluster.
+func (m *Manager) state(tx *store.Tx, c store.Cluster) (plan.Have, error) {
+	var have plan.Have
+	if c.Revision == 0 {
+		return have, nil
+	}
+	rev, s, err := m.revision(tx, c.ID, c.Revision)
+	if err != nil {
+		return have, err
+	}
+	have.Revision, have.Stack = rev, s
+	if have.Ordinals, err = tx.PeekOrdinals(c.ID); err != nil {
+		return have, err
+	}
+	nodes, err := tx.Nodes(c.ID)
+	if err != nil {
+		return have, err
+	}
+	for _, n := range nodes {
+		nrev, ns := rev, s
+		if n.Revision != c.Revision {
+			if nrev, ns, err = m.revision(tx, c.ID, n.Revision); err != nil {
+				return have, err
+			}
+		}
+		mem, _ := nrev.Member(n.Name)
+		have.Nodes = append(have.Nodes, plan.Node{Member: member(n, mem.Roles), Intent: n.Intent, Host: hostOf(n), Revision: nrev, Stack: ns})
+	}
+	return have, nil
+}
+
+// space is what nodes of an infrastructure can be placed on.
+func (m *Manager) space(tx *store.Tx, infrastructure string) (place.Space, error) {
+	m.mu.Lock()
+	inv := m.inventory[infrastructure]
+	m.mu.Unlock()
+	sp := place.Space{Addresses: inv.Addresses, First: inv.First}
+	for _, h := range inv.Hosts {
+		sp.Hosts = append(sp.Hosts, place.Host{Name: h.Name, MemoryMB: h.MemoryMB, CPUs: h.CPUs})
+	}
+	all, err := tx.Nodes("")
+	for _, n := range all {
+		if n.Infrastructure == infrastructure {
+			sp.Used = append(sp.Used, place.Used{Host: n.Host, MemoryMB: n.MemoryMB, Address: n.Address})
+		}
+	}
+	return sp, err
+}
+
+// links evaluates what the linked clusters export now.
+func (m *Manager) links(tx *store.Tx, c api.Cluster, s *stack.Stack) (map[string]map[string]string, error) {
+	out := map[string]map[string]string{}
+	for name, to := range c.Links {
+		target, err := tx.Cluster(to)
+		if err != nil {
+			return nil, err
+		}
+		ex, err := m.exports(tx, target)
+		if err != nil {
+			return nil, err
+		}
+		ex["cluster"] = to
+		out[name] = ex
+	}
+	for name, spec := range s.Links {
+		if c.ExternalHDFS == "" || len(spec.External) == 0 {
+			continue
+		}
+		ex, err := s.External(name, c.ExternalHDFS)
+		if err != nil {
+			return nil, err
+		}
+		ex["cluster"] = c.ExternalHDFS
+		out[name] = ex
+	}
+	return out, nil
+}
+
+// exports evaluates what a cluster offers.
+func (m *Manager) exports(tx *store.Tx, c store.Cluster) (map[string]string, error) {
+	if c.Revision == 0 {
+		return nil, fmt.Errorf("cluster %s has no nodes yet", c.Name)
+	}
+	rev, s, err := m.revision(tx, c.ID, c.Revision)
+	if err != nil {
+		return nil, err
+	}
+	return stack.NewRenderer(s, rev, nil).Exports()
+}
+
+// compute makes the plan of an apply.
+func (m *Manager) compute(tx *store.Tx, c store.Cluster, want api.Cluster, s *stack.Stack) (plan.Result, error) {
+	have, err := m.state(tx, c)
+	if err != nil {
+		return plan.Result{}, err
+	}
+	sp, err := m.space(tx, want.Infrastructure)
+	if err != nil {
+		return plan.Result{}, err
+	}
+	links, err := m.links(tx, want, s)
+	if err != nil {
+		return plan.Result{}, err
+	}
+	res, ds := plan.Compute(plan.Want{ClusterID: c.ID, Cluster: want, Stack: s, Links: links}, have, sp)
+	if err := ds.Err(); err != nil {
+		return res, err
+	}
+	res.Plan.Warnings = ds
+	return res, nil
+}
+
+// planApply writes the new revision and the new nodes, and makes the steps.
+func (m *Manager) planApply(tx *store.Tx, c store.Cluster, o store.Operation) ([]op.StepSpec, error) {
+	var args applyArgs
+	if err := json.Unmarshal([]byte(o.Args), &args); err != nil {
+		return nil, err
+	}
+	s, err := m.stackByDigest(tx, args.StackDigest)
+	if err != nil {
+		return nil, err
+	}
+	res, err := m.compute(tx, c, args.Cluster, s)
+	if err != nil {
+		return nil, err
+	}
+	b := &steps{}
+	if !res.Changed && c.Smoked == c.Revision {
+		return b.specs, nil
+	}
+	b.artifacts = b.add("artifacts", "", "get the artifacts of "+c.Name, "artifacts")
+	if !res.Changed {
+		return append(b.specs, smokeStep([]int{b.artifacts})), nil
+	}
+	ids, err := m.reserve(tx, &c, &res)
+	if err != nil {
+		return nil, err
+	}
+	m.applySteps(b, res, ids)
+	return b.specs, nil
+}
+
+// reserve stores the revision and its nodes; it returns node ids by name.
+func (m *Manager) reserve(tx *store.Tx, c *store.Cluster, res *plan.Result) (map[string]string, error) {
+	ids := map[string]string{}
+	nodes, err := tx.Nodes(c.ID)
+	if err != nil {
+		return nil, err
+	}
+	byName := map[string]store.Node{}
+	for _, n := range nodes {
+		ids[n.Name], byName[n.Name] = n.ID, n
+	}
+	for _, a := range res.Add {
+		if got, err := tx.NextOrdinal(c.ID, a.Group); err != nil || got != a.Ordinal {
+			return nil, fmt.Errorf("cannot number node %s: next is %d: %w", a.Name, got, err)
+		}
+		ids[a.Name] = ulid.Make().String()
+	}
+	c.Revision++
+	rev := res.Revision
+	rev.Number = c.Revision
+	for _, list := range [][]stack.Member{rev.Members, rev.Leaving} {
+		for i := range list {
+			list[i].ID = ids[list[i].Name]
+		}
+	}
+	if err := tx.PutRevision(c.ID, rev.Number, rev); err != nil {
+		return nil, err
+	}
+	if c.Intent == "" {
+		c.Intent = agentapi.IntentRun
+	}
+	if err := tx.PutCluster(*c); err != nil {
+		return nil, err
+	}
+	for _, a := range res.Add {
+		if err := tx.PutNode(store.Node{ID: ids[a.Name], Cluster: c.ID, Name: a.Name, Group: a.Group, Ordinal: a.Ordinal, Intent: agentapi.IntentNew,
+			Revision: rev.Number, Infrastructure: rev.Cluster.Infrastructure, Address: a.Address, Host: a.Host, MemoryMB: a.MemoryMB, CPUs: a.CPUs}); err != nil {
+			return nil, err
+		}
+	}
+	// Nodes that render the same go to the new revision at once.
+	for _, k := range slices.Concat(res.Keep, res.Resume) {
+		n := byName[k.Name]
+		n.Revision = rev.Number
+		if err := tx.PutNode(n); err != nil {
+			return nil, err
+		}
+	}
+	return ids, nil
+}
+
+// applySteps turns a plan into steps: new nodes come up side by side; staying
+// nodes change, those that need a rolling restart one after another; then
+// leaving nodes drain, stop and go; then the cluster is tested.
+func (m *Manager) applySteps(b *steps, res plan.Result, ids map[string]string) {
+	var up []int
+	for _, a := range slices.Concat(res.Resume, res.Add) {
+		made := b.add("create-node", ids[a.Name], "make "+a.Name, "nodes")
+		up = append(up, b.add("run-node", ids[a.Name], "bring up "+a.Name, "services", b.artifacts, made))
+	}
+	last := map[string]int{}
+	for _, r := range res.Reconfigure {
+		after := []int{b.artifacts}
+		if r.Effect == agentapi.ChangeRolling {
+			if prev, ok := last[r.Member.Group]; ok {
+				after = append(after, prev)
+			}
+		}
+		i := b.add("configure-node", ids[r.Member.Name], "reconfigure "+r.Member.Name, "services", after...)
+		last[r.Member.Group] = i
+		up = append(up, i)
+	}
+	end := up
+	drained := map[string]int{}
+	for _, r := range res.Remove {
+		after := slices.Clone(up)
+		if prev, ok := drained[r.Group]; ok {
+			after = append(after, prev)
+		}
+		d := b.add("drain-node", ids[r.Name], "drain "+r.Name, "drain", after...)
+		drained[r.Group] = d
+		s := b.add("stop-node", ids[r.Name], "stop "+r.Name, "remove", d)
+		end = append(end, b.add("delete-node", ids[r.Name], "remove "+r.Name, "remove", s))
+	}
+	b.specs = append(b.specs, smokeStep(end))
+}
+
+// steps collects step specs.
+type steps struct {
+	specs     []op.StepSpec
+	artifacts int
+}
+
+func (b *steps) add(kind, node, title, phase string, after ...int) int {
+	b.specs = append(b.specs, op.StepSpec{Kind: kind, Node: node, Title: title, Phase: phase, After: after})
+	return len(b.specs) - 1
+}
+
+func smokeStep(after []int) op.StepSpec {
+	return op.StepSpec{Kind: "smoke", Title: "test the cluster", Phase: "smoke", After: after}
+}
+
+// planStart powers nodes on and brings their services up side by side.
+func (m *Manager) planStart(tx *store.Tx, c store.Cluster) ([]op.StepSpec, error) {
+	c.Intent, c.Suspended = agentapi.IntentRun, false
+	if err := tx.PutCluster(c); err != nil {
+		return nil, err
+	}
+	nodes, err := tx.Nodes(c.ID)
+	if err != nil {
+		return nil, err
+	}
+	b := &steps{}
+	b.artifacts = b.add("artifacts", "", "get the artifacts of "+c.Name, "artifacts")
+	var up []int
+	for _, n := range nodes {
+		on := b.add("power-on", n.ID, "switch "+n.Name+" on", "nodes")
+		up = append(up, b.add("run-node", n.ID, "bring up "+n.Name, "services", b.artifacts, on))
+	}
+	return append(b.specs, smokeStep(up)), nil
+}
+
+// planStop stops the groups in reverse order of definition, then switches the
+// nodes off.
+func (m *Manager) planStop(tx *store.Tx, c store.Cluster, suspend bool) ([]op.StepSpec, error) {
+	if suspend {
+		c.Suspended = true
+	} else {
+		c.Intent = agentapi.IntentStop
+	}
+	if err := tx.PutCluster(c); err != nil {
+		return nil, err
+	}
+	b := &steps{}
+	err := m.stopSteps(tx, c, b, func(n store.Node, stopped int) {
+		b.add("power-off", n.ID, "switch "+n.Name+" off", "remove", stopped)
+	})
+	return b.specs, err
+}
+
+// stopSteps adds a stop of every node, last group first; each is given to also.
+func (m *Manager) stopSteps(tx *store.Tx, c store.Cluster, b *steps, also func(store.Node, int)) error {
+	nodes, err := tx.Nodes(c.ID)
+	if err != nil || len(nodes) == 0 {
+		return err
+	}
+	rev, _, err := m.revision(tx, c.ID, c.Revision)
+	if err != nil {
+		return err
+	}
+	var before []int
+	groups := rev.Cluster.NodeGroups
+	known := map[string]bool{}
+	for i := len(groups) - 1; i >= 0; i-- {
+		known[groups[i].Name] = true
+		var now []int
+		for _, n := range nodes {
+			if n.Group == groups[i].Name {
+				s := b.add("stop-node", n.ID, "stop "+n.Name, "remove", before...)
+				also(n, s)
+				now = append(now, s)
+			}
+		}
+		if len(now) > 0 {
+			before = now
+		}
+	}
+	for _, n := range nodes {
+		if !known[n.Group] {
+			also(n, b.add("stop-node", n.ID, "stop "+n.Name, "remove"))
+		}
+	}
+	return nil
+}
+
+// planDelete stops everything, removes the nodes and forgets the cluster.
+func (m *Manager) planDelete(tx *store.Tx, c store.Cluster) ([]op.StepSpec, error) {
+	c.Intent = agentapi.IntentGone
+	if err := tx.PutCluster(c); err != nil {
+		return nil, err
+	}
+	b := &steps{}
+	var gone []int
+	err := m.stopSteps(tx, c, b, func(n store.Node, stopped int) {
+		gone = append(gone, b.add("delete-node", n.ID, "remove "+n.Name, "remove", stopped))
+	})
+	if err != nil {
+		return nil, err
+	}
+	b.add("forget", "", "forget "+c.Name, "remove", gone...)
+	return b.specs, nil
+}
+
+// newCluster makes the row of a cluster that is applied for the first time.
+func newCluster(want api.Cluster) store.Cluster {
+	return store.Cluster{ID: ulid.Make().String(), Name: want.Name, Infrastructure: want.Infrastructure, Intent: agentapi.IntentRun, Created: time.Now()}
+}

@@ -1,0 +1,437 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"howdah.dev/howdah/api"
+	"howdah.dev/howdah/internal/agentapi"
+	"howdah.dev/howdah/internal/artifact"
+	"howdah.dev/howdah/internal/stack"
+	"howdah.dev/howdah/internal/store"
+)
+
+// Conditions of a cluster and their reasons. Status is derived from them and
+// never stored.
+const (
+	ConditionReady     = "Ready"
+	ConditionOperating = "Operating"
+	ConditionData      = "DataMissing"
+	ConditionStack     = "StackOutdated"
+	ConditionConnected = "AgentsConnected"
+)
+
+// silence is how long an agent may say nothing before its node is unknown.
+const silence = 20 * time.Second
+
+// List returns all clusters, without their nodes.
+func (m *Manager) List(ctx context.Context) ([]api.ClusterStatus, error) {
+	var out []api.ClusterStatus
+	err := m.cfg.Store.View(ctx, func(tx *store.Tx) error {
+		cs, err := tx.Clusters()
+		if err != nil {
+			return err
+		}
+		for _, c := range cs {
+			st, err := m.status(tx, c)
+			if err != nil {
+				return err
+			}
+			out = append(out, st)
+		}
+		return nil
+	})
+	return out, err
+}
+
+// Get returns one cluster with everything known of it.
+func (m *Manager) Get(ctx context.Context, name string) (api.ClusterStatus, error) {
+	var out api.ClusterStatus
+	err := m.cfg.Store.View(ctx, func(tx *store.Tx) error {
+		c, err := tx.Cluster(name)
+		if err != nil {
+			return err
+		}
+		out, err = m.status(tx, c)
+		return err
+	})
+	return out, err
+}
+
+// status derives everything about a cluster from its rows and reports.
+func (m *Manager) status(tx *store.Tx, c store.Cluster) (api.ClusterStatus, error) {
+	st := api.ClusterStatus{Name: c.Name, Infrastructure: c.Infrastructure, Revision: c.Revision, Created: c.Created, Conditions: []api.Condition{}}
+	var err error
+	if st.UsedBy, err = m.usedBy(tx, c.Name); err != nil {
+		return st, err
+	}
+	var s *stack.Stack
+	if c.Revision > 0 {
+		var rev *stack.Revision
+		if rev, s, err = m.revision(tx, c.ID, c.Revision); err != nil {
+			return st, err
+		}
+		st.Stack, st.StackVersion, st.StackDigest = s.Name, s.Version, s.Digest
+		st.Links, st.Definition = rev.Cluster.Links, &rev.Cluster
+		if st.Exports, err = stack.NewRenderer(s, rev, nil).Exports(); err != nil {
+			return st, err
+		}
+		if err := m.nodeStatuses(tx, c, rev, &st); err != nil {
+			return st, err
+		}
+	}
+	open, err := tx.OpenOperations()
+	if err != nil {
+		return st, err
+	}
+	var current *store.Operation
+	for i := range open {
+		if open[i].Cluster == c.ID {
+			current = &open[i]
+		}
+	}
+	m.conditions(&st, c, s, current)
+	return st, nil
+}
+
+// nodeStatuses joins what nodes are wanted to be with what they report.
+func (m *Manager) nodeStatuses(tx *store.Tx, c store.Cluster, rev *stack.Revision, st *api.ClusterStatus) error {
+	nodes, err := tx.Nodes(c.ID)
+	if err != nil {
+		return err
+	}
+	seen, err := tx.ObservedOf(c.ID)
+	if err != nil {
+		return err
+	}
+	for _, n := range nodes {
+		mem, ok := rev.Member(n.Name)
+		if !ok {
+			for _, l := range rev.Leaving {
+				if l.Name == n.Name {
+					mem = l
+				}
+			}
+		}
+		ns := m.nodeStatus(c, n, mem, seen[n.ID])
+		st.Nodes = append(st.Nodes, ns)
+		if n.Intent == agentapi.IntentNew || n.Facts == nil || n.Java == nil {
+			continue
+		}
+		if as, _, err := m.render(tx, n); err == nil {
+			for _, s := range as.Services {
+				for _, l := range s.Links {
+					st.Web = append(st.Web, api.WebAddress{Title: l.Title, URL: l.URL})
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func (m *Manager) nodeStatus(c store.Cluster, n store.Node, mem stack.Member, seen store.Observed) api.NodeStatus {
+	ns := api.NodeStatus{
+		Name: n.Name, Cluster: c.Name, Group: n.Group, Ordinal: n.Ordinal, Roles: mem.Roles, Address: n.Address, Host: n.Host,
+		MemoryMB: n.MemoryMB, CPUs: n.CPUs, Intent: string(n.Intent), Generation: n.Generation, Observed: seen.Report.Generation,
+		Reason: n.Reason, Incarnation: n.Incarnation,
+	}
+	if n.Java != nil {
+		ns.Java = fmt.Sprintf("%s (%s)", n.Java.Version, n.Java.Home)
+	}
+	if n.Facts != nil {
+		ns.AgentPID = n.Facts.PID
+	}
+	m.mu.Lock()
+	_, ns.Connected = m.sessions[n.ID]
+	last, ok := m.reported[n.ID]
+	m.mu.Unlock()
+	if !seen.At.IsZero() && (!ok || seen.At.After(last)) {
+		last, ok = seen.At, true
+	}
+	if ok {
+		ns.LastReport = &last
+	}
+	ns.Services = slices.Clone(seen.Report.Services)
+	for i := range ns.Services {
+		ns.Services[i].Node = n.Name
+		if !ns.Connected && ns.Services[i].State != "stopped" && time.Since(last) > silence {
+			ns.Services[i].Message = fmt.Sprintf("was %s; the agent has been silent for %s", ns.Services[i].State, time.Since(last).Round(time.Second))
+			ns.Services[i].State = "unknown"
+		}
+	}
+	ns.State, ns.Message = nodeState(n, ns)
+	return ns
+}
+
+// nodeState puts a node into one word.
+func nodeState(n store.Node, ns api.NodeStatus) (state, message string) {
+	switch {
+	case n.Facts == nil:
+		return "joining", "its agent has not joined yet"
+	case n.Java == nil:
+		return "blocked", noHost(n)
+	case n.Intent == agentapi.IntentNew:
+		return "joined", ""
+	case ns.Observed < ns.Generation && !ns.Connected:
+		return "unknown", "its agent is not connected"
+	}
+	for _, s := range ns.Services {
+		switch s.State {
+		case "blocked", "failed", "unhealthy", "unknown":
+			return s.State, describe(s)
+		}
+	}
+	for _, s := range ns.Services {
+		if s.State != "ready" && s.State != "stopped" {
+			return s.State, describe(s)
+		}
+	}
+	switch n.Intent {
+	case agentapi.IntentDrain:
+		return "draining", ""
+	case agentapi.IntentStop:
+		return "stopped", ""
+	case agentapi.IntentGone:
+		return "removing", ""
+	case agentapi.IntentNew, agentapi.IntentRun:
+	}
+	if ns.Observed < ns.Generation {
+		return "changing", "its agent has not taken up assignment " + fmt.Sprint(ns.Generation)
+	}
+	return "ready", ""
+}
+
+// conditions derives the cluster's conditions and its one word.
+func (m *Manager) conditions(st *api.ClusterStatus, c store.Cluster, s *stack.Stack, o *store.Operation) {
+	ready, why := readiness(st, c)
+	add := func(kind string, on bool, reason, message string) {
+		st.Conditions = append(st.Conditions, api.Condition{Type: kind, Status: on, Reason: reason, Message: message})
+	}
+	if o != nil {
+		st.Operation = o.ID
+		add(ConditionOperating, o.State != api.OperationFailed, string(o.State), fmt.Sprintf("operation %d (%s) is %s %s", o.ID, o.Kind, o.State, o.Reason))
+	}
+	var lost []string
+	for _, n := range st.Nodes {
+		if !n.Connected && n.State != "stopped" {
+			lost = append(lost, n.Name)
+		}
+		for _, svc := range n.Services {
+			for _, cond := range svc.Conditions {
+				if cond.Type == ConditionData && cond.Status {
+					add(ConditionData, true, "EvidenceAbsent", svc.Name+" on "+n.Name+": "+cond.Message)
+				}
+			}
+		}
+	}
+	add(ConditionConnected, len(lost) == 0, reason(len(lost) == 0, "AllConnected", "Silent"), strings.Join(lost, ", "))
+	if s != nil {
+		if now, ok := m.cfg.Stacks.Get(s.Name); ok && now.Digest != s.Digest {
+			add(ConditionStack, true, "NewerBinary", "this howdah brings another "+s.Name+"; howdah plan shows what applying it would change")
+		}
+	}
+	add(ConditionReady, ready, reason(ready, "AllReady", "NotReady"), why)
+	st.Message = why
+	st.State = clusterState(c, o, ready, st)
+}
+
+func reason(ok bool, yes, no string) string {
+	if ok {
+		return yes
+	}
+	return no
+}
+
+// readiness says whether every node does what it is wanted to, and that the
+// cluster passed its test in its present revision.
+func readiness(st *api.ClusterStatus, c store.Cluster) (bool, string) {
+	if c.Revision == 0 {
+		return false, "it has no nodes yet"
+	}
+	for _, n := range st.Nodes {
+		if n.State == "ready" || n.State == "stopped" && c.Intent == agentapi.IntentStop {
+			continue
+		}
+		if n.Message != "" {
+			return false, n.Name + ": " + n.Message
+		}
+		return false, n.Name + " is " + n.State
+	}
+	if c.Smoked != c.Revision {
+		return false, "it has not passed its test yet"
+	}
+	return true, ""
+}
+
+// clusterState puts a cluster into one word.
+func clusterState(c store.Cluster, o *store.Operation, ready bool, st *api.ClusterStatus) string {
+	working := o != nil && o.State != api.OperationFailed
+	stopped := !slices.ContainsFunc(st.Nodes, func(n api.NodeStatus) bool { return n.Intent != string(agentapi.IntentStop) })
+	switch {
+	case c.Intent == agentapi.IntentGone && working:
+		return "deleting"
+	case o != nil && o.State == api.OperationFailed:
+		return "failed"
+	case (c.Intent == agentapi.IntentStop || c.Suspended) && working:
+		return "stopping"
+	case c.Suspended && stopped:
+		return "suspended"
+	case c.Intent == agentapi.IntentStop && stopped:
+		return "stopped"
+	case working && c.Smoked == 0:
+		return "creating"
+	case working:
+		return "changing"
+	case ready:
+		return "ready"
+	case slices.ContainsFunc(st.Nodes, func(n api.NodeStatus) bool {
+		return n.State == "failed" || n.State == "unhealthy" || n.State == "unknown" || n.State == "blocked"
+	}):
+		return "degraded"
+	}
+	return "waiting"
+}
+
+// Operation returns an operation with its steps.
+func (m *Manager) Operation(ctx context.Context, id int64) (api.Operation, error) {
+	var out api.Operation
+	err := m.cfg.Store.View(ctx, func(tx *store.Tx) error {
+		o, err := tx.Operation(id)
+		if err != nil {
+			return err
+		}
+		steps, err := tx.Steps(id)
+		if err != nil {
+			return err
+		}
+		out = o.API(steps)
+		return nodeNames(tx, out.Steps)
+	})
+	return out, err
+}
+
+// nodeNames puts names where rows hold ids.
+func nodeNames(tx *store.Tx, steps []api.Step) error {
+	for i := range steps {
+		if steps[i].Node == "" {
+			continue
+		}
+		n, err := tx.Node(steps[i].Node)
+		switch {
+		case err == nil:
+			steps[i].Node = n.Name
+		case errors.Is(err, store.ErrNotFound):
+			steps[i].Node = ""
+		default:
+			return err
+		}
+	}
+	return nil
+}
+
+// Operations lists operations, newest first.
+func (m *Manager) Operations(ctx context.Context, cluster string, limit int) ([]api.Operation, error) {
+	var out []api.Operation
+	err := m.cfg.Store.View(ctx, func(tx *store.Tx) error {
+		os, err := tx.Operations(cluster, limit)
+		for _, o := range os {
+			out = append(out, o.API(nil))
+		}
+		return err
+	})
+	return out, err
+}
+
+// Artifacts lists the artifact sets of all stacks and how far they are here.
+func (m *Manager) Artifacts() []api.ArtifactSet {
+	byID := map[string]*api.ArtifactSet{}
+	var order []string
+	for _, name := range m.cfg.Stacks.Names() {
+		s, _ := m.cfg.Stacks.Get(name)
+		for set := range s.Artifacts {
+			l := s.Lock(set)
+			if byID[l.ID()] == nil {
+				byID[l.ID()] = m.artifactSet(l, s.LockText(set))
+				order = append(order, l.ID())
+			}
+			byID[l.ID()].Stacks = append(byID[l.ID()].Stacks, name)
+		}
+	}
+	slices.SortFunc(order, func(a, b string) int { return strings.Compare(byID[a].Name, byID[b].Name) })
+	out := make([]api.ArtifactSet, 0, len(order))
+	for _, id := range order {
+		slices.Sort(byID[id].Stacks)
+		byID[id].Stacks = slices.Compact(byID[id].Stacks)
+		out = append(out, *byID[id])
+	}
+	return out
+}
+
+func (m *Manager) artifactSet(l *artifact.Lock, text []byte) *api.ArtifactSet {
+	out := &api.ArtifactSet{Name: l.Name, ID: l.ID(), Files: len(l.Blobs()), Bytes: l.Size(), LockBlob: digestOf(text)}
+	m.mu.Lock()
+	p, working := m.progress[l.Name]
+	m.mu.Unlock()
+	if working && p.DoneFiles < p.TotalFiles {
+		out.DoneBytes, out.DoneFiles = p.DoneBytes, p.DoneFiles
+		return out
+	}
+	out.DoneBytes, out.DoneFiles = out.Bytes, out.Files
+	for _, e := range m.cfg.Cache.Missing(l) {
+		out.DoneBytes -= e.Size
+		out.DoneFiles--
+	}
+	return out
+}
+
+// Client renders a cluster's command line client for a directory on the
+// caller's machine.
+func (m *Manager) Client(ctx context.Context, name, home string, host stack.Host) (api.ClientBundle, error) {
+	var out api.ClientBundle
+	err := m.cfg.Store.View(ctx, func(tx *store.Tx) error {
+		_, r, s, err := m.renderer(tx, name)
+		if err != nil {
+			return err
+		}
+		cl, err := r.Client(home, host)
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrUnsupported, err)
+		}
+		out = api.ClientBundle{Env: cl.Env, Files: map[string]string{}, Commands: map[string][]string{}}
+		for _, f := range cl.Files {
+			out.Files[f.Path] = f.Content
+		}
+		for _, c := range cl.Commands {
+			if len(c.Argv) > 0 {
+				out.Commands[c.Name] = c.Argv
+			}
+			for sub, argv := range c.Subcommands {
+				out.Commands[c.Name+" "+sub] = argv
+			}
+		}
+		for _, set := range cl.Sets {
+			a := m.artifactSet(s.Lock(set), s.LockText(set))
+			a.Root = artifact.SetRoot(host.Cache, a.ID)
+			out.Sets = append(out.Sets, *a)
+		}
+		return nil
+	})
+	return out, err
+}
+
+// Java returns the range of Java a cluster's stack needs.
+func (m *Manager) Java(ctx context.Context, name string) (stack.JavaRange, error) {
+	var out stack.JavaRange
+	err := m.cfg.Store.View(ctx, func(tx *store.Tx) error {
+		_, _, s, err := m.renderer(tx, name)
+		if err == nil {
+			out = s.Java
+		}
+		return err
+	})
+	return out, err
+}

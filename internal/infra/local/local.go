@@ -1,0 +1,332 @@
+// Package local makes nodes on this host: each is a directory, a loopback
+// address and an agent process. Memory is a hard sum, cores are shared. The
+// driver's loop restarts dead agents. It must not know what runs on a node.
+package local
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/google/renameio/v2"
+	"golang.org/x/sys/unix"
+
+	"howdah.dev/howdah/internal/agentapi"
+	"howdah.dev/howdah/internal/infra"
+	"howdah.dev/howdah/internal/infra/local/identity"
+	"howdah.dev/howdah/internal/node/proc"
+)
+
+// firstNode is the last part of the first address a node may have; those
+// before belong to the server.
+const firstNode = 10
+
+// watchEvery is how often dead agents are looked for.
+const watchEvery = time.Second
+
+// Config is what the driver needs.
+type Config struct {
+	Dir       string       // holds the nodes' directories
+	Cache     string       // the host's artifact cache
+	Addresses netip.Prefix // claimed for this home
+	MemoryMB  int          // for nodes in all
+	CPUs      int
+	Identity  string   // shared object that gives a process its node's address; "" without a compiler
+	Missing   string   // why there is none
+	Agent     []string // command of the agent; --dir DIR is added
+	Log       *slog.Logger
+}
+
+// Driver is the local infrastructure.
+type Driver struct {
+	cfg  Config
+	host string
+}
+
+// New makes the driver.
+func New(cfg Config) (*Driver, error) {
+	host, err := os.Hostname()
+	if err != nil {
+		return nil, fmt.Errorf("cannot learn the host's name: %w", err)
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Driver{cfg: cfg, host: host}, nil
+}
+
+// claim is the driver's own record of a node, in its directory.
+type claim struct {
+	Key     string `json:"key"`
+	Powered bool   `json:"powered"`
+}
+
+const (
+	fileClaim = "node.json"
+	fileHost  = "host.json"
+	fileJoin  = "join.json"
+)
+
+// Inventory is this host.
+func (d *Driver) Inventory(context.Context) (infra.Inventory, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(existing(d.cfg.Dir), &st); err != nil {
+		return infra.Inventory{}, fmt.Errorf("cannot read free disk: %w", err)
+	}
+	return infra.Inventory{
+		Hosts:     []infra.Host{{Name: d.host, CPUs: d.cfg.CPUs, MemoryMB: d.cfg.MemoryMB, DiskFreeMB: int64(st.Bavail) * st.Bsize >> 20}}, //nolint:gosec // disks fit
+		Addresses: d.cfg.Addresses, First: firstNode,
+		Identity: d.cfg.Identity != "", Reason: d.cfg.Missing,
+	}, nil
+}
+
+func (d *Driver) dir(ref infra.Ref) string { return filepath.Join(d.cfg.Dir, ref.Cluster, ref.Name) }
+
+// claimOf reads who a node's directory belongs to.
+func (d *Driver) claimOf(ref infra.Ref) (claim, error) {
+	var c claim
+	data, err := os.ReadFile(filepath.Join(d.dir(ref), fileClaim))
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(d.dir(ref)); err == nil {
+			return c, infra.Errorf(infra.KindConflict, "cannot use %s: it is there and was not made by this driver", d.dir(ref))
+		}
+		return c, infra.Errorf(infra.KindNotFound, "node %s is not there", ref.Name)
+	}
+	if err != nil {
+		return c, fmt.Errorf("cannot read node %s: %w", ref.Name, err)
+	}
+	if err := json.Unmarshal(data, &c); err != nil {
+		return c, infra.Errorf(infra.KindConflict, "cannot use %s: %v", d.dir(ref), err)
+	}
+	if c.Key != ref.Key {
+		return c, infra.Errorf(infra.KindConflict, "cannot use %s: it belongs to node %s", d.dir(ref), c.Key)
+	}
+	return c, nil
+}
+
+// Create makes the directory, puts the join file into it and starts the agent.
+// The claim is the first thing in the directory, which appears by rename.
+func (d *Driver) Create(_ context.Context, r infra.CreateRequest) error {
+	_, err := d.claimOf(r.Ref)
+	switch {
+	case err == nil:
+	case infra.KindOf(err) == infra.KindNotFound:
+		if err := d.make(r.Ref); err != nil {
+			return err
+		}
+	default:
+		return err
+	}
+	host := agentapi.HostFile{Address: r.Address, Cache: d.cfg.Cache, MemoryMB: r.MemoryMB, CPUs: r.CPUs, Env: map[string]string{identity.EnvIP: r.Address}}
+	if d.cfg.Identity != "" {
+		host.Env["LD_PRELOAD"] = d.cfg.Identity
+	}
+	if err := write(filepath.Join(d.dir(r.Ref), fileHost), host); err != nil {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(d.dir(r.Ref), "agent", "identity.json")); errors.Is(err, fs.ErrNotExist) {
+		if err := renameio.WriteFile(filepath.Join(d.dir(r.Ref), fileJoin), r.Join, 0o600); err != nil {
+			return fmt.Errorf("cannot write join file of %s: %w", r.Name, err)
+		}
+	}
+	return d.setPower(r.Ref, true)
+}
+
+// make makes a node's directory with its claim.
+func (d *Driver) make(ref infra.Ref) error {
+	parent := filepath.Dir(d.dir(ref))
+	if err := os.MkdirAll(parent, 0o755); err != nil {
+		return fmt.Errorf("cannot make node %s: %w", ref.Name, err)
+	}
+	tmp, err := os.MkdirTemp(parent, ".making-")
+	if err != nil {
+		return fmt.Errorf("cannot make node %s: %w", ref.Name, err)
+	}
+	if err := os.Chmod(tmp, 0o755); err != nil { //nolint:gosec // services of other tools read it
+		return err
+	}
+	if err := write(filepath.Join(tmp, fileClaim), claim{Key: ref.Key}); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, d.dir(ref)); err != nil {
+		return errors.Join(fmt.Errorf("cannot make node %s: %w", ref.Name, err), os.RemoveAll(tmp))
+	}
+	return nil
+}
+
+func write(path string, v any) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	if err := renameio.WriteFile(path, data, 0o600); err != nil {
+		return fmt.Errorf("cannot write %s: %w", path, err)
+	}
+	return nil
+}
+
+// setPower records what is wanted and has the loop see to it.
+func (d *Driver) setPower(ref infra.Ref, on bool) error {
+	if err := write(filepath.Join(d.dir(ref), fileClaim), claim{Key: ref.Key, Powered: on}); err != nil {
+		return err
+	}
+	if on {
+		return d.startAgent(d.dir(ref))
+	}
+	return nil
+}
+
+// Delete ends everything that runs for the node and removes its directory.
+func (d *Driver) Delete(ctx context.Context, ref infra.Ref) error {
+	_, err := d.claimOf(ref)
+	if infra.KindOf(err) == infra.KindNotFound {
+		return d.removeEmpty(ref)
+	}
+	if err != nil {
+		return err
+	}
+	if err := d.Power(ctx, ref, false); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(d.dir(ref)); err != nil {
+		return fmt.Errorf("cannot remove node %s: %w", ref.Name, err)
+	}
+	return d.removeEmpty(ref)
+}
+
+// removeEmpty removes the cluster's directory when its last node went.
+func (d *Driver) removeEmpty(ref infra.Ref) error {
+	err := os.Remove(filepath.Dir(d.dir(ref)))
+	if err == nil || errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTEMPTY) || errors.Is(err, syscall.EEXIST) {
+		return nil
+	}
+	return err
+}
+
+// Power switches a node on or off. Off ends the agent and all its processes.
+func (d *Driver) Power(ctx context.Context, ref infra.Ref, on bool) error {
+	if _, err := d.claimOf(ref); err != nil {
+		return err
+	}
+	if err := d.setPower(ref, on); err != nil || on {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	// The agent carries the label too; it goes first with the rest.
+	if _, err := proc.Sweep(ctx, proc.Labels{Node: ref.Key}, 10*time.Second); err != nil {
+		return fmt.Errorf("cannot end the processes of node %s: %w", ref.Name, err)
+	}
+	return nil
+}
+
+// Describe tells whether the node is powered and its agent runs.
+func (d *Driver) Describe(_ context.Context, ref infra.Ref) (infra.Description, error) {
+	c, err := d.claimOf(ref)
+	if err != nil {
+		return infra.Description{}, err
+	}
+	running, err := agentRuns(d.dir(ref))
+	return infra.Description{Powered: c.Powered, Running: running, Dir: d.dir(ref)}, err
+}
+
+// Run starts dead agents of powered nodes until ctx ends. The agents go on.
+func (d *Driver) Run(ctx context.Context) error {
+	t := time.NewTicker(watchEvery)
+	defer t.Stop()
+	for {
+		d.revive()
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-t.C:
+		}
+	}
+}
+
+func (d *Driver) revive() {
+	dirs, err := filepath.Glob(filepath.Join(d.cfg.Dir, "*", "*", fileClaim))
+	if err != nil {
+		return
+	}
+	for _, f := range dirs {
+		var c claim
+		data, err := os.ReadFile(f)
+		if err != nil || json.Unmarshal(data, &c) != nil || !c.Powered {
+			continue
+		}
+		if err := d.startAgent(filepath.Dir(f)); err != nil {
+			d.cfg.Log.Error("cannot start agent", "dir", filepath.Dir(f), "error", err)
+		}
+	}
+}
+
+// startAgent starts the agent of a node unless it runs.
+func (d *Driver) startAgent(dir string) error {
+	runs, err := agentRuns(dir)
+	if err != nil || runs {
+		return err
+	}
+	var c claim
+	data, err := os.ReadFile(filepath.Join(dir, fileClaim))
+	if err != nil {
+		return fmt.Errorf("cannot start agent: %w", err)
+	}
+	if err := json.Unmarshal(data, &c); err != nil {
+		return fmt.Errorf("cannot start agent: %w", err)
+	}
+	if err := os.MkdirAll(filepath.Join(dir, "agent"), 0o700); err != nil {
+		return fmt.Errorf("cannot start agent: %w", err)
+	}
+	argv := append(append([]string{}, d.cfg.Agent...), "--dir", dir)
+	program, err := exec.LookPath(argv[0])
+	if err != nil {
+		return fmt.Errorf("cannot start agent: %w", err)
+	}
+	argv[0] = program
+	p, err := proc.Start(proc.Spec{
+		Argv: argv, Dir: dir, Env: os.Environ(), Output: filepath.Join(dir, "agent", "agent.log"),
+		Labels: proc.Labels{Node: c.Key, Service: "agent", Incarnation: time.Now().UnixNano()},
+	})
+	if err != nil {
+		return fmt.Errorf("cannot start agent: %w", err)
+	}
+	go func() { _, _ = p.Wait(context.Background()) }() // reap it while we live
+	return nil
+}
+
+// agentRuns asks the lock an agent holds.
+func agentRuns(dir string) (bool, error) {
+	f, err := os.OpenFile(filepath.Join(dir, "agent", "lock"), os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("cannot look for agent: %w", err)
+	}
+	defer f.Close()                                          //nolint:errcheck // nothing was written
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) //nolint:gosec // a descriptor fits an int
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return true, nil
+	}
+	return false, err
+}
+
+// existing returns the nearest directory that is there.
+func existing(dir string) string {
+	for {
+		if _, err := os.Stat(dir); err == nil || dir == filepath.Dir(dir) {
+			return dir
+		}
+		dir = filepath.Dir(dir)
+	}
+}
