@@ -50,7 +50,7 @@ func (r *run) feed(ctx context.Context, s Step, p *progress) error {
 		}
 	}
 	w := &feedWriter{tree: t, prefix: prefix, lines: map[string]int64{}}
-	if err := r.writeFeed(ctx, folder, w, split(t.files, max(1, (t.bytes+int64(in.Files)-1)/int64(in.Files))), p); err != nil {
+	if err := r.writeFeed(ctx, folder, w, spread(t.files, t.bytes, in.Files), p); err != nil {
 		return err
 	}
 	if len(w.lines) == 0 {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 )
 
 // part is a run of files that become one file of a dataset.
@@ -29,6 +30,20 @@ func split(files []sourceFile, size int64) []part {
 		parts[last].bytes += f.bytes
 	}
 	return parts
+}
+
+// spread puts files, in their order, into at most n parts of about equal bytes.
+func spread(files []sourceFile, total int64, n int) []part {
+	all := make([]part, n)
+	before := int64(0)
+	for i := range files {
+		f := &files[i]
+		k := int(float64(before) / float64(total+1) * float64(n))
+		all[k].files = append(all[k].files, f)
+		all[k].bytes += f.bytes
+		before += f.bytes
+	}
+	return slices.DeleteFunc(all, func(p part) bool { return len(p.files) == 0 })
 }
 
 // byteOrderMark is what Hadoop's line reader drops at the start of a file.

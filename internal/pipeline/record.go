@@ -1,0 +1,147 @@
+package pipeline
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"time"
+)
+
+const (
+	// recordDir is the folder of the warehouse that run records are kept in.
+	recordDir    = "/data/.howdah/pipelines"
+	recordFormat = "howdah.pipeline/1"
+	maxRecord    = 16 << 20
+)
+
+// Record is what the warehouse remembers of the last run of a pipeline.
+type Record struct {
+	Format     string    `json:"format" doc:"howdah.pipeline/1"`
+	Definition string    `json:"definition" doc:"SHA-256 of the definition, local paths and defaults filled in"`
+	VerifiedAt time.Time `json:"verifiedAt,omitzero" doc:"When every step was done, a verify step among them; absent otherwise"`
+	Result     Result    `json:"result" doc:"What the run did"`
+}
+
+// Verified reports whether the results of the run equalled an independent count.
+func (r Record) Verified() bool { return !r.VerifiedAt.IsZero() }
+
+// RecordPath returns where the record of a pipeline is kept.
+func RecordPath(name string) string { return path.Join(recordDir, name+".json") }
+
+// LastRun returns the record of the last run of a pipeline, also of one that
+// failed or was killed; fs.ErrNotExist without any.
+func LastRun(ctx context.Context, files Reader, name string) (Record, error) {
+	data, err := readSmall(ctx, files, RecordPath(name), maxRecord)
+	if err != nil {
+		return Record{}, fmt.Errorf("cannot read run record: %w", err)
+	}
+	var r Record
+	if err := json.Unmarshal(data, &r); err != nil {
+		return Record{}, fmt.Errorf("cannot read run record %s: %w", RecordPath(name), err)
+	}
+	if r.Format != recordFormat {
+		return Record{}, fmt.Errorf("cannot read run record %s: its format is %s: %w", RecordPath(name), quote(r.Format), fs.ErrNotExist)
+	}
+	return r, nil
+}
+
+// Changes says in a sentence each what is no longer as it was in the recorded
+// run: the definition, or local files. It reads them all.
+func (r Record) Changes(ctx context.Context, d *Definition) ([]string, error) {
+	var changes []string
+	if digest, err := d.digest(); err != nil {
+		return nil, err
+	} else if digest != r.Definition {
+		changes = append(changes, "the definition of "+d.Name+" changed")
+	}
+	for _, s := range d.Steps {
+		inputs, err := s.inputs(ctx)
+		if err != nil {
+			return nil, err
+		}
+		recorded := r.Result.Step(s.Name).Inputs
+		for _, in := range inputs {
+			if slices.Contains(recorded, in) {
+				continue
+			}
+			if s.Ingest != nil || s.Feed != nil {
+				changes = append(changes, "the files below "+in.Path+" changed (step "+s.Name+")")
+			} else {
+				changes = append(changes, in.Path+" changed (step "+s.Name+")")
+			}
+		}
+	}
+	return changes, nil
+}
+
+// inputs returns the local files of a step as they are now.
+func (s Step) inputs(ctx context.Context) ([]Input, error) {
+	var t *tree
+	var err error
+	switch {
+	case s.Ingest != nil:
+		t, err = scan(ctx, s.Ingest.From, s.Ingest.Match)
+	case s.Feed != nil:
+		t, err = scan(ctx, s.Feed.From, s.Feed.Match)
+	case s.Job != nil && s.Job.Jar != "":
+		return fileInputs(s.Name, s.Job.Jar)
+	case s.Topology != nil:
+		return fileInputs(s.Name, s.Topology.local()...)
+	}
+	if t == nil {
+		return nil, err
+	}
+	return []Input{{Step: s.Name, Path: t.root, Digest: t.digest}}, nil
+}
+
+// local returns the local files of a topology.
+func (t *Topology) local() []string { return slices.Concat([]string{t.Flux}, t.Resources, t.Files) }
+
+func fileInputs(step string, names ...string) ([]Input, error) {
+	var inputs []Input
+	for _, name := range names {
+		digest, err := fileDigest(name)
+		if err != nil {
+			return nil, err
+		}
+		inputs = append(inputs, Input{Step: step, Path: name, Digest: digest})
+	}
+	return inputs, nil
+}
+
+// digest is that of the definition as it is run.
+func (d *Definition) digest() (string, error) {
+	data, err := json.Marshal(d)
+	if err != nil {
+		return "", err
+	}
+	h := sha256.New()
+	_, _ = h.Write(data)
+	return digestText(h), nil
+}
+
+// saveRecord replaces the record. Run does it twice: when it starts, so that a
+// run that was killed does not leave an older verification behind, and at its end.
+func (r *run) saveRecord(ctx context.Context, result Result) error {
+	digest, err := r.Definition.digest()
+	if err != nil {
+		return err
+	}
+	rec := Record{Format: recordFormat, Definition: digest, Result: result}
+	verifies := slices.ContainsFunc(result.Steps, func(s StepResult) bool { return s.Kind == KindVerify })
+	if result.State == StateDone && verifies {
+		rec.VerifiedAt = result.Ended
+	}
+	data, err := json.MarshalIndent(rec, "", "  ")
+	if err == nil {
+		err = replaceFile(ctx, r.Files, RecordPath(r.Definition.Name), append(data, '\n'))
+	}
+	if err != nil {
+		return fmt.Errorf("cannot save run record: %w", err)
+	}
+	return nil
+}
