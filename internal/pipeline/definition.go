@@ -63,7 +63,7 @@ type Ingest struct {
 	From    string `json:"from" doc:"Local directory, relative to the pipeline's file; ${GOROOT} is the machine's Go. Symbolic links below it are not followed" minLength:"1"`
 	Match   string `json:"match,omitempty" doc:"Pattern of the files' base names" default:"*"`
 	PartMB  int    `json:"partMB,omitempty" doc:"Size of a part in MiB; a larger file is a part of its own" minimum:"1" maximum:"4096" default:"16"`
-	Dataset string `json:"dataset" doc:"Directory of the warehouse; holds part-00000 and so on, and a manifest in _SUCCESS"`
+	Dataset string `json:"dataset" doc:"Directory of the warehouse; holds part-00000 and so on, and a manifest in _SUCCESS" minLength:"1"`
 }
 
 // Feed writes the lines of files as package, tab, number, tab, text; numbers
@@ -72,7 +72,7 @@ type Feed struct {
 	From  string `json:"from" doc:"Local directory, as in ingest" minLength:"1"`
 	Match string `json:"match,omitempty" doc:"Pattern of the files' base names" default:"*"`
 	Base  string `json:"base,omitempty" doc:"Directory at or above from that package names are relative to; the parent of from if left out"`
-	Path  string `json:"path" doc:"Directory of the warehouse; each run feeds into a folder of its own below, with folders in, done, bad and lock"`
+	Path  string `json:"path" doc:"Directory of the warehouse; each run feeds into a folder of its own below, with folders in, done, bad and lock" minLength:"1"`
 	Files int    `json:"files,omitempty" doc:"How many files the lines are spread over" minimum:"1" maximum:"1000" default:"4"`
 }
 
@@ -82,7 +82,7 @@ type Job struct {
 	Jar      string        `json:"jar,omitempty" doc:"Jar, relative to the pipeline's file; the stack's own examples jar if left out"`
 	Main     string        `json:"main,omitempty" doc:"Main class, or the name of a program of the examples jar; the jar's manifest names it if left out"`
 	Args     []string      `json:"args,omitempty" doc:"Arguments; ${OUTPUT} is the output, ${WAREHOUSE} the warehouse's address"`
-	Output   string        `json:"output" doc:"Directory of the warehouse the job writes; that of an earlier run is removed first"`
+	Output   string        `json:"output" doc:"Directory of the warehouse the job writes; that of an earlier run is removed first" minLength:"1"`
 	Deadline time.Duration `json:"deadline,omitempty" doc:"How long the job may take; it is killed then" default:"30m"`
 }
 
@@ -94,7 +94,7 @@ type Topology struct {
 	Properties map[string]document.Text `json:"properties,omitempty" doc:"Properties of the Flux file; ${FEED} is this run's folder of the feed, ${OUTPUT} that of the output, ${WAREHOUSE} the warehouse's address"`
 	Resources  []string                 `json:"resources,omitempty" doc:"Programs of shell components, relative to the pipeline's file; each goes into the jar's resources by its base name"`
 	Files      []string                 `json:"files,omitempty" doc:"Files for the root of the jar, for example hdfs-site.xml"`
-	Output     string                   `json:"output" doc:"Directory of the warehouse; totals are read from the run's folder below as lines of package, tab, total"`
+	Output     string                   `json:"output" doc:"Directory of the warehouse; totals are read from the run's folder below as lines of package, tab, total" minLength:"1"`
 	Deadline   time.Duration            `json:"deadline,omitempty" doc:"How long until every line fed must be counted" default:"3m"`
 	Keep       bool                     `json:"keep,omitempty" doc:"Whether the topology goes on when the step is done"`
 }
@@ -103,7 +103,7 @@ type Topology struct {
 type Check struct {
 	Words string `json:"words,omitempty" doc:"Job step whose part files hold word, tab, count"`
 	Lines string `json:"lines,omitempty" doc:"Topology step whose output holds package, tab, total"`
-	Of    string `json:"of" doc:"Ingest or feed step whose local files are counted again"`
+	Of    string `json:"of" doc:"Ingest or feed step whose local files are counted again" minLength:"1"`
 }
 
 // step returns the step of a name.

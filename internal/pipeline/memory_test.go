@@ -26,7 +26,9 @@ type memory struct {
 	fail    func(op, path string) error
 }
 
-func newMemory() *memory { return &memory{files: map[string][]byte{}, folders: map[string]bool{"/": true}} }
+func newMemory() *memory {
+	return &memory{files: map[string][]byte{}, folders: map[string]bool{"/": true}}
+}
 
 func (m *memory) check(ctx context.Context, op, name string) error {
 	if err := ctx.Err(); err != nil {

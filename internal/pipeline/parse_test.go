@@ -17,12 +17,12 @@ func lines(text string) []string { return strings.Split(strings.Trim(text, "\n")
 
 func TestParseFindings(t *testing.T) {
 	tests := map[string]struct{ in, want string }{
-		"empty": {"", `p.yaml:1:1  error  the file holds no pipeline`},
+		"empty": {"", `p.yaml:1:1  error  the file is empty`},
 		"two":   {"name: a\n---\nname: b\n", `p.yaml:3:1  error  the file holds more than one pipeline`},
 		"bare": {"name: Go\nstepz: []\n", `
 p.yaml:1:1  error  warehouse: is missing
 p.yaml:1:1  error  steps: is missing
-p.yaml:1:7  error  name: "Go" does not match ^[a-z][a-z0-9-]*$
+p.yaml:1:7  error  name: "Go" has not the form wanted here
 p.yaml:2:1  error  stepz: unknown field; did you mean steps?`},
 		"steps": {`name: a
 warehouse: w
@@ -66,7 +66,7 @@ steps:
 p.yaml:4:42  error  steps[0].ingest.dataset: /data is too near the root
 p.yaml:5:42  error  steps[1].ingest.dataset: "/data/../x" is no plain path
 p.yaml:6:42  error  steps[2].ingest.dataset: /data/.howdah would replace Howdah's run records in /data/.howdah/pipelines
-p.yaml:7:18  error  steps[3].job.main: is missing
+p.yaml:7:20  error  steps[3].job.main: is missing
 p.yaml:7:60  error  steps[3].job.deadline: the deadline is negative`},
 		"verify": {`name: a
 warehouse: w
@@ -79,10 +79,10 @@ steps:
     after: [words]
     verify: [{words: words, of: in}, {words: words, lines: lines, of: in}, {lines: lines, of: in}, {words: wrods, of: words}, {words: in}]
 `, `
-p.yaml:6:24  error  steps[2].after: the topology comes after no feed steps; exactly one is wanted
+p.yaml:6:26  error  steps[2].after: the topology comes after no feed steps; exactly one is wanted
 p.yaml:6:106  error  steps[2].topology.properties.a: the value holds a line break
-p.yaml:7:24  error  steps[3].after: the topology comes after no feed steps; exactly one is wanted
-p.yaml:7:59  error  steps[3].topology.name: another step runs topology n on s
+p.yaml:7:26  error  steps[3].after: the topology comes after no feed steps; exactly one is wanted
+p.yaml:7:61  error  steps[3].topology.name: another step runs topology n on s
 p.yaml:10:38  error  steps[4].verify[1]: the check wants either words or lines
 p.yaml:10:84  error  steps[4].verify[2].lines: step verify does not come after lines
 p.yaml:10:95  error  steps[4].verify[2].of: step in is no feed step
@@ -175,7 +175,7 @@ steps:
 `)
 	_, found = Load(context.Background(), bad)
 	want := strings.ReplaceAll(`
-DIR/bad.yaml:4:29  error  steps[0].ingest.from: ${GOROOT} is not known: there is no go program on the PATH
+DIR/bad.yaml:4:31  error  steps[0].ingest.from: ${GOROOT} is not known: there is no go program on the PATH
 DIR/bad.yaml:5:40  error  steps[1].job.jar: DIR/no.jar does not exist
 DIR/bad.yaml:6:31  error  steps[2].feed.from: DIR/p.yaml is no directory
 DIR/bad.yaml:7:90  error  steps[3].topology.resources[0]: DIR/bin/none does not exist`, "DIR", dir)
