@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +16,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"howdah.dev/howdah/internal/pipeline/count"
 )
 
 // cluster runs jobs and topologies on the files of a memory, at once.
@@ -353,23 +357,47 @@ func TestTotals(t *testing.T) {
 	}
 }
 
-func TestReadWords(t *testing.T) {
+func TestCompareWords(t *testing.T) {
+	ctx := context.Background()
+	wanted, err := count.Words(ctx, count.Tree{Root: sources(t, map[string]string{"a": "a b b"})}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for in, want := range map[string]string{
-		"a\t1\na\t2\n": `/o/part-r-00000: line 2: word "a" is there twice`,
-		"a\t1\nb\t2":   `/o/part-r-00000: unexpected EOF`,
-		"a 1\n":        `/o/part-r-00000: line 1 is "a 1", want word, tab, number`,
-		"a\t1\nb\t1\n": `/o/part-r-00000: there are more than 1 different words`,
+		"a\t1\nb\t2\n":       "<nil>",
+		"a\t1\nb\t2\na\t1\n": `cannot read the result of w: /o/part-r-00000: line 3: word "a" is there twice`,
+		"a\t1\nb\t2":         `cannot read the result of w: /o/part-r-00000: unexpected EOF`,
+		"a 1\n":              `cannot read the result of w: /o/part-r-00000: line 1 is "a 1", want word, tab, number`,
+		"":                   "the result of w is wrong: 2 words wanted, 0 got, 2 differ\n  \"a\" wanted 1, got 0\n  \"b\" wanted 2, got 0",
 	} {
 		files := newMemory()
 		files.put("/o/part-r-00000", []byte(in))
-		_, err := readWords(context.Background(), files, "/o", 1)
-		if fmt.Sprint(err) != want {
+		if err := compareWords(ctx, files, "w", "/o", wanted); fmt.Sprint(err) != want {
 			t.Errorf("%q: got %v, want %s", in, err, want)
 		}
 	}
 	files := newMemory()
 	files.put("/o/_SUCCESS", nil)
-	if _, err := readWords(context.Background(), files, "/o", 1); fmt.Sprint(err) != "/o holds no part-r-* file" {
+	if err := compareWords(ctx, files, "w", "/o", wanted); fmt.Sprint(err) != "cannot read the result of w: /o holds no part-r-* file" {
 		t.Errorf("got %v", err)
 	}
+}
+
+// However differences come, the first ones by key are kept and all are counted.
+func TestDifferences(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		keys := rapid.SliceOfDistinct(rapid.StringN(0, 3, -1), rapid.ID[string]).Draw(t, "keys")
+		var d differences
+		for _, key := range keys {
+			d.add(key, 1, 2)
+		}
+		slices.Sort(keys)
+		var first []string
+		for _, f := range d.first {
+			first = append(first, f.Key)
+		}
+		if d.n != len(keys) || !slices.Equal(first, keys[:min(len(keys), maxDifferences)]) {
+			t.Fatalf("%d, %q of %q", d.n, first, keys)
+		}
+	})
 }

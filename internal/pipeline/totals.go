@@ -54,19 +54,19 @@ func addTotals(totals map[string]int64, data []byte) error {
 		if !ok {
 			return fmt.Errorf("%w: line %d is %s, want package, tab, number", errTotals, n, quote(string(line)))
 		}
-		totals[pkg] = max(totals[pkg], total)
+		totals[string(pkg)] = max(totals[string(pkg)], total)
 		data = rest
 	}
 }
 
 // parseCount splits a key and a count at the last tab.
-func parseCount(line []byte) (key string, n int64, ok bool) {
+func parseCount(line []byte) (key []byte, n int64, ok bool) {
 	tab := bytes.LastIndexByte(line, '\t')
 	if tab <= 0 {
-		return "", 0, false
+		return nil, 0, false
 	}
 	v, err := strconv.ParseUint(string(line[tab+1:]), 10, 63)
-	return string(line[:tab]), int64(v), err == nil
+	return line[:tab], int64(v), err == nil
 }
 
 // counted returns how many of the wanted lines were counted, and of how many
