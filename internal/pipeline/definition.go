@@ -32,7 +32,7 @@ const (
 // Step is one step; exactly one of its kinds is given.
 type Step struct {
 	Name     string    `json:"name" doc:"Name of the step, unlike any other" pattern:"^[a-z][a-z0-9-]*$" maxLength:"63"`
-	After    []string  `json:"after,omitempty" doc:"Steps that must be done before this one starts"`
+	After    []string  `json:"after,omitempty" doc:"Steps that must be done before this one starts" maxItems:"100"`
 	Ingest   *Ingest   `json:"ingest,omitempty" doc:"Join local files into a dataset"`
 	Feed     *Feed     `json:"feed,omitempty" doc:"Put the lines of local files where a topology watches for them"`
 	Job      *Job      `json:"job,omitempty" doc:"Run a MapReduce job over a dataset"`
