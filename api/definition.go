@@ -21,7 +21,7 @@ type Cluster struct {
 	Stack          string            `json:"stack,omitempty" doc:"Kind of cluster: the name of a stack (howdah stack show lists them)"`
 	Infrastructure string            `json:"infrastructure,omitempty" doc:"Where its nodes are made; local by default"`
 	Links          map[string]string `json:"links,omitempty" doc:"Clusters this one uses: link name to cluster name"`
-	ExternalHDFS   string            `json:"externalHDFS,omitempty" doc:"Address of an HDFS that Howdah does not manage, as hdfs://host:port"`
+	ExternalHDFS   string            `json:"externalHDFS,omitempty" pattern:"^hdfs://[^/ ]+$" doc:"Address of an HDFS that Howdah does not manage, as hdfs://host:port"`
 	Configuration  Configuration     `json:"configuration,omitempty" doc:"Values for the programs' own files: service, file, key"`
 	NodeGroups     []NodeGroup       `json:"nodeGroups,omitempty" doc:"The groups of nodes; the stack's default groups where absent"`
 }

@@ -86,3 +86,61 @@ type Finding struct {
 	Message string    `json:"message" doc:"What is so"`
 	Since   time.Time `json:"since,omitzero" doc:"Since when"`
 }
+
+// Workload is something a user runs on a cluster: a job, a topology.
+type Workload struct {
+	ID       string             `json:"id" doc:"Identifier: the program's own, or the submission's before there is one"`
+	Kind     string             `json:"kind" doc:"job or topology"`
+	Name     string             `json:"name" doc:"Name"`
+	Cluster  string             `json:"cluster" doc:"Cluster it runs on"`
+	State    string             `json:"state" doc:"As the program calls it, in lower case; submitting before it knows"`
+	Final    bool               `json:"final" doc:"Whether it is over"`
+	Failed   bool               `json:"failed" doc:"Whether it is over and did not succeed"`
+	Message  string             `json:"message,omitempty" doc:"Why it failed"`
+	URL      string             `json:"url,omitempty" doc:"Page that shows it"`
+	Progress map[string]float64 `json:"progress,omitempty" doc:"Parts in percent, as map and reduce"`
+	Figures  map[string]int64   `json:"figures,omitempty" doc:"Counts, as workers, executors, acked"`
+	Started  *time.Time         `json:"started,omitempty" doc:"When it began"`
+	Finished *time.Time         `json:"finished,omitempty" doc:"When it ended"`
+}
+
+// Submission asks to run something on a cluster. Files are uploaded before and
+// named by their SHA-256.
+type Submission struct {
+	Name       string            `json:"name,omitempty" doc:"Name; needed for a topology"`
+	Jar        string            `json:"jar,omitempty" doc:"Uploaded jar; the stack's own where absent"`
+	Main       string            `json:"main,omitempty" doc:"Main class, or the program's name inside the jar"`
+	Args       []string          `json:"args,omitempty" doc:"Arguments"`
+	File       string            `json:"file,omitempty" doc:"Uploaded definition (Flux YAML)"`
+	Properties map[string]string `json:"properties,omitempty" doc:"Values the definition refers to"`
+	Resources  map[string]string `json:"resources,omitempty" doc:"Uploaded files that shell components find beside them, by name"`
+	Files      map[string]string `json:"files,omitempty" doc:"Uploaded files that go into the root of the jar, by name"`
+}
+
+// Rebalance changes how a running workload is spread.
+type Rebalance struct {
+	WaitSeconds int            `json:"waitSeconds,omitempty" minimum:"0" doc:"Time to finish what is in flight"`
+	Workers     int            `json:"workers,omitempty" minimum:"0" doc:"Number of workers; unchanged when 0"`
+	Executors   map[string]int `json:"executors,omitempty" doc:"Number of executors by component"`
+}
+
+// ClientBundle is a cluster's command line client for one machine.
+type ClientBundle struct {
+	Env      map[string]string   `json:"env" doc:"Environment"`
+	Files    map[string]string   `json:"files" doc:"Files by absolute path"`
+	Commands map[string][]string `json:"commands" doc:"Tools by name; a tool with subcommands has one entry each, as 'tool sub'"`
+	Sets     []ArtifactSet       `json:"sets" doc:"Artifact sets the tools need"`
+}
+
+// ArtifactSet is a set of files known by the digest of its lock.
+type ArtifactSet struct {
+	Name      string   `json:"name" doc:"Name of the lock"`
+	ID        string   `json:"id" doc:"Digest of the lock"`
+	Files     int      `json:"files" doc:"Number of files"`
+	Bytes     int64    `json:"bytes" doc:"Bytes to fetch"`
+	DoneFiles int      `json:"doneFiles" doc:"Files that are in the cache"`
+	DoneBytes int64    `json:"doneBytes" doc:"Bytes that are in the cache"`
+	Root      string   `json:"root,omitempty" doc:"Where it is unpacked on the server's host"`
+	LockBlob  string   `json:"lockBlob" doc:"SHA-256 of the lock as a blob"`
+	Stacks    []string `json:"stacks,omitempty" doc:"Stacks that use it"`
+}

@@ -60,7 +60,8 @@ type Archive struct {
 	JavaHome  string   `json:"javaHome"`
 	JavaKey   string   `json:"javaKey"`
 	Classpath []string `json:"classpath"`
-	ListBlob  string   `json:"listBlob"` // SHA-256 of the class list
+	Expand    []string `json:"expand,omitempty"` // directories whose jars, in the order Java expands dir/* in, are the class path
+	ListBlob  string   `json:"listBlob"`         // SHA-256 of the class list
 	Path      string   `json:"path"`
 }
 

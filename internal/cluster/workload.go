@@ -34,7 +34,7 @@ type Rebalancer interface {
 // JarBuilder is a workload client that puts a jar together: a base, the user's
 // jar, which may be nil, and files the workload carries with it.
 type JarBuilder interface {
-	BuildJar(w io.Writer, base, user []byte, resources map[string][]byte) error
+	BuildJar(w io.Writer, base, user []byte, resources, files map[string][]byte) error
 }
 
 // Clients are the workload clients by adapter name.
@@ -86,7 +86,7 @@ func (m *Manager) renderer(tx *store.Tx, cluster string) (store.Cluster, *stack.
 // Submit has a node of the cluster submit a workload. The answer's id is the
 // submission's until the program has given one.
 func (m *Manager) Submit(ctx context.Context, cluster, kind string, sub api.Submission) (api.Workload, error) {
-	client, b, err := m.bound(ctx, cluster, kind)
+	client, _, err := m.bound(ctx, cluster, kind)
 	if err != nil {
 		return api.Workload{}, err
 	}
@@ -96,7 +96,6 @@ func (m *Manager) Submit(ctx context.Context, cluster, kind string, sub api.Subm
 	if err != nil {
 		return out, err
 	}
-	_ = b
 	err = m.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		c, r, s, err := m.renderer(tx, cluster)
 		if err != nil {
@@ -175,9 +174,9 @@ func (m *Manager) jar(ctx context.Context, client WorkloadClient, cluster, kind 
 		return "", err
 	}
 	switch {
-	case len(sub.Resources) == 0 && sub.Jar != "" && sub.File == "":
+	case len(sub.Resources)+len(sub.Files) == 0 && sub.Jar != "" && sub.File == "":
 		return sub.Jar, nil
-	case len(sub.Resources) == 0 && sub.Jar == "" && base != "":
+	case len(sub.Resources)+len(sub.Files) == 0 && sub.Jar == "" && base != "":
 		return base, nil
 	case base == "":
 		return "", fmt.Errorf("%w: a %s needs a jar", ErrInvalid, kind)
@@ -196,14 +195,16 @@ func (m *Manager) jar(ctx context.Context, client WorkloadClient, cluster, kind 
 			return "", err
 		}
 	}
-	resources := map[string][]byte{}
-	for name, sum := range sub.Resources {
-		if resources[name], err = m.readBlob(sum); err != nil {
-			return "", err
-		}
+	resources, err := m.readBlobs(sub.Resources)
+	if err != nil {
+		return "", err
+	}
+	files, err := m.readBlobs(sub.Files)
+	if err != nil {
+		return "", err
 	}
 	var buf bytes.Buffer
-	if err := builder.BuildJar(&buf, baseData, user, resources); err != nil {
+	if err := builder.BuildJar(&buf, baseData, user, resources, files); err != nil {
 		return "", fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	return m.putBlob(buf.Bytes())
@@ -219,6 +220,18 @@ func (m *Manager) readBlob(sum string) ([]byte, error) {
 	}
 	defer f.Close() //nolint:errcheck // read only
 	return io.ReadAll(io.LimitReader(f, maxJar))
+}
+
+func (m *Manager) readBlobs(sums map[string]string) (map[string][]byte, error) {
+	out := map[string][]byte{}
+	for name, sum := range sums {
+		data, err := m.readBlob(sum)
+		if err != nil {
+			return nil, err
+		}
+		out[name] = data
+	}
+	return out, nil
 }
 
 // baseBlob returns the digest of a file of an artifact set, as SET/PATH.
@@ -275,7 +288,11 @@ func (m *Manager) Workload(ctx context.Context, cluster, kind, id string) (api.W
 // submitted joins what the submission and the program say.
 func (m *Manager) submitted(ctx context.Context, client WorkloadClient, b stack.Bound, cluster, kind string, t store.Task) (api.Workload, error) {
 	w := api.Workload{ID: t.ID, Kind: kind, Name: t.Name, Cluster: cluster, State: "submitting"}
-	if t.Status.Value == "" {
+	id := t.Status.Value
+	if id == "" && t.Task.Steps[0].Capture == "" && t.State == agentapi.TaskDone {
+		id = t.Name
+	}
+	if id == "" {
 		if t.State == agentapi.TaskFailed {
 			w.State, w.Final, w.Failed, w.Message = "failed", true, true, t.Status.Message
 			if t.Status.Output != "" {
@@ -284,7 +301,7 @@ func (m *Manager) submitted(ctx context.Context, client WorkloadClient, b stack.
 		}
 		return w, nil
 	}
-	got, err := client.Get(ctx, b, t.Status.Value)
+	got, err := client.Get(ctx, b, id)
 	if err != nil {
 		return w, err
 	}
@@ -317,7 +334,7 @@ func (m *Manager) Workloads(ctx context.Context, cluster, kind string) ([]api.Wo
 		return err
 	})
 	for _, t := range tasks {
-		if t.Status.Value == "" {
+		if t.Status.Value == "" && t.State != agentapi.TaskDone {
 			w, _ := m.submitted(ctx, client, b, cluster, kind, t)
 			ws = append(ws, w)
 		}

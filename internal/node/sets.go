@@ -115,6 +115,16 @@ func (a *Agent) buildArchive(ctx context.Context, ar agentapi.Archive) error {
 		return err
 	}
 	defer list.Close() //nolint:errcheck // read only
+	for _, dir := range ar.Expand {
+		jars, err := artifact.WildcardJars(dir)
+		if err != nil {
+			return err
+		}
+		if dir == ar.Expand[0] {
+			ar.Classpath = nil
+		}
+		ar.Classpath = append(ar.Classpath, jars...)
+	}
 	return a.cache.BuildArchive(ctx, artifact.ArchiveRequest{
 		SetID: ar.Set, Name: ar.Name, JavaHome: ar.JavaHome, JDKKey: ar.JavaKey, Classpath: ar.Classpath, ClassList: list.Name(),
 	})

@@ -280,12 +280,13 @@ func (c *checker) probe(p *Probe, e env, at *document.Node) {
 		c.expr(p.When, e, expr.AsBool())
 	}
 	c.template(&p.Message, e)
+	c.template(&p.Check, e)
 	for _, t := range []*Template{p.HTTP, p.TCP, p.Address} {
 		if t != nil {
 			c.template(t, e)
 		}
 	}
-	if p.Adapter != "" && (p.Check == "" || p.Address == nil) {
+	if p.Adapter != "" && (p.Check.IsZero() || p.Address == nil) {
 		c.errorf(at, "an adapter needs both", "probe through %s has no check or no address", p.Adapter)
 	}
 	if p.Expect != "" {
@@ -356,7 +357,7 @@ func (c *checker) workload(name string) {
 	c.templates(w.Extra, c.s.clusterEnv())
 	c.list(w.Submit, e)
 	c.list(w.Logs, e)
-	if re, err := regexp.Compile(w.ID); err != nil || w.ID == "" {
+	if re, err := regexp.Compile(w.ID); err != nil {
 		c.errorf(at.At("id"), "a regular expression finds the id in what the command prints", "cannot use id %q: %v", w.ID, err)
 	} else if re.NumSubexp() > 1 {
 		c.errorf(at.At("id"), "with one group or none", "id %q has %d groups", w.ID, re.NumSubexp())

@@ -88,7 +88,7 @@ func (e *evaluator) probe(p *Probe) *agentapi.Probe {
 		return nil
 	}
 	out := &agentapi.Probe{
-		Message: e.text(p.Message), Adapter: p.Adapter, Check: p.Check,
+		Message: e.text(p.Message), Adapter: p.Adapter, Check: e.text(p.Check),
 		Every: p.Every, Timeout: p.Timeout, Max: p.Max, Fails: p.Fails,
 	}
 	for _, f := range []struct {

@@ -292,3 +292,9 @@ func digest(files map[string][]byte) string {
 // sortedKeys returns a map's keys in order, so that findings and renderings
 // come out the same each time.
 func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
+
+// LoadOne loads one stack of the first layer; the others hold what it may
+// include or share.
+func LoadOne(name string, layers ...Layer) (*Stack, api.Diagnostics) {
+	return load(layers, 0, name)
+}

@@ -229,8 +229,15 @@ func (r *Renderer) sets(a *agentapi.Assignment, used map[string]bool, h Host) {
 			continue
 		}
 		lock := r.stack.locks[cp.Set]
+		var expand []string
+		if cp.Expanded {
+			for _, d := range cp.Dirs {
+				expand = append(expand, filepath.Join(artifact.SetRoot(h.Cache, lock.ID()), d))
+			}
+		}
 		a.Archives = append(a.Archives, agentapi.Archive{
-			Name: name, Set: lock.ID(), JavaHome: h.Java.Home, JavaKey: h.Java.Key,
+			Expand: expand,
+			Name:   name, Set: lock.ID(), JavaHome: h.Java.Home, JavaKey: h.Java.Key,
 			Classpath: lock.Classpath(artifact.SetRoot(h.Cache, lock.ID()), cp.Dirs...),
 			ListBlob:  cp.Classes, // the caller puts the blob's digest here
 			Path:      artifact.ArchivePath(h.Cache, lock.ID(), name, h.Java.Key),

@@ -49,6 +49,8 @@ type Classpath struct {
 	Set     string   `json:"set" doc:"Artifact set"`
 	Dirs    []string `json:"dirs,omitempty" doc:"Only jars under these directories, in this order; all where absent"`
 	Classes string   `json:"classes,omitempty" doc:"Class list a class-data archive is built from"`
+	// Expanded is for programs that name their class path with wildcards.
+	Expanded bool `json:"expanded,omitempty" doc:"The program gives the directories as dir/*; the archive is built in the order Java expands them in"`
 }
 
 // LinkSpec is a cluster this one can use.
@@ -150,7 +152,7 @@ type Probe struct {
 	HTTP    *Template `json:"http,omitempty" doc:"Address to GET"`
 	TCP     *Template `json:"tcp,omitempty" doc:"Address to connect to"`
 	Adapter string    `json:"adapter,omitempty" doc:"Protocol client to ask"`
-	Check   string    `json:"check,omitempty" doc:"Question to the protocol client"`
+	Check   Template  `json:"check,omitempty" doc:"Question to the protocol client"`
 	Address *Template `json:"address,omitempty" doc:"Address for the protocol client"`
 	Expect  string    `json:"expect,omitempty" doc:"Expression over status, body and text that must hold; ${} in it is filled when rendered. An HTTP status below 400 where absent"`
 	Every   Duration  `json:"every,omitempty" doc:"Time between two tries; 200ms by default, 5s for health"`
@@ -189,7 +191,7 @@ type Workload struct {
 	Extra   map[string]Template `json:"extra,omitempty" doc:"Further settings for the protocol client"`
 	On      string              `json:"on" doc:"Role whose first node submits it"`
 	Submit  []Template          `json:"submit" doc:"Command that submits: ${jar}, ${main}, ${name} and ${args} are the user's"`
-	ID      string              `json:"id" doc:"Regular expression that finds the id in what the command prints"`
+	ID      string              `json:"id,omitempty" doc:"Regular expression that finds the id in what the command prints; the name given is the id where absent"`
 	Logs    []Template          `json:"logs,omitempty" doc:"Client command that prints the logs of ${id}"`
 	Jar     *Jar                `json:"jar,omitempty" doc:"How a jar is put together where the user gives none"`
 }

@@ -134,6 +134,12 @@ func (t *Tx) Events(after int64, cluster string, operation int64, limit int) ([]
 		after, cluster, cluster, operation, operation, limit)
 }
 
+// RecentEvents returns the newest events, oldest first.
+func (t *Tx) RecentEvents(cluster string, limit int) ([]api.Event, error) {
+	return rows(t, scanEvent, `SELECT * FROM (SELECT id, at, type, cluster, node, service, operation, message, data FROM event
+		WHERE ? = '' OR cluster = ? ORDER BY id DESC LIMIT ?) ORDER BY id`, cluster, cluster, limit)
+}
+
 // LastEvent returns the id of the newest event, 0 without any.
 func (t *Tx) LastEvent() (int64, error) {
 	return row(t, "events", func(scan func(...any) error) (int64, error) {

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/google/renameio/v2"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"howdah.dev/howdah/internal/agentapi"
@@ -237,6 +238,28 @@ func (d *Driver) Describe(_ context.Context, ref infra.Ref) (infra.Description, 
 	}
 	running, err := agentRuns(d.dir(ref))
 	return infra.Description{Powered: c.Powered, Running: running, Dir: d.dir(ref)}, err
+}
+
+// End ends every agent and every process of all nodes below a directory. It
+// needs no server; the nodes' data stays.
+func End(ctx context.Context, nodes string) error {
+	files, err := filepath.Glob(filepath.Join(nodes, "*", "*", fileClaim))
+	if err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	for _, f := range files {
+		var c claim
+		data, err := os.ReadFile(f)
+		if err != nil || json.Unmarshal(data, &c) != nil || c.Key == "" {
+			continue
+		}
+		g.Go(func() error {
+			_, err := proc.Sweep(ctx, proc.Labels{Node: c.Key}, 10*time.Second)
+			return err
+		})
+	}
+	return g.Wait()
 }
 
 // Run starts dead agents of powered nodes until ctx ends. The agents go on.

@@ -1,0 +1,229 @@
+// Package cli is the command line: it reads arguments, calls the API through
+// the Go SDK, and prints. What a command does lives in the server.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"howdah.dev/howdah/api"
+	"howdah.dev/howdah/client"
+	"howdah.dev/howdah/internal/server"
+)
+
+// Version is set when the program is built.
+var Version = "dev" //nolint:gochecknoglobals // the linker writes it
+
+// Exit codes. They are documented in docs/reference/exit-codes.md.
+const (
+	exitOK       = 0
+	exitFailed   = 1
+	exitInput    = 2
+	exitNotFound = 3
+	exitGuard    = 4
+	exitTimeout  = 5
+)
+
+// exitError carries an exit code; a silent one has been printed already.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return ""
+	}
+	return e.err.Error()
+}
+
+func (e *exitError) Unwrap() error { return e.err }
+
+// app is what every command needs.
+type app struct {
+	home   server.Home
+	output string
+	out    io.Writer
+	err    io.Writer
+	in     io.Reader
+}
+
+// Main runs one command and returns the exit code.
+func Main(args []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	a := &app{out: os.Stdout, err: os.Stderr, in: os.Stdin}
+	root := a.root()
+	root.SetArgs(args)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return exitOK
+	}
+	return a.fail(cmd, err)
+}
+
+// fail prints an error the way it deserves and returns its exit code.
+func (a *app) fail(cmd *cobra.Command, err error) int {
+	var exit *exitError
+	var p *api.Problem
+	var ds api.Diagnostics
+	switch {
+	case errors.As(err, &p):
+		printProblem(a.err, p)
+		return problemCode(p)
+	case errors.As(err, &ds):
+		printDiagnostics(a.err, ds, "nothing was changed")
+		return exitInput
+	case errors.Is(err, context.Canceled):
+		fmt.Fprintln(a.err, "left; what was asked for goes on. Follow it with: howdah op watch")
+		return exitFailed
+	case errors.Is(err, client.ErrUnreachable):
+		fmt.Fprintf(a.err, "howdah: no server runs in %s; start it with: howdah up\n", a.home.Dir)
+		return exitFailed
+	case errors.As(err, &exit):
+		if exit.err != nil {
+			fmt.Fprintln(a.err, "howdah:", exit.err)
+		}
+		return exit.code
+	}
+	fmt.Fprintln(a.err, "howdah:", err)
+	var usage *usageError
+	if errors.As(err, &usage) {
+		fmt.Fprintf(a.err, "see: %s --help\n", cmd.CommandPath())
+		return exitInput
+	}
+	return exitFailed
+}
+
+func problemCode(p *api.Problem) int {
+	switch p.Type {
+	case api.ProblemInvalid:
+		return exitInput
+	case api.ProblemNotFound, api.ProblemUnsupported:
+		return exitNotFound
+	case api.ProblemGuard, api.ProblemBusy:
+		return exitGuard
+	}
+	return exitFailed
+}
+
+// usageError is a command line that cannot be understood.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+
+func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
+
+// root makes the tree of commands.
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use: "howdah", Short: "Carry a shared data platform: a warehouse, and clusters around it",
+		Long: `Howdah carries a company's shared data platform: a persistent HDFS warehouse,
+and around it clusters that come and go, each from one file.
+
+  howdah up examples/platform        bring the example platform up
+  howdah get clusters                what is there
+  howdah plan -f FILE                what applying a file would do
+  howdah explain CLUSTER             why something is not ready
+
+All state lives in one directory: $HOWDAH_HOME, or ~/.local/state/howdah.`,
+		SilenceUsage: true, SilenceErrors: true, Version: Version,
+		PersistentPreRunE: func(*cobra.Command, []string) error { return a.checkOutput() },
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	root.SetVersionTemplate("howdah {{.Version}}\n")
+	root.PersistentFlags().StringVar(&a.home.Dir, "home", defaultHome(), "directory that holds all state")
+	root.PersistentFlags().StringVarP(&a.output, "output", "o", "table", "output: table, wide, json or yaml")
+	root.AddGroup(&cobra.Group{ID: "platform", Title: "Platform:"}, &cobra.Group{ID: "clusters", Title: "Clusters:"}, &cobra.Group{ID: "work", Title: "Work on clusters:"}, &cobra.Group{ID: "more", Title: "More:"})
+	add := func(group string, cmds ...*cobra.Command) {
+		for _, c := range cmds {
+			c.GroupID = group
+			root.AddCommand(c)
+		}
+	}
+	add("platform", a.upCmd(), a.downCmd(), a.cleanCmd(), a.serverCmd())
+	add("clusters", a.planCmd(), a.applyCmd(), a.getCmd(), a.describeCmd(), a.explainCmd(), a.startCmd(), a.stopCmd(), a.smokeCmd(), a.deleteCmd(), a.opCmd())
+	add("work", a.jobCmd(), a.topologyCmd(), a.runCmd(), a.envCmd())
+	add("more", a.stackCmd(), a.artifactCmd(), a.versionCmd())
+	root.AddCommand(a.agentCmd())
+	root.SetCompletionCommandGroupID("more")
+	root.SetHelpCommandGroupID("more")
+	return root
+}
+
+func (a *app) checkOutput() error {
+	switch a.output {
+	case "table", "wide", "json", "yaml":
+	default:
+		return usagef("unknown output %q; one of table, wide, json, yaml", a.output)
+	}
+	if dir, err := filepath.Abs(a.home.Dir); err == nil {
+		a.home.Dir = dir
+	}
+	return nil
+}
+
+func defaultHome() string {
+	if h := os.Getenv("HOWDAH_HOME"); h != "" {
+		return h
+	}
+	if s := os.Getenv("XDG_STATE_HOME"); s != "" {
+		return filepath.Join(s, "howdah")
+	}
+	h, err := os.UserHomeDir()
+	if err != nil {
+		h = "."
+	}
+	return filepath.Join(h, ".local", "state", "howdah")
+}
+
+// client reaches the home's server.
+func (a *app) client() *client.Client {
+	return client.New(client.Config{Socket: a.home.Socket()})
+}
+
+// args checks the number of arguments and says what they are.
+func args(minimum, maximum int, what string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, got []string) error {
+		if len(got) < minimum {
+			return usagef("%s is missing", what)
+		}
+		if maximum >= 0 && len(got) > maximum {
+			return usagef("unexpected argument %q", got[maximum])
+		}
+		return nil
+	}
+}
+
+// clusterNames completes names of clusters.
+func (a *app) clusterNames(cmd *cobra.Command, have []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(have) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	cs, err := a.client().Clusters(cmd.Context())
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var names []string
+	for _, c := range cs {
+		names = append(names, c.Name)
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+func (a *app) versionCmd() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version", Args: args(0, 0, ""),
+		RunE: func(*cobra.Command, []string) error {
+			return a.print(map[string]string{"version": Version}, func(w io.Writer) { fmt.Fprintln(w, "howdah", Version) })
+		},
+	}
+}

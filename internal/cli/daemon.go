@@ -1,0 +1,142 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/lmittmann/tint"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"howdah.dev/howdah/internal/agentapi"
+	"howdah.dev/howdah/internal/artifact"
+	"howdah.dev/howdah/internal/cluster"
+	"howdah.dev/howdah/internal/host"
+	"howdah.dev/howdah/internal/node"
+	"howdah.dev/howdah/internal/node/proc"
+	"howdah.dev/howdah/internal/server"
+	"howdah.dev/howdah/internal/wiring"
+	"howdah.dev/howdah/stacks"
+)
+
+// logger writes for people on a terminal, for machines elsewhere.
+func logger(w io.Writer) *slog.Logger {
+	level := slog.LevelInfo
+	if os.Getenv("HOWDAH_DEBUG") != "" {
+		level = slog.LevelDebug
+	}
+	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) { //nolint:gosec // descriptors fit
+		return slog.New(tint.NewHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: os.Getenv("NO_COLOR") != ""}))
+	}
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
+}
+
+// serverFlags are the settings a server can be started with.
+func serverFlags(c *cobra.Command, o *server.Options) {
+	c.Flags().StringSliceVar(&o.Stacks, "stacks", nil, "further directories of stacks")
+	c.Flags().BoolVar(&o.OpenPorts, "allow-open-ports", false, "accept services that listen on every address of this host")
+	c.Flags().IntVar(&o.MemoryMB, "memory", 0, "memory for local nodes, in MiB; all but 1,024 MiB of the host's where absent")
+}
+
+// options lays the given flags over what the home remembers.
+func (a *app) options(c *cobra.Command, given server.Options) (server.Options, error) {
+	o, err := a.home.LoadOptions()
+	if err != nil {
+		return o, err
+	}
+	if c.Flags().Changed("stacks") {
+		o.Stacks = given.Stacks
+	}
+	if c.Flags().Changed("allow-open-ports") {
+		o.OpenPorts = given.OpenPorts
+	}
+	if c.Flags().Changed("memory") {
+		o.MemoryMB = given.MemoryMB
+	}
+	return o, nil
+}
+
+func (a *app) serverCmd() *cobra.Command {
+	var o server.Options
+	c := &cobra.Command{
+		Use: "server", Short: "Run the server in the foreground", Args: args(0, 0, ""),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			opts, err := a.options(cmd, o)
+			if err != nil {
+				return err
+			}
+			self, err := os.Executable()
+			if err != nil {
+				return fmt.Errorf("cannot find this program: %w", err)
+			}
+			return server.Run(cmd.Context(), server.Config{
+				Home: a.home, Options: opts, Version: Version, Stacks: stacks.FS, Log: logger(a.err),
+				Clients: func(user string) cluster.Clients { return wiring.Workloads(user) },
+				Agent:   []string{self, "agent"},
+			})
+		},
+	}
+	serverFlags(c, &o)
+	return c
+}
+
+func (a *app) agentCmd() *cobra.Command {
+	var dir string
+	c := &cobra.Command{
+		Use: "agent", Short: "Run a node's agent in the foreground", Hidden: true, Args: args(0, 0, ""),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if dir == "" {
+				return usagef("say which node: --dir DIR")
+			}
+			err := node.Run(cmd.Context(), node.Config{
+				Dir: dir, Version: Version, Adapters: wiring.Probes(), Log: logger(a.err), Javas: javas,
+				BootID: func() string { id, _ := proc.BootID(); return id },
+			})
+			if errors.Is(err, context.Canceled) {
+				return nil
+			}
+			return err
+		},
+	}
+	c.Flags().StringVar(&dir, "dir", "", "the node's directory")
+	return c
+}
+
+// javas lists what is installed, preferred ones first: JAVA_HOME, then the
+// java on the PATH, then long-term support releases, newest first.
+func javas(ctx context.Context) []agentapi.Java {
+	found := host.FindJDKs(ctx)
+	slices.SortStableFunc(found, func(x, y host.JDK) int {
+		if d := sourceRank(x) - sourceRank(y); d != 0 {
+			return d
+		}
+		return y.Major - x.Major
+	})
+	var out []agentapi.Java
+	for _, j := range found {
+		key, err := artifact.JDKKey(j.Home)
+		if err != nil {
+			continue
+		}
+		out = append(out, agentapi.Java{Home: j.Home, Bin: j.Java, Major: j.Major, Version: j.Version, Vendor: j.Vendor, Key: key})
+	}
+	return out
+}
+
+func sourceRank(j host.JDK) int {
+	switch {
+	case j.Source == "JAVA_HOME":
+		return 0
+	case j.Source == "PATH":
+		return 1
+	case j.Major == 17 || j.Major == 21 || j.Major == 25:
+		return 2
+	}
+	return 3
+}

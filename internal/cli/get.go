@@ -1,0 +1,383 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"howdah.dev/howdah/api"
+)
+
+func (a *app) getCmd() *cobra.Command {
+	var watch bool
+	kinds := []string{"clusters", "nodes", "services", "operations", "events"}
+	c := &cobra.Command{
+		Use: "get KIND [NAME]", Short: "List clusters, nodes, services, operations or events",
+		Long:      "List clusters, nodes, services, operations or events; NAME is a cluster.",
+		Args:      args(1, 2, "what to list (clusters, nodes, services, operations, events)"),
+		ValidArgs: kinds,
+		RunE: func(cmd *cobra.Command, got []string) error {
+			name := ""
+			if len(got) > 1 {
+				name = got[1]
+			}
+			for {
+				if err := a.get(cmd.Context(), got[0], name); err != nil || !watch {
+					return err
+				}
+				select {
+				case <-cmd.Context().Done():
+					return nil
+				case <-time.After(2 * time.Second):
+					fmt.Fprintln(a.out)
+				}
+			}
+		},
+	}
+	c.Flags().BoolVarP(&watch, "watch", "w", false, "print again every 2 s")
+	return c
+}
+
+func (a *app) get(ctx context.Context, kind, name string) error {
+	switch strings.TrimSuffix(kind, "s") {
+	case "cluster":
+		return a.getClusters(ctx, name)
+	case "node", "service":
+		return a.getNodes(ctx, strings.TrimSuffix(kind, "s"), name)
+	case "operation", "op":
+		return a.listOps(ctx, name)
+	case "event":
+		return a.getEvents(ctx, name)
+	}
+	return usagef("unknown kind %q; one of clusters, nodes, services, operations, events", kind)
+}
+
+// pick returns all clusters, or the named one.
+func (a *app) pick(ctx context.Context, name string) ([]api.ClusterStatus, error) {
+	cl := a.client()
+	if name == "" {
+		return cl.Clusters(ctx)
+	}
+	c, err := cl.Cluster(ctx, name)
+	return []api.ClusterStatus{c}, err
+}
+
+func (a *app) getClusters(ctx context.Context, name string) error {
+	cs, err := a.pick(ctx, name)
+	if err != nil {
+		return err
+	}
+	return a.print(cs, func(w io.Writer) { printClusters(w, cs, a.output == "wide") })
+}
+
+func printClusters(w io.Writer, cs []api.ClusterStatus, wide bool) {
+	if len(cs) == 0 {
+		fmt.Fprintln(w, "no clusters; try: howdah up examples/platform")
+		return
+	}
+	header := []string{"CLUSTER", "STACK", "STATE", "NODES", "ADDRESS"}
+	if wide {
+		header = append(header, "VERSION", "LINKS", "AGE", "REVISION", "DIGEST")
+	}
+	var rows [][]string
+	for _, c := range cs {
+		addr := ""
+		if len(c.Web) > 0 {
+			addr = c.Web[0].URL
+		}
+		row := []string{c.Name, c.Stack, c.State, groupCounts(c), addr}
+		if wide {
+			row = append(row, c.StackVersion, pairs(c.Links), since(c.Created), fmt.Sprint(c.Revision), short(c.StackDigest))
+		}
+		rows = append(rows, row)
+	}
+	table(w, header, rows)
+	for _, c := range cs {
+		if c.State != "ready" && c.Message != "" {
+			fmt.Fprintf(w, "\n%s is %s: %s\n  howdah explain %s\n", c.Name, c.State, c.Message, c.Name)
+		}
+	}
+}
+
+// groupCounts says how many nodes each group has.
+func groupCounts(c api.ClusterStatus) string {
+	n := map[string]int{}
+	var order []string
+	for _, node := range c.Nodes {
+		if n[node.Group] == 0 {
+			order = append(order, node.Group)
+		}
+		n[node.Group]++
+	}
+	var parts []string
+	for _, g := range order {
+		parts = append(parts, fmt.Sprintf("%d %s", n[g], g))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func pairs(m map[string]string) string {
+	var parts []string
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		parts = append(parts, k+"="+m[k])
+	}
+	return strings.Join(parts, ",")
+}
+
+func short(digest string) string {
+	if len(digest) > 12 {
+		return digest[:12]
+	}
+	return digest
+}
+
+func (a *app) getNodes(ctx context.Context, kind, name string) error {
+	cs, err := a.pick(ctx, name)
+	if err != nil {
+		return err
+	}
+	if kind == "node" {
+		var nodes []api.NodeStatus
+		for _, c := range cs {
+			nodes = append(nodes, c.Nodes...)
+		}
+		return a.print(nodes, func(w io.Writer) {
+			var rows [][]string
+			for _, n := range nodes {
+				rows = append(rows, []string{n.Name, n.Cluster, n.State, n.Address, thousands(n.MemoryMB), strings.Join(n.Roles, ","), n.Message})
+			}
+			table(w, []string{"NODE", "CLUSTER", "STATE", "ADDRESS", "MEMORY MB", "ROLES", "MESSAGE"}, rows)
+		})
+	}
+	var svcs []api.ServiceStatus
+	for _, c := range cs {
+		for _, n := range c.Nodes {
+			svcs = append(svcs, n.Services...)
+		}
+	}
+	return a.print(svcs, func(w io.Writer) {
+		var rows [][]string
+		for _, s := range svcs {
+			rows = append(rows, []string{s.Name, s.Node, s.State, since(s.Since), pid(s.PID), fmt.Sprint(s.Restarts), s.Message})
+		}
+		table(w, []string{"SERVICE", "NODE", "STATE", "SINCE", "PID", "RESTARTS", "MESSAGE"}, rows)
+	})
+}
+
+func pid(n int) string {
+	if n == 0 {
+		return "-"
+	}
+	return fmt.Sprint(n)
+}
+
+func (a *app) getEvents(ctx context.Context, name string) error {
+	events, err := a.client().History(ctx, name, 200)
+	if err != nil {
+		return err
+	}
+	return a.print(events, func(w io.Writer) {
+		var rows [][]string
+		for _, e := range events {
+			rows = append(rows, []string{e.Time.Format(time.DateTime), e.Cluster, e.Type, e.Message})
+		}
+		table(w, []string{"TIME", "CLUSTER", "TYPE", "MESSAGE"}, rows)
+	})
+}
+
+func (a *app) describeCmd() *cobra.Command {
+	return &cobra.Command{
+		Use: "describe CLUSTER", Short: "Show everything known about a cluster", Args: args(1, 1, "the cluster's name"), ValidArgsFunction: a.clusterNames,
+		RunE: func(cmd *cobra.Command, got []string) error {
+			c, err := a.client().Cluster(cmd.Context(), got[0])
+			if err != nil {
+				return err
+			}
+			return a.print(c, func(w io.Writer) { printCluster(w, c) })
+		},
+	}
+}
+
+func printCluster(w io.Writer, c api.ClusterStatus) {
+	if c.Message != "" {
+		fmt.Fprintf(w, "%s is %s: %s\n\n", c.Name, c.State, c.Message)
+	}
+	rows := [][]string{
+		{"name", c.Name}, {"state", c.State}, {"stack", fmt.Sprintf("%s %s (digest %s)", c.Stack, c.StackVersion, short(c.StackDigest))},
+		{"infrastructure", c.Infrastructure}, {"revision", fmt.Sprint(c.Revision)}, {"links", pairs(c.Links)}, {"used by", strings.Join(c.UsedBy, ", ")},
+		{"created", c.Created.Format(time.DateTime)},
+	}
+	table(w, []string{"", ""}, slices.DeleteFunc(rows, func(r []string) bool { return r[1] == "" }))
+	fmt.Fprintln(w)
+	rows = nil
+	for _, cond := range c.Conditions {
+		rows = append(rows, []string{cond.Type, fmt.Sprint(cond.Status), cond.Reason, cond.Message})
+	}
+	table(w, []string{"CONDITION", "STATUS", "REASON", "MESSAGE"}, rows)
+	for _, n := range c.Nodes {
+		fmt.Fprintf(w, "\nnode %s  %s  %s on %s  %s MiB  %d cores\n", n.Name, n.State, n.Address, n.Host, thousands(n.MemoryMB), n.CPUs)
+		fmt.Fprintf(w, "  roles %s · java %s · assignment %d of %d\n", strings.Join(n.Roles, ", "), n.Java, n.Observed, n.Generation)
+		rows = nil
+		for _, s := range n.Services {
+			rows = append(rows, []string{"  " + s.Name, s.State, since(s.Since), pid(s.PID), fmt.Sprintf("%d restarts", s.Restarts), s.LastExit, s.Message})
+		}
+		table(w, []string{"", "", "", "", "", "", ""}, rows)
+	}
+	if len(c.Web) > 0 {
+		fmt.Fprintln(w)
+		rows = nil
+		for _, l := range c.Web {
+			rows = append(rows, []string{l.Title, l.URL})
+		}
+		table(w, []string{"PAGE", "ADDRESS"}, rows)
+	}
+	if len(c.Exports) > 0 {
+		fmt.Fprintln(w)
+		rows = nil
+		for _, k := range slices.Sorted(maps.Keys(c.Exports)) {
+			rows = append(rows, []string{k, c.Exports[k]})
+		}
+		table(w, []string{"EXPORT", "VALUE"}, rows)
+	}
+}
+
+func (a *app) explainCmd() *cobra.Command {
+	return &cobra.Command{
+		Use: "explain CLUSTER", Short: "Say why a cluster is not ready, since when, and what would help", Args: args(1, 1, "the cluster's name"), ValidArgsFunction: a.clusterNames,
+		RunE: func(cmd *cobra.Command, got []string) error {
+			fs, err := a.client().Explain(cmd.Context(), got[0])
+			if err != nil {
+				return err
+			}
+			return a.print(fs, func(w io.Writer) { printFindings(w, fs) })
+		},
+	}
+}
+
+func printFindings(w io.Writer, fs []api.Finding) {
+	for _, f := range fs {
+		when := ""
+		if !f.Since.IsZero() {
+			when = " (since " + since(f.Since) + ")"
+		}
+		if f.Kind == "is" {
+			fmt.Fprintf(w, "%s%s\n", f.Message, when)
+			continue
+		}
+		fmt.Fprintf(w, "  %-7s  %s%s\n", f.Kind, f.Message, when)
+	}
+}
+
+func (a *app) opCmd() *cobra.Command {
+	c := &cobra.Command{Use: "op", Short: "List, watch and steer operations"}
+	c.AddCommand(&cobra.Command{
+		Use: "list [CLUSTER]", Short: "List operations, newest first", Args: args(0, 1, ""), ValidArgsFunction: a.clusterNames,
+		RunE: func(cmd *cobra.Command, got []string) error { return a.listOps(cmd.Context(), strings.Join(got, "")) },
+	}, &cobra.Command{
+		Use: "get ID", Short: "Show an operation and its steps", Args: args(1, 1, "the operation's number"),
+		RunE: func(cmd *cobra.Command, got []string) error {
+			id, err := number(got[0])
+			if err != nil {
+				return err
+			}
+			o, err := a.client().Operation(cmd.Context(), id)
+			if err != nil {
+				return err
+			}
+			return a.print(o, func(w io.Writer) { printOperation(w, o) })
+		},
+	}, &cobra.Command{
+		Use: "watch [ID]", Short: "Follow an operation to its end; the newest where no number is given", Args: args(0, 1, ""),
+		RunE: func(cmd *cobra.Command, got []string) error {
+			cl := a.client()
+			if len(got) == 0 {
+				os, err := cl.Operations(cmd.Context(), "", 1)
+				if err != nil || len(os) == 0 {
+					return err
+				}
+				return a.follow(cmd.Context(), cl, os)
+			}
+			id, err := number(got[0])
+			if err != nil {
+				return err
+			}
+			o, err := cl.Operation(cmd.Context(), id)
+			if err != nil {
+				return err
+			}
+			return a.follow(cmd.Context(), cl, []api.Operation{o})
+		},
+	})
+	for _, v := range []struct{ verb, short string }{
+		{"retry", "Run the failed steps of an operation again"},
+		{"skip", "Take a failed step as done and go on; needs --step"},
+		{"abandon", "Give a failed operation up; what it did stays"},
+		{"cancel", "Stop an operation; what is in flight finishes"},
+	} {
+		var step int64
+		sub := &cobra.Command{
+			Use: v.verb + " ID", Short: v.short, Args: args(1, 1, "the operation's number"),
+			RunE: func(cmd *cobra.Command, got []string) error {
+				id, err := number(got[0])
+				if err != nil {
+					return err
+				}
+				o, err := a.client().Control(cmd.Context(), id, v.verb, step)
+				if err != nil {
+					return err
+				}
+				return a.print(o, func(w io.Writer) { fmt.Fprintf(w, "operation %d is %s\n", o.ID, o.State) })
+			},
+		}
+		if v.verb == "retry" || v.verb == "skip" {
+			sub.Flags().Int64Var(&step, "step", 0, "step")
+		}
+		c.AddCommand(sub)
+	}
+	return c
+}
+
+func number(s string) (int64, error) {
+	var n int64
+	if _, err := fmt.Sscan(s, &n); err != nil || n < 1 {
+		return 0, usagef("%q is no number of an operation", s)
+	}
+	return n, nil
+}
+
+func (a *app) listOps(ctx context.Context, name string) error {
+	os, err := a.client().Operations(ctx, name, 50)
+	if err != nil {
+		return err
+	}
+	return a.print(os, func(w io.Writer) {
+		var rows [][]string
+		for _, o := range os {
+			rows = append(rows, []string{fmt.Sprint(o.ID), o.Cluster, o.Kind, string(o.State), since(o.Created) + " ago", o.Reason})
+		}
+		table(w, []string{"ID", "CLUSTER", "KIND", "STATE", "AGE", "REASON"}, rows)
+	})
+}
+
+func printOperation(w io.Writer, o api.Operation) {
+	fmt.Fprintf(w, "operation %d  %s of %s is %s %s\n\n", o.ID, o.Kind, o.Cluster, o.State, o.Reason)
+	var rows [][]string
+	for _, s := range o.Steps {
+		note := s.Waiting
+		if s.Error != "" {
+			note = s.Error
+		}
+		took := ""
+		if s.Started != nil && s.Finished != nil {
+			took = seconds(s.Finished.Sub(*s.Started))
+		}
+		rows = append(rows, []string{fmt.Sprint(s.ID), string(s.State), s.Title, took, note})
+	}
+	table(w, []string{"STEP", "STATE", "WHAT", "TOOK", "NOTE"}, rows)
+}

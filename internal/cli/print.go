@@ -1,0 +1,177 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"howdah.dev/howdah/api"
+)
+
+// print writes a value as JSON or YAML, or as text by the given function.
+func (a *app) print(v any, text func(io.Writer)) error {
+	switch a.output {
+	case "json":
+		enc := json.NewEncoder(a.out)
+		enc.SetIndent("", "  ")
+		return enc.Encode(v)
+	case "yaml":
+		data, err := json.Marshal(v) // by way of JSON, so that field names are the same
+		if err != nil {
+			return err
+		}
+		var n yaml.Node
+		if err := yaml.Unmarshal(data, &n); err != nil {
+			return err
+		}
+		plainStyle(&n)
+		enc := yaml.NewEncoder(a.out)
+		enc.SetIndent(2)
+		return enc.Encode(&n)
+	}
+	text(a.out)
+	return nil
+}
+
+// plainStyle makes JSON's flow style read like YAML.
+func plainStyle(n *yaml.Node) {
+	if n.Kind == yaml.MappingNode || n.Kind == yaml.SequenceNode {
+		n.Style = 0
+	}
+	if n.Kind == yaml.ScalarNode && n.Tag == "!!str" {
+		n.Style = 0
+	}
+	for _, c := range n.Content {
+		plainStyle(c)
+	}
+}
+
+// table prints rows in columns; the last column is not padded.
+func table(w io.Writer, header []string, rows [][]string) {
+	width := make([]int, len(header))
+	for _, r := range append([][]string{header}, rows...) {
+		for i, c := range r {
+			width[i] = max(width[i], len([]rune(c)))
+		}
+	}
+	line := func(r []string) {
+		var b strings.Builder
+		for i, c := range r {
+			b.WriteString(c)
+			if i < len(r)-1 {
+				b.WriteString(strings.Repeat(" ", width[i]-len([]rune(c))+2))
+			}
+		}
+		fmt.Fprintln(w, strings.TrimRight(b.String(), " "))
+	}
+	if len(strings.Join(header, "")) > 0 {
+		line(header)
+	}
+	for _, r := range rows {
+		line(r)
+	}
+}
+
+// printDiagnostics prints findings, aligned, with their advice and a last line.
+func printDiagnostics(w io.Writer, ds api.Diagnostics, end string) {
+	wide := 0
+	for _, d := range ds {
+		if d.Source != nil {
+			wide = max(wide, len(d.Source.String()))
+		}
+	}
+	errs, warns := 0, 0
+	for _, d := range ds {
+		place := ""
+		if d.Source != nil {
+			place = d.Source.String()
+		}
+		if d.Severity == api.SeverityError {
+			errs++
+		} else {
+			warns++
+		}
+		what := d.Summary
+		if d.Address != "" {
+			what = d.Address + ": " + what
+		}
+		indent := ""
+		if wide > 0 {
+			fmt.Fprintf(w, "%-*s  ", wide, place)
+			indent = strings.Repeat(" ", wide+2)
+		}
+		fmt.Fprintf(w, "%-7s  %s\n", d.Severity, what)
+		if d.Detail != "" {
+			fmt.Fprintf(w, "%s         %s\n", indent, d.Detail)
+		}
+	}
+	if errs > 0 {
+		fmt.Fprintf(w, "%s; %s\n", counts(errs, warns), end)
+	}
+}
+
+func counts(errs, warns int) string {
+	s := plural(errs, "error")
+	if warns > 0 {
+		s += ", " + plural(warns, "warning")
+	}
+	return s
+}
+
+func plural(n int, word string) string {
+	if n == 1 {
+		return "1 " + word
+	}
+	return fmt.Sprintf("%d %ss", n, word)
+}
+
+func printProblem(w io.Writer, p *api.Problem) {
+	if len(p.Diagnostics) > 0 {
+		printDiagnostics(w, p.Diagnostics, "nothing was changed")
+		if p.Detail == "" {
+			return
+		}
+	}
+	msg := p.Detail
+	if msg == "" {
+		msg = p.Title
+	}
+	fmt.Fprintln(w, "howdah:", msg)
+}
+
+// since writes a time span the way people say it.
+func since(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return span(time.Since(t))
+}
+
+func span(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
+	}
+	return fmt.Sprintf("%dd", int(d.Hours()/24))
+}
+
+// thousands writes a whole number with separators.
+func thousands[T ~int | ~int64](n T) string {
+	s := fmt.Sprint(n)
+	sign := ""
+	if strings.HasPrefix(s, "-") {
+		sign, s = "-", s[1:]
+	}
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return sign + s
+}

@@ -1,0 +1,492 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"howdah.dev/howdah/api"
+	"howdah.dev/howdah/client"
+	"howdah.dev/howdah/internal/host"
+	"howdah.dev/howdah/internal/node/proc"
+	"howdah.dev/howdah/internal/server"
+)
+
+// What the platform needs of its host.
+const (
+	needDiskBytes   = 3 << 30
+	needMemoryBytes = 2 << 30
+	javaMin         = 17
+	javaMax         = 24
+)
+
+// startPatience is how long a server may take to answer.
+const startPatience = 20 * time.Second
+
+func (a *app) upCmd() *cobra.Command {
+	var withPipeline bool
+	var o server.Options
+	c := &cobra.Command{
+		Use: "up [DIRECTORY | FILE]", Short: "Bring the platform up: server, clusters, and what was suspended", Args: args(0, 1, ""),
+		Long: `Bring the platform up. Checks what this machine lacks (and installs it on Debian
+and Ubuntu, unless HOWDAH_INSTALL=0), starts the server, resumes suspended
+clusters and applies a file. A directory stands for its platform.yaml.`,
+		RunE: func(cmd *cobra.Command, got []string) error {
+			opts, err := a.options(cmd, o)
+			if err != nil {
+				return err
+			}
+			u := &upper{app: a, cmd: cmd, opts: opts, pipeline: withPipeline, begun: time.Now()}
+			return u.up(cmd.Context(), strings.Join(got, ""))
+		},
+	}
+	serverFlags(c, &o)
+	c.Flags().BoolVar(&withPipeline, "pipeline", false, "run the directory's pipeline.yaml afterwards")
+	return c
+}
+
+// upper brings the platform up.
+type upper struct {
+	*app
+	cmd      *cobra.Command
+	opts     server.Options
+	pipeline bool
+	begun    time.Time
+	client   *client.Client
+	info     api.Info
+}
+
+func (u *upper) up(ctx context.Context, path string) error {
+	file, pipelineFile, err := findFiles(path)
+	if err != nil {
+		return err
+	}
+	if err := u.prerequisites(ctx); err != nil {
+		return err
+	}
+	if err := u.server(ctx); err != nil {
+		return err
+	}
+	fmt.Fprintf(u.notes(), "howdah %s · home %s · local infrastructure, %.1f GiB for nodes, %d cores · %s\n\n", Version, u.home.Dir, float64(u.info.Memory)/1024, u.info.CPUs, u.info.Address)
+	changed, err := u.clusters(ctx, file)
+	if err != nil {
+		return err
+	}
+	ready := time.Since(u.begun)
+	if err := u.show(ctx); err != nil {
+		return err
+	}
+	begun := time.Now()
+	if u.pipeline {
+		if pipelineFile == "" {
+			return usagef("there is no pipeline.yaml in %s", path)
+		}
+		if err := u.runPipeline(ctx, u.client, pipelineFile, u.info.User); err != nil {
+			return err
+		}
+	}
+	u.closing(changed, ready, time.Since(begun))
+	return nil
+}
+
+// findFiles finds the definition and the pipeline of a directory.
+func findFiles(path string) (file, pipelineFile string, err error) {
+	if path == "" {
+		return "", "", nil
+	}
+	st, err := os.Stat(path)
+	if err != nil {
+		return "", "", &exitError{exitNotFound, fmt.Errorf("there is no %s", path)}
+	}
+	dir := filepath.Dir(path)
+	file = path
+	if st.IsDir() {
+		dir, file = path, ""
+		for _, name := range []string{"platform.yaml", "platform.json"} {
+			if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+				file = filepath.Join(dir, name)
+				break
+			}
+		}
+		if file == "" {
+			return "", "", &exitError{exitNotFound, fmt.Errorf("there is no platform.yaml in %s", dir)}
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "pipeline.yaml")); err == nil {
+		pipelineFile = filepath.Join(dir, "pipeline.yaml")
+	}
+	return file, pipelineFile, nil
+}
+
+// prerequisites checks what the host lacks, installing it where that is
+// allowed. A missing compiler only matters to services that say so.
+func (u *upper) prerequisites(ctx context.Context) error {
+	begun := time.Now()
+	needs := []host.Need{
+		{Kind: host.NeedJava, Min: javaMin, Max: javaMax}, {Kind: host.NeedMaven}, {Kind: host.NeedCC},
+		{Kind: host.NeedDisk, Bytes: needDiskBytes, Path: u.home.Dir}, {Kind: host.NeedMemory, Bytes: needMemoryBytes},
+	}
+	if u.opts.OpenPorts {
+		needs = slices.DeleteFunc(needs, func(n host.Need) bool { return n.Kind == host.NeedCC })
+	}
+	rs := host.Check(ctx, needs)
+	if missing(rs) {
+		err := host.Install(ctx, rs, host.InstallOptions{
+			Allow: os.Getenv("HOWDAH_INSTALL") != "0", Progress: func(line string) { fmt.Fprintln(u.err, "  "+line) },
+		})
+		if err != nil {
+			return &exitError{exitFailed, err}
+		}
+		rs = host.Check(ctx, needs)
+	}
+	var found []string
+	for _, r := range rs {
+		if !r.OK {
+			return &exitError{exitFailed, errors.New(r.Problem)}
+		}
+		if r.Need.Kind != host.NeedDisk && r.Need.Kind != host.NeedMemory {
+			found = append(found, r.String())
+		}
+	}
+	fmt.Fprintf(u.notes(), "prerequisites  %s  ok  %s\n", strings.Join(found, "  "), seconds(time.Since(begun)))
+	return nil
+}
+
+func missing(rs []host.Result) bool {
+	return slices.ContainsFunc(rs, func(r host.Result) bool { return !r.OK })
+}
+
+// server makes sure that a server of this version runs.
+func (u *upper) server(ctx context.Context) error {
+	u.client = u.app.client()
+	info, err := u.client.Info(ctx)
+	if err == nil && info.Version != Version {
+		fmt.Fprintf(u.notes(), "server %s runs; replacing it by %s\n", info.Version, Version)
+		if err := u.stopServer(ctx); err != nil {
+			return err
+		}
+		err = client.ErrUnreachable
+	}
+	if err == nil {
+		u.info = info
+		return nil
+	}
+	if !errors.Is(err, client.ErrUnreachable) {
+		return err
+	}
+	if err := u.spawn(ctx); err != nil {
+		return err
+	}
+	return nil
+}
+
+// spawn starts a server that outlives this command and waits until it answers.
+func (u *upper) spawn(ctx context.Context) error {
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("cannot find this program: %w", err)
+	}
+	if err := os.MkdirAll(filepath.Dir(u.home.Log()), 0o700); err != nil {
+		return fmt.Errorf("cannot make home: %w", err)
+	}
+	argv := []string{self, "server", "--home", u.home.Dir}
+	for _, f := range []string{"stacks", "allow-open-ports", "memory"} {
+		if u.cmd.Flags().Changed(f) {
+			argv = append(argv, "--"+f+"="+strings.Trim(u.cmd.Flag(f).Value.String(), "[]"))
+		}
+	}
+	at, _ := os.Stat(u.home.Log())
+	p, err := proc.Start(proc.Spec{Argv: argv, Dir: "/", Env: os.Environ(), Output: u.home.Log(), Labels: proc.Labels{Node: "server:" + u.home.Dir, Service: "server", Incarnation: time.Now().UnixNano()}})
+	if err != nil {
+		return fmt.Errorf("cannot start server: %w", err)
+	}
+	defer p.Release()
+	deadline := time.Now().Add(startPatience)
+	for {
+		if u.info, err = u.client.Info(ctx); err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-p.Done():
+			return &exitError{exitFailed, fmt.Errorf("the server ended: %s", serverSays(u.home.Log(), at))}
+		case <-time.After(50 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			return &exitError{exitTimeout, fmt.Errorf("the server has not answered for %s; see %s", startPatience, u.home.Log())}
+		}
+	}
+}
+
+// serverSays returns the last line the server wrote since it was started.
+func serverSays(path string, before os.FileInfo) string {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return "see " + path
+	}
+	if before != nil && int64(len(data)) > before.Size() {
+		data = data[before.Size():]
+	}
+	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
+	return strings.TrimPrefix(lines[len(lines)-1], "howdah: ")
+}
+
+// clusters resumes what was suspended and applies the file; it reports
+// whether anything was done.
+func (u *upper) clusters(ctx context.Context, file string) (bool, error) {
+	cs, err := u.client.Clusters(ctx)
+	if err != nil {
+		return false, err
+	}
+	var ops []api.Operation
+	for _, c := range cs {
+		switch c.State {
+		case "suspended", "stopping":
+			o, err := u.client.Start(ctx, c.Name)
+			if err != nil {
+				return false, err
+			}
+			ops = append(ops, *o)
+		default:
+			if c.Operation != 0 {
+				if o, err := u.client.Operation(ctx, c.Operation); err == nil && !o.State.Final() && o.State != api.OperationFailed {
+					ops = append(ops, o)
+				}
+			}
+		}
+	}
+	if len(ops) > 0 {
+		if err := u.follow(ctx, u.client, ops); err != nil {
+			return true, err
+		}
+	}
+	if file == "" {
+		return len(ops) > 0, u.settle(ctx)
+	}
+	f, err := u.readFile(file)
+	if err != nil {
+		return true, err
+	}
+	done, err := u.client.Apply(ctx, f)
+	if err != nil {
+		return true, err
+	}
+	printDiagnostics(u.err, done.Diagnostics, "")
+	if len(done.Operations) > 0 {
+		return true, u.follow(ctx, u.client, done.Operations)
+	}
+	return len(ops) > 0, u.settle(ctx)
+}
+
+// settlePatience is how long clusters that have no operation may take to be
+// ready, after a reboot for example.
+const settlePatience = 4 * time.Minute
+
+// settle waits for clusters that come back by themselves.
+func (u *upper) settle(ctx context.Context) error {
+	deadline := time.Now().Add(settlePatience)
+	v := u.newLive()
+	defer v.end()
+	for {
+		cs, err := u.client.Clusters(ctx)
+		if err != nil {
+			return err
+		}
+		open := ""
+		for _, c := range cs {
+			if c.State == "waiting" || c.State == "degraded" {
+				open = c.Name
+				v.set(c.Name, services(c))
+			} else if _, shown := v.text[c.Name]; shown {
+				v.set(c.Name, c.State)
+			}
+		}
+		v.draw()
+		if open == "" {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			fs, err := u.client.Explain(ctx, open)
+			if err == nil {
+				printFindings(u.err, fs)
+			}
+			return &exitError{code: exitTimeout}
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(glance):
+		}
+	}
+}
+
+// show prints the clusters, the time of each phase, and every page.
+func (u *upper) show(ctx context.Context) error {
+	cs, err := u.client.Clusters(ctx)
+	if err != nil {
+		return err
+	}
+	if u.output == "json" || u.output == "yaml" {
+		return u.print(cs, nil)
+	}
+	fmt.Fprintln(u.out)
+	printClusters(u.out, cs, false)
+	var rows [][]string
+	for _, c := range cs {
+		if row := u.phases(ctx, c.Name); row != nil {
+			rows = append(rows, append([]string{c.Name}, row...))
+		}
+	}
+	if len(rows) > 0 {
+		fmt.Fprintln(u.out)
+		table(u.out, []string{"TIMES", "ARTIFACTS", "NODES", "SERVICES", "SMOKE"}, rows)
+	}
+	fmt.Fprintln(u.out)
+	rows = [][]string{{"howdah", "API and front page", u.info.Address}}
+	for _, c := range cs {
+		for _, l := range c.Web {
+			rows = append(rows, []string{c.Name, l.Title, l.URL})
+		}
+	}
+	table(u.out, []string{"PAGES", "", ""}, rows)
+	return nil
+}
+
+// phases sums how long each part of a cluster's newest operation took, from
+// its first step to its last.
+func (u *upper) phases(ctx context.Context, cluster string) []string {
+	os, err := u.client.Operations(ctx, cluster, 1)
+	if err != nil || len(os) == 0 {
+		return nil
+	}
+	o, err := u.client.Operation(ctx, os[0].ID)
+	if err != nil || o.Started == nil || o.Started.Before(u.begun) {
+		return nil
+	}
+	var row []string
+	for _, phase := range []string{"artifacts", "nodes", "services", "smoke"} {
+		var from, to time.Time
+		for _, s := range o.Steps {
+			if s.Phase != phase || s.Started == nil || s.Finished == nil {
+				continue
+			}
+			if from.IsZero() || s.Started.Before(from) {
+				from = *s.Started
+			}
+			if s.Finished.After(to) {
+				to = *s.Finished
+			}
+		}
+		row = append(row, seconds(to.Sub(from)))
+	}
+	return row
+}
+
+func (u *upper) closing(changed bool, ready, pipe time.Duration) {
+	w := u.notes()
+	fmt.Fprintln(w)
+	switch {
+	case !changed && !u.pipeline:
+		fmt.Fprintln(w, "it runs; nothing was to be done.  Try:")
+	case u.pipeline:
+		fmt.Fprintf(w, "ready in %.1f s, pipeline in %.1f s.  Try:\n", ready.Seconds(), pipe.Seconds())
+	default:
+		fmt.Fprintf(w, "ready in %.1f s.  Try:\n", ready.Seconds())
+	}
+	fmt.Fprintln(w, "  howdah get clusters\n  howdah run warehouse -- hdfs dfs -ls /data\n  howdah plan -f examples/platform/batch-5-nodes.yaml")
+}
+
+func (a *app) downCmd() *cobra.Command {
+	return &cobra.Command{
+		Use: "down", Short: "Suspend everything; data and wishes stay", Args: args(0, 0, ""),
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.down(cmd.Context()) },
+	}
+}
+
+// down suspends all clusters and ends the server.
+func (a *app) down(ctx context.Context) error {
+	cl := a.client()
+	cs, err := cl.Clusters(ctx)
+	if errors.Is(err, client.ErrUnreachable) {
+		fmt.Fprintln(a.notes(), "no server runs; nothing was to be done")
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var ops []api.Operation
+	for _, c := range cs {
+		if c.State == "suspended" || c.State == "stopped" || c.State == "deleting" {
+			continue
+		}
+		o, err := cl.Stop(ctx, c.Name, true)
+		if err != nil {
+			return err
+		}
+		ops = append(ops, *o)
+	}
+	if len(ops) > 0 {
+		if err := a.follow(ctx, cl, ops); err != nil {
+			return err
+		}
+	}
+	if err := a.stopServer(ctx); err != nil {
+		return err
+	}
+	fmt.Fprintln(a.notes(), "suspended; data and wishes stay. Come back with: howdah up")
+	return nil
+}
+
+// stopServer tells the server to end and waits until it has.
+func (a *app) stopServer(ctx context.Context) error {
+	if err := a.client().Shutdown(ctx); err != nil {
+		return err
+	}
+	for range 200 {
+		if !a.home.Running() {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	return &exitError{exitTimeout, fmt.Errorf("the server has not ended after 10 s; see %s", a.home.Log())}
+}
+
+func (a *app) cleanCmd() *cobra.Command {
+	var yes bool
+	c := &cobra.Command{
+		Use: "clean", Short: "End everything and remove the home with all its data", Args: args(0, 0, ""),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if _, err := os.Stat(a.home.Dir); errors.Is(err, os.ErrNotExist) {
+				fmt.Fprintf(a.notes(), "%s is not there; nothing was to be done\n", a.home.Dir)
+				return nil
+			}
+			if !yes && (!a.interactive() || !a.ask("remove "+a.home.Dir+" with all clusters and data?")) {
+				return &exitError{exitGuard, errors.New("nothing was removed; confirm with --yes")}
+			}
+			if a.home.Running() {
+				if err := a.stopServer(cmd.Context()); err != nil {
+					return err
+				}
+			}
+			if err := a.home.Remove(cmd.Context()); err != nil {
+				return err
+			}
+			return a.print(map[string]string{"removed": a.home.Dir}, func(w io.Writer) { fmt.Fprintln(w, "removed", a.home.Dir) })
+		},
+	}
+	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	return c
+}

@@ -1,0 +1,136 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"howdah.dev/howdah/internal/infra/local"
+	"howdah.dev/howdah/internal/infra/local/subnet"
+)
+
+// Home is the directory that holds all state of an installation.
+type Home struct{ Dir string }
+
+// Paths below the home.
+func (h Home) Database() string { return filepath.Join(h.Dir, "howdah.db") }
+
+// Socket is where the command line reaches the API; only the owner may.
+func (h Home) Socket() string { return filepath.Join(h.Dir, "run", "api.sock") }
+
+// Token is the file with the owner's token for the API over TCP.
+func (h Home) Token() string { return filepath.Join(h.Dir, "run", "token") }
+
+// Log is the server's log.
+func (h Home) Log() string { return filepath.Join(h.Dir, "log", "server.log") }
+
+// Nodes holds the directories of local nodes.
+func (h Home) Nodes() string { return filepath.Join(h.Dir, "nodes") }
+
+// Cache is the host's artifact cache.
+func (h Home) Cache() string { return filepath.Join(h.Dir, "cache") }
+
+// Authority holds the certificate authority.
+func (h Home) Authority() string { return filepath.Join(h.Dir, "ca") }
+
+// Clients holds command line clients of clusters.
+func (h Home) Clients() string { return filepath.Join(h.Dir, "clients") }
+
+// Settings is what a server of this home was started with, so that a later
+// start needs no flags.
+func (h Home) Settings() string { return filepath.Join(h.Dir, "settings.json") }
+
+// make makes the home's directories, for the owner only.
+func (h Home) make() error {
+	for _, d := range []string{h.Dir, filepath.Dir(h.Socket()), filepath.Dir(h.Log()), h.Nodes(), h.Cache()} {
+		if err := os.MkdirAll(d, 0o700); err != nil {
+			return fmt.Errorf("cannot make home: %w", err)
+		}
+	}
+	return nil
+}
+
+// ErrRunning is returned when a server runs in the home already.
+var ErrRunning = errors.New("a server runs in this home already")
+
+// lock makes sure that one server runs in a home.
+func (h Home) lock() (unlock func(), err error) {
+	f, err := os.OpenFile(filepath.Join(h.Dir, "run", "server.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("cannot lock home: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil { //nolint:gosec // a descriptor fits an int
+		return nil, errors.Join(ErrRunning, f.Close())
+	}
+	return func() { _ = f.Close() }, nil
+}
+
+// Options are what a user may set for a home's server.
+type Options struct {
+	Stacks    []string `json:"stacks,omitempty"`    // further directories of stacks
+	OpenPorts bool     `json:"openPorts,omitempty"` // accept services that listen on every address
+	MemoryMB  int      `json:"memoryMB,omitempty"`  // for local nodes; from the host where 0
+}
+
+// LoadOptions reads what the home's server was started with.
+func (h Home) LoadOptions() (Options, error) {
+	var o Options
+	data, err := os.ReadFile(h.Settings())
+	if errors.Is(err, fs.ErrNotExist) {
+		return o, nil
+	}
+	if err != nil {
+		return o, fmt.Errorf("cannot read settings: %w", err)
+	}
+	if err := json.Unmarshal(data, &o); err != nil {
+		return o, fmt.Errorf("cannot read settings %s: %w", h.Settings(), err)
+	}
+	return o, nil
+}
+
+// Running reports whether a server runs in the home.
+func (h Home) Running() bool {
+	f, err := os.OpenFile(filepath.Join(h.Dir, "run", "server.lock"), os.O_RDWR, 0)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK) //nolint:gosec // a descriptor fits an int
+}
+
+// Remove ends everything that runs for the home and removes it. Its server
+// must have ended. A directory that is no home is left alone.
+func (h Home) Remove(ctx context.Context) error {
+	if _, err := os.Stat(h.Settings()); err != nil {
+		return fmt.Errorf("cannot remove %s: it is not a home of Howdah", h.Dir)
+	}
+	if err := local.End(ctx, h.Nodes()); err != nil {
+		return fmt.Errorf("cannot end what runs for %s: %w", h.Dir, err)
+	}
+	if err := subnet.Release(ctx, subnet.Config{Home: h.Dir}); err != nil {
+		return err
+	}
+	// Artifact sets are read-only; make their directories writable again.
+	err := filepath.WalkDir(h.Dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			return os.Chmod(path, 0o700) //nolint:gosec // a directory needs its x bit
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("cannot remove %s: %w", h.Dir, err)
+	}
+	// The settings go last: they are how a half-removed home is known.
+	for _, e := range []string{"nodes", "clients", "cache", "ca", "log", "run"} {
+		if err := os.RemoveAll(filepath.Join(h.Dir, e)); err != nil {
+			return fmt.Errorf("cannot remove %s: %w", h.Dir, err)
+		}
+	}
+	return os.RemoveAll(h.Dir)
+}

@@ -1,0 +1,298 @@
+// Package server wires an installation together and serves it: the REST API
+// for people and tools, and the connection agents keep. It holds no rules of
+// its own; those are in cluster, op, stack and plan.
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/user"
+	"path/filepath"
+	"time"
+
+	"github.com/google/renameio/v2"
+
+	"howdah.dev/howdah/api"
+	"howdah.dev/howdah/internal/artifact"
+	"howdah.dev/howdah/internal/cluster"
+	"howdah.dev/howdah/internal/host"
+	"howdah.dev/howdah/internal/infra"
+	"howdah.dev/howdah/internal/infra/local"
+	"howdah.dev/howdah/internal/infra/local/identity"
+	"howdah.dev/howdah/internal/infra/local/subnet"
+	"howdah.dev/howdah/internal/stack"
+	"howdah.dev/howdah/internal/store"
+	"howdah.dev/howdah/internal/tenant"
+)
+
+// Ports of the server, on the first address of its subnet.
+const (
+	apiPort   = 7070
+	agentPort = 7443
+)
+
+// reserveMB is memory of the host that nodes do not get.
+const reserveMB = 1024
+
+// Config is what a server needs.
+type Config struct {
+	Home    Home
+	Options Options
+	Version string
+	Stacks  fs.FS                             // that come with the binary
+	Clients func(user string) cluster.Clients // protocol clients by adapter
+	Agent   []string                          // command of a local agent
+	Log     *slog.Logger
+}
+
+// Server is a running installation.
+type Server struct {
+	cfg      Config
+	log      *slog.Logger
+	store    *store.Store
+	stacks   *stack.Catalog
+	manager  *cluster.Manager
+	cache    *artifact.Cache
+	subnet   netip.Prefix
+	memoryMB int
+	cpus     int
+	user     string
+	token    string
+	stop     context.CancelFunc
+}
+
+// Run serves until ctx ends or the API is told to shut down. Services and
+// agents go on after it.
+func Run(ctx context.Context, cfg Config) error {
+	if err := cfg.Home.make(); err != nil {
+		return err
+	}
+	unlock, err := cfg.Home.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	s := &Server{cfg: cfg, log: cfg.Log, stop: stop}
+	if err := s.open(ctx); err != nil {
+		return err
+	}
+	defer s.store.Close() //nolint:errcheck // every commit is durable already
+	return s.serve(ctx)
+}
+
+// open opens the state and builds the manager.
+func (s *Server) open(ctx context.Context) error {
+	h := s.cfg.Home
+	var err error
+	if s.stacks, err = s.catalog(); err != nil {
+		return err
+	}
+	if s.subnet, err = subnet.Claim(ctx, subnet.Config{Home: h.Dir}); err != nil {
+		return err
+	}
+	facts, err := host.ReadFacts(ctx)
+	if err != nil {
+		return fmt.Errorf("cannot learn what this host is: %w", err)
+	}
+	s.cpus, s.memoryMB = facts.Cores, int(facts.MemoryTotal>>20)-reserveMB
+	if s.cfg.Options.MemoryMB > 0 {
+		s.memoryMB = s.cfg.Options.MemoryMB
+	}
+	if u, err := user.Current(); err == nil {
+		s.user = u.Username
+	}
+	authority, err := tenant.OpenAuthority(h.Authority())
+	if err != nil {
+		return err
+	}
+	if s.store, err = store.Open(ctx, store.Config{Path: h.Database(), Log: s.log}); err != nil {
+		return err
+	}
+	s.cache = artifact.New(artifact.Config{Dir: h.Cache(), Log: s.log})
+	driver, err := s.local(ctx)
+	if err != nil {
+		return errors.Join(err, s.store.Close())
+	}
+	s.manager = cluster.New(cluster.Config{
+		Store: s.store, Stacks: s.stacks, Drivers: map[string]infra.Driver{"local": driver}, Cache: s.cache, Authority: authority,
+		AgentAddr: fmt.Sprintf("%s:%d", s.address(), agentPort), OpenPorts: s.cfg.Options.OpenPorts, Clients: s.cfg.Clients(s.user), Log: s.log,
+	})
+	if s.token, err = s.ownToken(); err != nil {
+		return errors.Join(err, s.store.Close())
+	}
+	return s.keepOptions()
+}
+
+// local makes the local driver; without a C compiler nodes have no identity of
+// their own, and that is said where it matters.
+func (s *Server) local(ctx context.Context) (*local.Driver, error) {
+	h := s.cfg.Home
+	cfg := local.Config{Dir: h.Nodes(), Cache: h.Cache(), Addresses: s.subnet, MemoryMB: s.memoryMB, CPUs: s.cpus, Agent: s.cfg.Agent, Log: s.log}
+	var err error
+	if cfg.Identity, err = identity.Build(ctx, filepath.Join(h.Cache(), "identity")); err != nil {
+		s.log.Warn("nodes have no identity of their own", "error", err)
+		cfg.Missing = err.Error()
+	}
+	return local.New(cfg)
+}
+
+func (s *Server) catalog() (*stack.Catalog, error) {
+	layers := []stack.Layer{{Name: "stacks", FS: s.cfg.Stacks}}
+	for _, dir := range s.cfg.Options.Stacks {
+		layers = append(layers, stack.Layer{Name: dir, FS: os.DirFS(dir)})
+	}
+	c, ds := stack.LoadCatalog(layers...)
+	if err := ds.Err(); err != nil {
+		return nil, fmt.Errorf("cannot load stacks:\n%w", err)
+	}
+	return c, nil
+}
+
+// address is the first address of the subnet: the server's own.
+func (s *Server) address() netip.Addr { return s.subnet.Masked().Addr().Next() }
+
+// ownToken returns the owner's token, made once.
+func (s *Server) ownToken() (string, error) {
+	data, err := os.ReadFile(s.cfg.Home.Token())
+	if err == nil && len(data) > 0 {
+		return string(data), nil
+	}
+	token, _ := tenant.NewSecret()
+	if err := renameio.WriteFile(s.cfg.Home.Token(), []byte(token), 0o600); err != nil {
+		return "", fmt.Errorf("cannot keep token: %w", err)
+	}
+	return token, nil
+}
+
+func (s *Server) keepOptions() error {
+	data, err := json.MarshalIndent(s.cfg.Options, "", " ")
+	if err != nil {
+		return err
+	}
+	if err := renameio.WriteFile(s.cfg.Home.Settings(), data, 0o600); err != nil {
+		return fmt.Errorf("cannot keep settings: %w", err)
+	}
+	return nil
+}
+
+func (s *Server) info() api.Info {
+	return api.Info{Version: s.cfg.Version, Home: s.cfg.Home.Dir, Posture: "single-user", PID: os.Getpid(), Subnet: s.subnet.String(),
+		Address: "http://" + netip.AddrPortFrom(s.address(), apiPort).String(), Memory: s.memoryMB, CPUs: s.cpus, User: s.user}
+}
+
+// shutdown ends the server after the answer has gone out.
+func (s *Server) shutdown() { time.AfterFunc(50*time.Millisecond, s.stop) }
+
+// serve opens the listeners and runs everything until ctx ends.
+func (s *Server) serve(ctx context.Context) error {
+	unixL, err := listenUnix(s.cfg.Home.Socket())
+	if err != nil {
+		return err
+	}
+	tcpL, err := listen(ctx, netip.AddrPortFrom(s.address(), apiPort))
+	if err != nil {
+		return errors.Join(err, unixL.Close())
+	}
+	agentL, err := listen(ctx, netip.AddrPortFrom(s.address(), agentPort))
+	if err != nil {
+		return errors.Join(err, unixL.Close(), tcpL.Close())
+	}
+	tlsCfg, err := s.tls()
+	if err != nil {
+		return errors.Join(err, unixL.Close(), tcpL.Close(), agentL.Close())
+	}
+	handler := s.handler()
+	servers := []*http.Server{
+		s.http(ctx, handler), s.http(ctx, s.authenticated(handler)), s.http(ctx, s.agentHandler()),
+	}
+	servers[2].TLSConfig = tlsCfg
+	servers[2].Protocols = new(http.Protocols)
+	servers[2].Protocols.SetHTTP2(true)
+	servers[2].HTTP2 = &http.HTTP2Config{SendPingTimeout: 10 * time.Second, PingTimeout: 5 * time.Second}
+	errs := make(chan error, 4)
+	go func() { errs <- servers[0].Serve(unixL) }()
+	go func() { errs <- servers[1].Serve(tcpL) }()
+	go func() { errs <- servers[2].ServeTLS(agentL, "", "") }()
+	done := make(chan struct{})
+	go func() { defer close(done); errs <- s.manager.Run(ctx) }()
+	s.log.Info("serving", "api", s.info().Address, "home", s.cfg.Home.Dir, "version", s.cfg.Version)
+	select {
+	case <-ctx.Done():
+		err = nil
+	case err = <-errs:
+	}
+	s.stop()
+	for _, srv := range servers {
+		_ = srv.Close()
+	}
+	<-done
+	if errors.Is(err, context.Canceled) || errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+func (s *Server) tls() (*tls.Config, error) {
+	cert, err := s.managerCert()
+	if err != nil {
+		return nil, err
+	}
+	authority, err := tenant.OpenAuthority(s.cfg.Home.Authority())
+	if err != nil {
+		return nil, err
+	}
+	return &tls.Config{Certificates: []tls.Certificate{cert}, ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: authority.Pool(), MinVersion: tls.VersionTLS13}, nil
+}
+
+func (s *Server) managerCert() (tls.Certificate, error) {
+	authority, err := tenant.OpenAuthority(s.cfg.Home.Authority())
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return authority.Server(net.IP(s.address().AsSlice()))
+}
+
+// http makes a server with limits on slow and large requests.
+func (s *Server) http(ctx context.Context, h http.Handler) *http.Server {
+	return &http.Server{
+		Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), BaseContext: func(net.Listener) context.Context { return ctx },
+	}
+}
+
+// listen opens a loopback listener; nothing else is offered in this version.
+func listen(ctx context.Context, addr netip.AddrPort) (net.Listener, error) {
+	if !addr.Addr().IsLoopback() {
+		return nil, fmt.Errorf("cannot listen on %s: in single-user posture only loopback addresses are served", addr)
+	}
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr.String())
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen on %s: %w", addr, err)
+	}
+	return l, nil
+}
+
+func listenUnix(path string) (net.Listener, error) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("cannot listen on %s: %w", path, err)
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen on %s: %w", path, err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(fmt.Errorf("cannot protect %s: %w", path, err), l.Close())
+	}
+	return l, nil
+}
