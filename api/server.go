@@ -3,6 +3,7 @@ package api
 // Info says what answers.
 type Info struct {
 	Version string `json:"version" doc:"Version of the server"`
+	Build   string `json:"build" doc:"Digest of the server's program"`
 	Home    string `json:"home" doc:"Directory that holds all state"`
 	Posture string `json:"posture" enum:"single-user,shared" doc:"Security posture"`
 	PID     int    `json:"pid" doc:"Process id of the server"`

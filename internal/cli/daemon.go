@@ -2,6 +2,8 @@ package cli
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -76,7 +78,7 @@ func (a *app) serverCmd() *cobra.Command {
 				return fmt.Errorf("cannot find this program: %w", err)
 			}
 			return server.Run(cmd.Context(), server.Config{
-				Home: a.home, Options: opts, Version: Version, Stacks: stacks.FS, Log: logger(a.err),
+				Home: a.home, Options: opts, Version: Version, Build: build(), Stacks: stacks.FS, Log: logger(a.err),
 				Clients: func(user string) cluster.Clients { return wiring.Workloads(user) },
 				Agent:   []string{self, "agent"},
 			})
@@ -84,6 +86,25 @@ func (a *app) serverCmd() *cobra.Command {
 	}
 	serverFlags(c, &o)
 	return c
+}
+
+// build is the digest of this program, so that "howdah up" of a newer build
+// replaces the server of an older one; "" when it cannot be read.
+func build() string {
+	self, err := os.Executable()
+	if err != nil {
+		return ""
+	}
+	f, err := os.Open(self)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return ""
+	}
+	return hex.EncodeToString(h.Sum(nil))[:16]
 }
 
 func (a *app) agentCmd() *cobra.Command {

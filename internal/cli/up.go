@@ -168,8 +168,8 @@ func missing(rs []host.Result) bool {
 func (u *upper) server(ctx context.Context) error {
 	u.client = u.app.client()
 	info, err := u.client.Info(ctx)
-	if err == nil && info.Version != Version {
-		fmt.Fprintf(u.notes(), "server %s runs; replacing it by %s\n", info.Version, Version)
+	if err == nil && info.Build != build() {
+		fmt.Fprintf(u.notes(), "a server of another build runs (%s); replacing it, services go on\n", info.Version)
 		if err := u.stopServer(ctx); err != nil {
 			return err
 		}

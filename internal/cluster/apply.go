@@ -416,4 +416,3 @@ func (m *Manager) usedBy(tx *store.Tx, name string) ([]string, error) {
 	}
 	return out, nil
 }
-

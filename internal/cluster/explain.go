@@ -161,4 +161,3 @@ func (e *explainer) cause(root *api.ServiceStatus) {
 		}
 	}
 }
-

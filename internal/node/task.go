@@ -117,7 +117,7 @@ func (t *task) run(agent, ctx context.Context) {
 	}
 }
 
-func (t *task) output() string { return filepath.Join(t.spec.Dir, "output") }
+func (t *task) output() string { return filepath.Join(t.spec.Dir, "task.out") }
 
 func (t *task) steps(ctx context.Context) error {
 	if err := t.prepare(ctx); err != nil {

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/expr-lang/expr"
+	"github.com/expr-lang/expr/types"
 	"github.com/expr-lang/expr/vm"
 
 	"howdah.dev/howdah/internal/agentapi"
@@ -125,6 +126,9 @@ func (p *Prober) adapter(ctx context.Context, q agentapi.Probe) error {
 	return p.expect(q.Expect, map[string]any{"status": 0, "body": v, "text": ""}, q.Address)
 }
 
+// errNotYet is an answer that does not hold what is expected of it.
+var errNotYet = errors.New("not yet")
+
 // expect evaluates a condition over an answer.
 func (p *Prober) expect(src string, answer map[string]any, who string) error {
 	prog, err := p.program(src)
@@ -138,7 +142,7 @@ func (p *Prober) expect(src string, answer map[string]any, who string) error {
 	if status, _ := answer["status"].(int); status >= http.StatusBadRequest {
 		return fmt.Errorf("%s answers status %d", who, status)
 	}
-	return fmt.Errorf("%s does not say yet that %s", who, src)
+	return errNotYet
 }
 
 func (p *Prober) program(src string) (*vm.Program, error) {
@@ -147,7 +151,7 @@ func (p *Prober) program(src string) (*vm.Program, error) {
 	if prog, ok := p.programs[src]; ok {
 		return prog, nil
 	}
-	prog, err := expr.Compile(src, expr.Env(map[string]any{"status": 0, "body": any(nil), "text": ""}), expr.AsBool())
+	prog, err := expr.Compile(src, expr.Env(types.Map{"status": types.Int, "body": types.Any, "text": types.String}), expr.AsBool())
 	if err != nil {
 		return nil, fmt.Errorf("cannot use %s: %w", src, err)
 	}

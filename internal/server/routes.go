@@ -32,21 +32,25 @@ func answer[T any](v T, err error) (*body[T], error) {
 	return &body[T]{v}, nil
 }
 
-type named struct {
+// Named names a cluster in a path. It is exported because huma fills only exported fields.
+type Named struct {
 	Name string `path:"name" doc:"Cluster"`
 }
 
-type numbered struct {
+// Numbered numbers an operation in a path. It is exported because huma fills only exported fields.
+type Numbered struct {
 	ID int64 `path:"id" doc:"Operation"`
 }
 
-type workloadPath struct {
+// WorkloadPath names a cluster and a kind of workload. It is exported because huma fills only exported fields.
+type WorkloadPath struct {
 	Name string `path:"name" doc:"Cluster"`
 	Kind string `path:"kind" enum:"job,topology" doc:"Kind of workload"`
 }
 
-type workloadID struct {
-	workloadPath
+// WorkloadID names a workload. It is exported because huma fills only exported fields.
+type WorkloadID struct {
+	WorkloadPath
 	ID string `path:"id" doc:"Workload"`
 }
 
@@ -162,38 +166,38 @@ func (s *Server) clusters(a huma.API) {
 		}
 		return answer(cs, err)
 	})
-	route(a, http.MethodGet, "/v1/clusters/{name}", "get-cluster", "One cluster", func(ctx context.Context, in *named) (*body[api.ClusterStatus], error) {
+	route(a, http.MethodGet, "/v1/clusters/{name}", "get-cluster", "One cluster", func(ctx context.Context, in *Named) (*body[api.ClusterStatus], error) {
 		return answer(m.Get(ctx, in.Name))
 	})
 	type deletion struct {
-		named
+		Named
 		Destroy string `query:"destroyData" doc:"Name of the cluster again, where it holds data or others use it"`
 	}
 	route(a, http.MethodDelete, "/v1/clusters/{name}", "delete-cluster", "Delete a cluster", func(ctx context.Context, in *deletion) (*body[*api.Operation], error) {
 		return answer(m.Delete(ctx, in.Name, in.Destroy))
 	})
-	route(a, http.MethodPost, "/v1/clusters/{name}/start", "start-cluster", "Start a cluster", func(ctx context.Context, in *named) (*body[*api.Operation], error) {
+	route(a, http.MethodPost, "/v1/clusters/{name}/start", "start-cluster", "Start a cluster", func(ctx context.Context, in *Named) (*body[*api.Operation], error) {
 		return answer(m.Start(ctx, in.Name))
 	})
 	type stopping struct {
-		named
+		Named
 		Suspend bool `query:"suspend" doc:"Only until the platform is up again"`
 	}
 	route(a, http.MethodPost, "/v1/clusters/{name}/stop", "stop-cluster", "Stop a cluster", func(ctx context.Context, in *stopping) (*body[*api.Operation], error) {
 		return answer(m.Stop(ctx, in.Name, in.Suspend))
 	})
-	route(a, http.MethodPost, "/v1/clusters/{name}/smoke", "smoke-cluster", "Run a cluster's own test", func(ctx context.Context, in *named) (*body[*api.Operation], error) {
+	route(a, http.MethodPost, "/v1/clusters/{name}/smoke", "smoke-cluster", "Run a cluster's own test", func(ctx context.Context, in *Named) (*body[*api.Operation], error) {
 		return answer(m.Smoke(ctx, in.Name))
 	})
-	route(a, http.MethodGet, "/v1/clusters/{name}/explain", "explain-cluster", "Why a cluster is not ready", func(ctx context.Context, in *named) (*body[[]api.Finding], error) {
+	route(a, http.MethodGet, "/v1/clusters/{name}/explain", "explain-cluster", "Why a cluster is not ready", func(ctx context.Context, in *Named) (*body[[]api.Finding], error) {
 		return answer(m.Explain(ctx, in.Name))
 	})
-	route(a, http.MethodGet, "/v1/clusters/{name}/java", "cluster-java", "Java a cluster's tools need", func(ctx context.Context, in *named) (*body[api.JavaRange], error) {
+	route(a, http.MethodGet, "/v1/clusters/{name}/java", "cluster-java", "Java a cluster's tools need", func(ctx context.Context, in *Named) (*body[api.JavaRange], error) {
 		r, err := m.Java(ctx, in.Name)
 		return answer(api.JavaRange(r), err)
 	})
 	type clientInput struct {
-		named
+		Named
 		Body api.ClientRequest
 	}
 	route(a, http.MethodPost, "/v1/clusters/{name}/client", "cluster-client", "Command line client for a machine", func(ctx context.Context, in *clientInput) (*body[api.ClientBundle], error) {
@@ -216,11 +220,11 @@ func (s *Server) operations(a huma.API) {
 		}
 		return answer(os, err)
 	})
-	route(a, http.MethodGet, "/v1/operations/{id}", "get-operation", "One operation with its steps", func(ctx context.Context, in *numbered) (*body[api.Operation], error) {
+	route(a, http.MethodGet, "/v1/operations/{id}", "get-operation", "One operation with its steps", func(ctx context.Context, in *Numbered) (*body[api.Operation], error) {
 		return answer(m.Operation(ctx, in.ID))
 	})
 	type stepInput struct {
-		numbered
+		Numbered
 		Step int64 `query:"step" doc:"Step; all failed ones where absent"`
 	}
 	control := func(verb, summary string, do func(context.Context, *stepInput) error) {
@@ -241,7 +245,7 @@ func (s *Server) operations(a huma.API) {
 func (s *Server) workloads(a huma.API) {
 	m := s.manager
 	base := "/v1/clusters/{name}/workloads/{kind}"
-	route(a, http.MethodGet, base, "list-workloads", "What runs and ran", func(ctx context.Context, in *workloadPath) (*body[[]api.Workload], error) {
+	route(a, http.MethodGet, base, "list-workloads", "What runs and ran", func(ctx context.Context, in *WorkloadPath) (*body[[]api.Workload], error) {
 		ws, err := m.Workloads(ctx, in.Name, in.Kind)
 		if ws == nil {
 			ws = []api.Workload{}
@@ -249,23 +253,23 @@ func (s *Server) workloads(a huma.API) {
 		return answer(ws, err)
 	})
 	type submission struct {
-		workloadPath
+		WorkloadPath
 		Body api.Submission
 	}
 	route(a, http.MethodPost, base, "submit-workload", "Submit a workload", func(ctx context.Context, in *submission) (*body[api.Workload], error) {
 		return answer(m.Submit(ctx, in.Name, in.Kind, in.Body))
 	})
-	route(a, http.MethodGet, base+"/{id}", "get-workload", "One workload", func(ctx context.Context, in *workloadID) (*body[api.Workload], error) {
+	route(a, http.MethodGet, base+"/{id}", "get-workload", "One workload", func(ctx context.Context, in *WorkloadID) (*body[api.Workload], error) {
 		return answer(m.Workload(ctx, in.Name, in.Kind, in.ID))
 	})
-	route(a, http.MethodDelete, base+"/{id}", "kill-workload", "End a workload", func(ctx context.Context, in *workloadID) (*struct{}, error) {
+	route(a, http.MethodDelete, base+"/{id}", "kill-workload", "End a workload", func(ctx context.Context, in *WorkloadID) (*struct{}, error) {
 		if err := m.KillWorkload(ctx, in.Name, in.Kind, in.ID); err != nil {
 			return nil, problem(err)
 		}
 		return nil, nil
 	})
 	type spread struct {
-		workloadID
+		WorkloadID
 		Body api.Rebalance
 	}
 	route(a, http.MethodPost, base+"/{id}/rebalance", "rebalance-workload", "Spread a running workload anew", func(ctx context.Context, in *spread) (*struct{}, error) {
@@ -274,7 +278,7 @@ func (s *Server) workloads(a huma.API) {
 		}
 		return nil, nil
 	})
-	route(a, http.MethodGet, base+"/{id}/logs", "workload-logs", "Client command that prints the logs", func(ctx context.Context, in *workloadID) (*body[api.Command], error) {
+	route(a, http.MethodGet, base+"/{id}/logs", "workload-logs", "Client command that prints the logs", func(ctx context.Context, in *WorkloadID) (*body[api.Command], error) {
 		argv, err := m.WorkloadLogs(ctx, in.Name, in.Kind, in.ID)
 		return answer(api.Command{Argv: argv}, err)
 	})

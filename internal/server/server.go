@@ -48,6 +48,7 @@ type Config struct {
 	Home    Home
 	Options Options
 	Version string
+	Build   string                            // digest of this program
 	Stacks  fs.FS                             // that come with the binary
 	Clients func(user string) cluster.Clients // protocol clients by adapter
 	Agent   []string                          // command of a local agent
@@ -187,7 +188,7 @@ func (s *Server) keepOptions() error {
 }
 
 func (s *Server) info() api.Info {
-	return api.Info{Version: s.cfg.Version, Home: s.cfg.Home.Dir, Posture: "single-user", PID: os.Getpid(), Subnet: s.subnet.String(),
+	return api.Info{Version: s.cfg.Version, Build: s.cfg.Build, Home: s.cfg.Home.Dir, Posture: "single-user", PID: os.Getpid(), Subnet: s.subnet.String(),
 		Address: "http://" + netip.AddrPortFrom(s.address(), apiPort).String(), Memory: s.memoryMB, CPUs: s.cpus, User: s.user}
 }
 

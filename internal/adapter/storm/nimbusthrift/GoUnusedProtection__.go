@@ -2,5 +2,4 @@
 
 package nimbusthrift
 
-var GoUnusedProtection__ int;
-
+var GoUnusedProtection__ int

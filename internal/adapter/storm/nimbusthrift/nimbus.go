@@ -7,8 +7,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 	thrift "github.com/apache/thrift/lib/go/thrift"
+	"time"
 )
 
 // (needed to ensure safety because of naive import list construction.)
@@ -20,8415 +20,9399 @@ var _ = time.Now
 var _ = bytes.Equal
 
 // Attributes:
-//  - Msg
+//   - Msg
 type NotAliveException struct {
-  Msg string `thrift:"msg,1,required" db:"msg" json:"msg"`
+	Msg string `thrift:"msg,1,required" db:"msg" json:"msg"`
 }
 
 func NewNotAliveException() *NotAliveException {
-  return &NotAliveException{}
+	return &NotAliveException{}
 }
-
 
 func (p *NotAliveException) GetMsg() string {
-  return p.Msg
+	return p.Msg
 }
 func (p *NotAliveException) Read(ctx context.Context, iprot thrift.TProtocol) error {
-  if _, err := iprot.ReadStructBegin(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
-  }
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
 
-  var issetMsg bool = false;
+	var issetMsg bool = false
 
-  for {
-    _, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
-    if err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
-    }
-    if fieldTypeId == thrift.STOP { break; }
-    switch fieldId {
-    case 1:
-      if fieldTypeId == thrift.STRING {
-        if err := p.ReadField1(ctx, iprot); err != nil {
-          return err
-        }
-        issetMsg = true
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    default:
-      if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-        return err
-      }
-    }
-    if err := iprot.ReadFieldEnd(ctx); err != nil {
-      return err
-    }
-  }
-  if err := iprot.ReadStructEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
-  }
-  if !issetMsg{
-    return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field Msg is not set"));
-  }
-  return nil
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 1:
+			if fieldTypeId == thrift.STRING {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+				issetMsg = true
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	if !issetMsg {
+		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field Msg is not set"))
+	}
+	return nil
 }
 
-func (p *NotAliveException)  ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadString(ctx); err != nil {
-  return thrift.PrependError("error reading field 1: ", err)
-} else {
-  p.Msg = v
-}
-  return nil
+func (p *NotAliveException) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadString(ctx); err != nil {
+		return thrift.PrependError("error reading field 1: ", err)
+	} else {
+		p.Msg = v
+	}
+	return nil
 }
 
 func (p *NotAliveException) Write(ctx context.Context, oprot thrift.TProtocol) error {
-  if err := oprot.WriteStructBegin(ctx, "NotAliveException"); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err) }
-  if p != nil {
-    if err := p.writeField1(ctx, oprot); err != nil { return err }
-  }
-  if err := oprot.WriteFieldStop(ctx); err != nil {
-    return thrift.PrependError("write field stop error: ", err) }
-  if err := oprot.WriteStructEnd(ctx); err != nil {
-    return thrift.PrependError("write struct stop error: ", err) }
-  return nil
+	if err := oprot.WriteStructBegin(ctx, "NotAliveException"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
 }
 
 func (p *NotAliveException) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if err := oprot.WriteFieldBegin(ctx, "msg", thrift.STRING, 1); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:msg: ", p), err) }
-  if err := oprot.WriteString(ctx, string(p.Msg)); err != nil {
-  return thrift.PrependError(fmt.Sprintf("%T.msg (1) field write error: ", p), err) }
-  if err := oprot.WriteFieldEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field end error 1:msg: ", p), err) }
-  return err
+	if err := oprot.WriteFieldBegin(ctx, "msg", thrift.STRING, 1); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:msg: ", p), err)
+	}
+	if err := oprot.WriteString(ctx, string(p.Msg)); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T.msg (1) field write error: ", p), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 1:msg: ", p), err)
+	}
+	return err
 }
 
 func (p *NotAliveException) Equals(other *NotAliveException) bool {
-  if p == other {
-    return true
-  } else if p == nil || other == nil {
-    return false
-  }
-  if p.Msg != other.Msg { return false }
-  return true
+	if p == other {
+		return true
+	} else if p == nil || other == nil {
+		return false
+	}
+	if p.Msg != other.Msg {
+		return false
+	}
+	return true
 }
 
 func (p *NotAliveException) String() string {
-  if p == nil {
-    return "<nil>"
-  }
-  return fmt.Sprintf("NotAliveException(%+v)", *p)
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("NotAliveException(%+v)", *p)
 }
 
 func (p *NotAliveException) Error() string {
-  return p.String()
+	return p.String()
 }
 
 func (NotAliveException) TExceptionType() thrift.TExceptionType {
-  return thrift.TExceptionTypeCompiled
+	return thrift.TExceptionTypeCompiled
 }
 
 var _ thrift.TException = (*NotAliveException)(nil)
 
 // Attributes:
-//  - Msg
+//   - Msg
 type AuthorizationException struct {
-  Msg string `thrift:"msg,1,required" db:"msg" json:"msg"`
+	Msg string `thrift:"msg,1,required" db:"msg" json:"msg"`
 }
 
 func NewAuthorizationException() *AuthorizationException {
-  return &AuthorizationException{}
+	return &AuthorizationException{}
 }
-
 
 func (p *AuthorizationException) GetMsg() string {
-  return p.Msg
+	return p.Msg
 }
 func (p *AuthorizationException) Read(ctx context.Context, iprot thrift.TProtocol) error {
-  if _, err := iprot.ReadStructBegin(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
-  }
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
 
-  var issetMsg bool = false;
+	var issetMsg bool = false
 
-  for {
-    _, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
-    if err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
-    }
-    if fieldTypeId == thrift.STOP { break; }
-    switch fieldId {
-    case 1:
-      if fieldTypeId == thrift.STRING {
-        if err := p.ReadField1(ctx, iprot); err != nil {
-          return err
-        }
-        issetMsg = true
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    default:
-      if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-        return err
-      }
-    }
-    if err := iprot.ReadFieldEnd(ctx); err != nil {
-      return err
-    }
-  }
-  if err := iprot.ReadStructEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
-  }
-  if !issetMsg{
-    return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field Msg is not set"));
-  }
-  return nil
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 1:
+			if fieldTypeId == thrift.STRING {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+				issetMsg = true
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	if !issetMsg {
+		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field Msg is not set"))
+	}
+	return nil
 }
 
-func (p *AuthorizationException)  ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadString(ctx); err != nil {
-  return thrift.PrependError("error reading field 1: ", err)
-} else {
-  p.Msg = v
-}
-  return nil
+func (p *AuthorizationException) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadString(ctx); err != nil {
+		return thrift.PrependError("error reading field 1: ", err)
+	} else {
+		p.Msg = v
+	}
+	return nil
 }
 
 func (p *AuthorizationException) Write(ctx context.Context, oprot thrift.TProtocol) error {
-  if err := oprot.WriteStructBegin(ctx, "AuthorizationException"); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err) }
-  if p != nil {
-    if err := p.writeField1(ctx, oprot); err != nil { return err }
-  }
-  if err := oprot.WriteFieldStop(ctx); err != nil {
-    return thrift.PrependError("write field stop error: ", err) }
-  if err := oprot.WriteStructEnd(ctx); err != nil {
-    return thrift.PrependError("write struct stop error: ", err) }
-  return nil
+	if err := oprot.WriteStructBegin(ctx, "AuthorizationException"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
 }
 
 func (p *AuthorizationException) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if err := oprot.WriteFieldBegin(ctx, "msg", thrift.STRING, 1); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:msg: ", p), err) }
-  if err := oprot.WriteString(ctx, string(p.Msg)); err != nil {
-  return thrift.PrependError(fmt.Sprintf("%T.msg (1) field write error: ", p), err) }
-  if err := oprot.WriteFieldEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field end error 1:msg: ", p), err) }
-  return err
+	if err := oprot.WriteFieldBegin(ctx, "msg", thrift.STRING, 1); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:msg: ", p), err)
+	}
+	if err := oprot.WriteString(ctx, string(p.Msg)); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T.msg (1) field write error: ", p), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 1:msg: ", p), err)
+	}
+	return err
 }
 
 func (p *AuthorizationException) Equals(other *AuthorizationException) bool {
-  if p == other {
-    return true
-  } else if p == nil || other == nil {
-    return false
-  }
-  if p.Msg != other.Msg { return false }
-  return true
+	if p == other {
+		return true
+	} else if p == nil || other == nil {
+		return false
+	}
+	if p.Msg != other.Msg {
+		return false
+	}
+	return true
 }
 
 func (p *AuthorizationException) String() string {
-  if p == nil {
-    return "<nil>"
-  }
-  return fmt.Sprintf("AuthorizationException(%+v)", *p)
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("AuthorizationException(%+v)", *p)
 }
 
 func (p *AuthorizationException) Error() string {
-  return p.String()
+	return p.String()
 }
 
 func (AuthorizationException) TExceptionType() thrift.TExceptionType {
-  return thrift.TExceptionTypeCompiled
+	return thrift.TExceptionTypeCompiled
 }
 
 var _ thrift.TException = (*AuthorizationException)(nil)
 
 // Attributes:
-//  - Msg
+//   - Msg
 type InvalidTopologyException struct {
-  Msg string `thrift:"msg,1,required" db:"msg" json:"msg"`
+	Msg string `thrift:"msg,1,required" db:"msg" json:"msg"`
 }
 
 func NewInvalidTopologyException() *InvalidTopologyException {
-  return &InvalidTopologyException{}
+	return &InvalidTopologyException{}
 }
-
 
 func (p *InvalidTopologyException) GetMsg() string {
-  return p.Msg
+	return p.Msg
 }
 func (p *InvalidTopologyException) Read(ctx context.Context, iprot thrift.TProtocol) error {
-  if _, err := iprot.ReadStructBegin(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
-  }
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
 
-  var issetMsg bool = false;
+	var issetMsg bool = false
 
-  for {
-    _, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
-    if err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
-    }
-    if fieldTypeId == thrift.STOP { break; }
-    switch fieldId {
-    case 1:
-      if fieldTypeId == thrift.STRING {
-        if err := p.ReadField1(ctx, iprot); err != nil {
-          return err
-        }
-        issetMsg = true
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    default:
-      if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-        return err
-      }
-    }
-    if err := iprot.ReadFieldEnd(ctx); err != nil {
-      return err
-    }
-  }
-  if err := iprot.ReadStructEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
-  }
-  if !issetMsg{
-    return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field Msg is not set"));
-  }
-  return nil
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 1:
+			if fieldTypeId == thrift.STRING {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+				issetMsg = true
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	if !issetMsg {
+		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field Msg is not set"))
+	}
+	return nil
 }
 
-func (p *InvalidTopologyException)  ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadString(ctx); err != nil {
-  return thrift.PrependError("error reading field 1: ", err)
-} else {
-  p.Msg = v
-}
-  return nil
+func (p *InvalidTopologyException) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadString(ctx); err != nil {
+		return thrift.PrependError("error reading field 1: ", err)
+	} else {
+		p.Msg = v
+	}
+	return nil
 }
 
 func (p *InvalidTopologyException) Write(ctx context.Context, oprot thrift.TProtocol) error {
-  if err := oprot.WriteStructBegin(ctx, "InvalidTopologyException"); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err) }
-  if p != nil {
-    if err := p.writeField1(ctx, oprot); err != nil { return err }
-  }
-  if err := oprot.WriteFieldStop(ctx); err != nil {
-    return thrift.PrependError("write field stop error: ", err) }
-  if err := oprot.WriteStructEnd(ctx); err != nil {
-    return thrift.PrependError("write struct stop error: ", err) }
-  return nil
+	if err := oprot.WriteStructBegin(ctx, "InvalidTopologyException"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
 }
 
 func (p *InvalidTopologyException) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if err := oprot.WriteFieldBegin(ctx, "msg", thrift.STRING, 1); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:msg: ", p), err) }
-  if err := oprot.WriteString(ctx, string(p.Msg)); err != nil {
-  return thrift.PrependError(fmt.Sprintf("%T.msg (1) field write error: ", p), err) }
-  if err := oprot.WriteFieldEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field end error 1:msg: ", p), err) }
-  return err
+	if err := oprot.WriteFieldBegin(ctx, "msg", thrift.STRING, 1); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:msg: ", p), err)
+	}
+	if err := oprot.WriteString(ctx, string(p.Msg)); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T.msg (1) field write error: ", p), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 1:msg: ", p), err)
+	}
+	return err
 }
 
 func (p *InvalidTopologyException) Equals(other *InvalidTopologyException) bool {
-  if p == other {
-    return true
-  } else if p == nil || other == nil {
-    return false
-  }
-  if p.Msg != other.Msg { return false }
-  return true
+	if p == other {
+		return true
+	} else if p == nil || other == nil {
+		return false
+	}
+	if p.Msg != other.Msg {
+		return false
+	}
+	return true
 }
 
 func (p *InvalidTopologyException) String() string {
-  if p == nil {
-    return "<nil>"
-  }
-  return fmt.Sprintf("InvalidTopologyException(%+v)", *p)
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("InvalidTopologyException(%+v)", *p)
 }
 
 func (p *InvalidTopologyException) Error() string {
-  return p.String()
+	return p.String()
 }
 
 func (InvalidTopologyException) TExceptionType() thrift.TExceptionType {
-  return thrift.TExceptionTypeCompiled
+	return thrift.TExceptionTypeCompiled
 }
 
 var _ thrift.TException = (*InvalidTopologyException)(nil)
 
 // Attributes:
-//  - ID
-//  - Name
-//  - NumTasks
-//  - NumExecutors
-//  - NumWorkers
-//  - UptimeSecs
-//  - Status
-//  - Owner
-//  - ReplicationCount
-//  - RequestedMemonheap
-//  - RequestedCPU
-//  - AssignedMemonheap
-//  - AssignedMemoffheap
-//  - AssignedCPU
+//   - ID
+//   - Name
+//   - NumTasks
+//   - NumExecutors
+//   - NumWorkers
+//   - UptimeSecs
+//   - Status
+//   - Owner
+//   - ReplicationCount
+//   - RequestedMemonheap
+//   - RequestedCPU
+//   - AssignedMemonheap
+//   - AssignedMemoffheap
+//   - AssignedCPU
 type TopologySummary struct {
-  ID string `thrift:"id,1,required" db:"id" json:"id"`
-  Name string `thrift:"name,2,required" db:"name" json:"name"`
-  NumTasks int32 `thrift:"num_tasks,3,required" db:"num_tasks" json:"num_tasks"`
-  NumExecutors int32 `thrift:"num_executors,4,required" db:"num_executors" json:"num_executors"`
-  NumWorkers int32 `thrift:"num_workers,5,required" db:"num_workers" json:"num_workers"`
-  UptimeSecs int32 `thrift:"uptime_secs,6,required" db:"uptime_secs" json:"uptime_secs"`
-  Status string `thrift:"status,7,required" db:"status" json:"status"`
-  // unused fields # 8 to 513
-  Owner *string `thrift:"owner,514" db:"owner" json:"owner,omitempty"`
-  ReplicationCount *int32 `thrift:"replication_count,515" db:"replication_count" json:"replication_count,omitempty"`
-  // unused fields # 516 to 520
-  RequestedMemonheap *float64 `thrift:"requested_memonheap,521" db:"requested_memonheap" json:"requested_memonheap,omitempty"`
-  // unused field # 522
-  RequestedCPU *float64 `thrift:"requested_cpu,523" db:"requested_cpu" json:"requested_cpu,omitempty"`
-  AssignedMemonheap *float64 `thrift:"assigned_memonheap,524" db:"assigned_memonheap" json:"assigned_memonheap,omitempty"`
-  AssignedMemoffheap *float64 `thrift:"assigned_memoffheap,525" db:"assigned_memoffheap" json:"assigned_memoffheap,omitempty"`
-  AssignedCPU *float64 `thrift:"assigned_cpu,526" db:"assigned_cpu" json:"assigned_cpu,omitempty"`
+	ID           string `thrift:"id,1,required" db:"id" json:"id"`
+	Name         string `thrift:"name,2,required" db:"name" json:"name"`
+	NumTasks     int32  `thrift:"num_tasks,3,required" db:"num_tasks" json:"num_tasks"`
+	NumExecutors int32  `thrift:"num_executors,4,required" db:"num_executors" json:"num_executors"`
+	NumWorkers   int32  `thrift:"num_workers,5,required" db:"num_workers" json:"num_workers"`
+	UptimeSecs   int32  `thrift:"uptime_secs,6,required" db:"uptime_secs" json:"uptime_secs"`
+	Status       string `thrift:"status,7,required" db:"status" json:"status"`
+	// unused fields # 8 to 513
+	Owner            *string `thrift:"owner,514" db:"owner" json:"owner,omitempty"`
+	ReplicationCount *int32  `thrift:"replication_count,515" db:"replication_count" json:"replication_count,omitempty"`
+	// unused fields # 516 to 520
+	RequestedMemonheap *float64 `thrift:"requested_memonheap,521" db:"requested_memonheap" json:"requested_memonheap,omitempty"`
+	// unused field # 522
+	RequestedCPU       *float64 `thrift:"requested_cpu,523" db:"requested_cpu" json:"requested_cpu,omitempty"`
+	AssignedMemonheap  *float64 `thrift:"assigned_memonheap,524" db:"assigned_memonheap" json:"assigned_memonheap,omitempty"`
+	AssignedMemoffheap *float64 `thrift:"assigned_memoffheap,525" db:"assigned_memoffheap" json:"assigned_memoffheap,omitempty"`
+	AssignedCPU        *float64 `thrift:"assigned_cpu,526" db:"assigned_cpu" json:"assigned_cpu,omitempty"`
 }
 
 func NewTopologySummary() *TopologySummary {
-  return &TopologySummary{}
+	return &TopologySummary{}
 }
 
-
 func (p *TopologySummary) GetID() string {
-  return p.ID
+	return p.ID
 }
 
 func (p *TopologySummary) GetName() string {
-  return p.Name
+	return p.Name
 }
 
 func (p *TopologySummary) GetNumTasks() int32 {
-  return p.NumTasks
+	return p.NumTasks
 }
 
 func (p *TopologySummary) GetNumExecutors() int32 {
-  return p.NumExecutors
+	return p.NumExecutors
 }
 
 func (p *TopologySummary) GetNumWorkers() int32 {
-  return p.NumWorkers
+	return p.NumWorkers
 }
 
 func (p *TopologySummary) GetUptimeSecs() int32 {
-  return p.UptimeSecs
+	return p.UptimeSecs
 }
 
 func (p *TopologySummary) GetStatus() string {
-  return p.Status
+	return p.Status
 }
+
 var TopologySummary_Owner_DEFAULT string
+
 func (p *TopologySummary) GetOwner() string {
-  if !p.IsSetOwner() {
-    return TopologySummary_Owner_DEFAULT
-  }
-return *p.Owner
+	if !p.IsSetOwner() {
+		return TopologySummary_Owner_DEFAULT
+	}
+	return *p.Owner
 }
+
 var TopologySummary_ReplicationCount_DEFAULT int32
+
 func (p *TopologySummary) GetReplicationCount() int32 {
-  if !p.IsSetReplicationCount() {
-    return TopologySummary_ReplicationCount_DEFAULT
-  }
-return *p.ReplicationCount
+	if !p.IsSetReplicationCount() {
+		return TopologySummary_ReplicationCount_DEFAULT
+	}
+	return *p.ReplicationCount
 }
+
 var TopologySummary_RequestedMemonheap_DEFAULT float64
+
 func (p *TopologySummary) GetRequestedMemonheap() float64 {
-  if !p.IsSetRequestedMemonheap() {
-    return TopologySummary_RequestedMemonheap_DEFAULT
-  }
-return *p.RequestedMemonheap
+	if !p.IsSetRequestedMemonheap() {
+		return TopologySummary_RequestedMemonheap_DEFAULT
+	}
+	return *p.RequestedMemonheap
 }
+
 var TopologySummary_RequestedCPU_DEFAULT float64
+
 func (p *TopologySummary) GetRequestedCPU() float64 {
-  if !p.IsSetRequestedCPU() {
-    return TopologySummary_RequestedCPU_DEFAULT
-  }
-return *p.RequestedCPU
+	if !p.IsSetRequestedCPU() {
+		return TopologySummary_RequestedCPU_DEFAULT
+	}
+	return *p.RequestedCPU
 }
+
 var TopologySummary_AssignedMemonheap_DEFAULT float64
+
 func (p *TopologySummary) GetAssignedMemonheap() float64 {
-  if !p.IsSetAssignedMemonheap() {
-    return TopologySummary_AssignedMemonheap_DEFAULT
-  }
-return *p.AssignedMemonheap
+	if !p.IsSetAssignedMemonheap() {
+		return TopologySummary_AssignedMemonheap_DEFAULT
+	}
+	return *p.AssignedMemonheap
 }
+
 var TopologySummary_AssignedMemoffheap_DEFAULT float64
+
 func (p *TopologySummary) GetAssignedMemoffheap() float64 {
-  if !p.IsSetAssignedMemoffheap() {
-    return TopologySummary_AssignedMemoffheap_DEFAULT
-  }
-return *p.AssignedMemoffheap
+	if !p.IsSetAssignedMemoffheap() {
+		return TopologySummary_AssignedMemoffheap_DEFAULT
+	}
+	return *p.AssignedMemoffheap
 }
+
 var TopologySummary_AssignedCPU_DEFAULT float64
+
 func (p *TopologySummary) GetAssignedCPU() float64 {
-  if !p.IsSetAssignedCPU() {
-    return TopologySummary_AssignedCPU_DEFAULT
-  }
-return *p.AssignedCPU
+	if !p.IsSetAssignedCPU() {
+		return TopologySummary_AssignedCPU_DEFAULT
+	}
+	return *p.AssignedCPU
 }
 func (p *TopologySummary) IsSetOwner() bool {
-  return p.Owner != nil
+	return p.Owner != nil
 }
 
 func (p *TopologySummary) IsSetReplicationCount() bool {
-  return p.ReplicationCount != nil
+	return p.ReplicationCount != nil
 }
 
 func (p *TopologySummary) IsSetRequestedMemonheap() bool {
-  return p.RequestedMemonheap != nil
+	return p.RequestedMemonheap != nil
 }
 
 func (p *TopologySummary) IsSetRequestedCPU() bool {
-  return p.RequestedCPU != nil
+	return p.RequestedCPU != nil
 }
 
 func (p *TopologySummary) IsSetAssignedMemonheap() bool {
-  return p.AssignedMemonheap != nil
+	return p.AssignedMemonheap != nil
 }
 
 func (p *TopologySummary) IsSetAssignedMemoffheap() bool {
-  return p.AssignedMemoffheap != nil
+	return p.AssignedMemoffheap != nil
 }
 
 func (p *TopologySummary) IsSetAssignedCPU() bool {
-  return p.AssignedCPU != nil
+	return p.AssignedCPU != nil
 }
 
 func (p *TopologySummary) Read(ctx context.Context, iprot thrift.TProtocol) error {
-  if _, err := iprot.ReadStructBegin(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
-  }
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
 
-  var issetID bool = false;
-  var issetName bool = false;
-  var issetNumTasks bool = false;
-  var issetNumExecutors bool = false;
-  var issetNumWorkers bool = false;
-  var issetUptimeSecs bool = false;
-  var issetStatus bool = false;
+	var issetID bool = false
+	var issetName bool = false
+	var issetNumTasks bool = false
+	var issetNumExecutors bool = false
+	var issetNumWorkers bool = false
+	var issetUptimeSecs bool = false
+	var issetStatus bool = false
 
-  for {
-    _, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
-    if err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
-    }
-    if fieldTypeId == thrift.STOP { break; }
-    switch fieldId {
-    case 1:
-      if fieldTypeId == thrift.STRING {
-        if err := p.ReadField1(ctx, iprot); err != nil {
-          return err
-        }
-        issetID = true
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 2:
-      if fieldTypeId == thrift.STRING {
-        if err := p.ReadField2(ctx, iprot); err != nil {
-          return err
-        }
-        issetName = true
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 3:
-      if fieldTypeId == thrift.I32 {
-        if err := p.ReadField3(ctx, iprot); err != nil {
-          return err
-        }
-        issetNumTasks = true
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 4:
-      if fieldTypeId == thrift.I32 {
-        if err := p.ReadField4(ctx, iprot); err != nil {
-          return err
-        }
-        issetNumExecutors = true
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 5:
-      if fieldTypeId == thrift.I32 {
-        if err := p.ReadField5(ctx, iprot); err != nil {
-          return err
-        }
-        issetNumWorkers = true
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 6:
-      if fieldTypeId == thrift.I32 {
-        if err := p.ReadField6(ctx, iprot); err != nil {
-          return err
-        }
-        issetUptimeSecs = true
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 7:
-      if fieldTypeId == thrift.STRING {
-        if err := p.ReadField7(ctx, iprot); err != nil {
-          return err
-        }
-        issetStatus = true
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 514:
-      if fieldTypeId == thrift.STRING {
-        if err := p.ReadField514(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 515:
-      if fieldTypeId == thrift.I32 {
-        if err := p.ReadField515(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 521:
-      if fieldTypeId == thrift.DOUBLE {
-        if err := p.ReadField521(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 523:
-      if fieldTypeId == thrift.DOUBLE {
-        if err := p.ReadField523(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 524:
-      if fieldTypeId == thrift.DOUBLE {
-        if err := p.ReadField524(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 525:
-      if fieldTypeId == thrift.DOUBLE {
-        if err := p.ReadField525(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 526:
-      if fieldTypeId == thrift.DOUBLE {
-        if err := p.ReadField526(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    default:
-      if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-        return err
-      }
-    }
-    if err := iprot.ReadFieldEnd(ctx); err != nil {
-      return err
-    }
-  }
-  if err := iprot.ReadStructEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
-  }
-  if !issetID{
-    return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field ID is not set"));
-  }
-  if !issetName{
-    return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field Name is not set"));
-  }
-  if !issetNumTasks{
-    return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field NumTasks is not set"));
-  }
-  if !issetNumExecutors{
-    return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field NumExecutors is not set"));
-  }
-  if !issetNumWorkers{
-    return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field NumWorkers is not set"));
-  }
-  if !issetUptimeSecs{
-    return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field UptimeSecs is not set"));
-  }
-  if !issetStatus{
-    return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field Status is not set"));
-  }
-  return nil
-}
-
-func (p *TopologySummary)  ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadString(ctx); err != nil {
-  return thrift.PrependError("error reading field 1: ", err)
-} else {
-  p.ID = v
-}
-  return nil
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 1:
+			if fieldTypeId == thrift.STRING {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+				issetID = true
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 2:
+			if fieldTypeId == thrift.STRING {
+				if err := p.ReadField2(ctx, iprot); err != nil {
+					return err
+				}
+				issetName = true
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 3:
+			if fieldTypeId == thrift.I32 {
+				if err := p.ReadField3(ctx, iprot); err != nil {
+					return err
+				}
+				issetNumTasks = true
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 4:
+			if fieldTypeId == thrift.I32 {
+				if err := p.ReadField4(ctx, iprot); err != nil {
+					return err
+				}
+				issetNumExecutors = true
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 5:
+			if fieldTypeId == thrift.I32 {
+				if err := p.ReadField5(ctx, iprot); err != nil {
+					return err
+				}
+				issetNumWorkers = true
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 6:
+			if fieldTypeId == thrift.I32 {
+				if err := p.ReadField6(ctx, iprot); err != nil {
+					return err
+				}
+				issetUptimeSecs = true
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 7:
+			if fieldTypeId == thrift.STRING {
+				if err := p.ReadField7(ctx, iprot); err != nil {
+					return err
+				}
+				issetStatus = true
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 514:
+			if fieldTypeId == thrift.STRING {
+				if err := p.ReadField514(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 515:
+			if fieldTypeId == thrift.I32 {
+				if err := p.ReadField515(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 521:
+			if fieldTypeId == thrift.DOUBLE {
+				if err := p.ReadField521(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 523:
+			if fieldTypeId == thrift.DOUBLE {
+				if err := p.ReadField523(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 524:
+			if fieldTypeId == thrift.DOUBLE {
+				if err := p.ReadField524(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 525:
+			if fieldTypeId == thrift.DOUBLE {
+				if err := p.ReadField525(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 526:
+			if fieldTypeId == thrift.DOUBLE {
+				if err := p.ReadField526(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	if !issetID {
+		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field ID is not set"))
+	}
+	if !issetName {
+		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field Name is not set"))
+	}
+	if !issetNumTasks {
+		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field NumTasks is not set"))
+	}
+	if !issetNumExecutors {
+		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field NumExecutors is not set"))
+	}
+	if !issetNumWorkers {
+		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field NumWorkers is not set"))
+	}
+	if !issetUptimeSecs {
+		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field UptimeSecs is not set"))
+	}
+	if !issetStatus {
+		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field Status is not set"))
+	}
+	return nil
 }
 
-func (p *TopologySummary)  ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadString(ctx); err != nil {
-  return thrift.PrependError("error reading field 2: ", err)
-} else {
-  p.Name = v
-}
-  return nil
-}
-
-func (p *TopologySummary)  ReadField3(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadI32(ctx); err != nil {
-  return thrift.PrependError("error reading field 3: ", err)
-} else {
-  p.NumTasks = v
-}
-  return nil
+func (p *TopologySummary) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadString(ctx); err != nil {
+		return thrift.PrependError("error reading field 1: ", err)
+	} else {
+		p.ID = v
+	}
+	return nil
 }
 
-func (p *TopologySummary)  ReadField4(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadI32(ctx); err != nil {
-  return thrift.PrependError("error reading field 4: ", err)
-} else {
-  p.NumExecutors = v
-}
-  return nil
-}
-
-func (p *TopologySummary)  ReadField5(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadI32(ctx); err != nil {
-  return thrift.PrependError("error reading field 5: ", err)
-} else {
-  p.NumWorkers = v
-}
-  return nil
+func (p *TopologySummary) ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadString(ctx); err != nil {
+		return thrift.PrependError("error reading field 2: ", err)
+	} else {
+		p.Name = v
+	}
+	return nil
 }
 
-func (p *TopologySummary)  ReadField6(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadI32(ctx); err != nil {
-  return thrift.PrependError("error reading field 6: ", err)
-} else {
-  p.UptimeSecs = v
-}
-  return nil
-}
-
-func (p *TopologySummary)  ReadField7(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadString(ctx); err != nil {
-  return thrift.PrependError("error reading field 7: ", err)
-} else {
-  p.Status = v
-}
-  return nil
+func (p *TopologySummary) ReadField3(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadI32(ctx); err != nil {
+		return thrift.PrependError("error reading field 3: ", err)
+	} else {
+		p.NumTasks = v
+	}
+	return nil
 }
 
-func (p *TopologySummary)  ReadField514(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadString(ctx); err != nil {
-  return thrift.PrependError("error reading field 514: ", err)
-} else {
-  p.Owner = &v
-}
-  return nil
-}
-
-func (p *TopologySummary)  ReadField515(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadI32(ctx); err != nil {
-  return thrift.PrependError("error reading field 515: ", err)
-} else {
-  p.ReplicationCount = &v
-}
-  return nil
+func (p *TopologySummary) ReadField4(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadI32(ctx); err != nil {
+		return thrift.PrependError("error reading field 4: ", err)
+	} else {
+		p.NumExecutors = v
+	}
+	return nil
 }
 
-func (p *TopologySummary)  ReadField521(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadDouble(ctx); err != nil {
-  return thrift.PrependError("error reading field 521: ", err)
-} else {
-  p.RequestedMemonheap = &v
-}
-  return nil
-}
-
-func (p *TopologySummary)  ReadField523(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadDouble(ctx); err != nil {
-  return thrift.PrependError("error reading field 523: ", err)
-} else {
-  p.RequestedCPU = &v
-}
-  return nil
+func (p *TopologySummary) ReadField5(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadI32(ctx); err != nil {
+		return thrift.PrependError("error reading field 5: ", err)
+	} else {
+		p.NumWorkers = v
+	}
+	return nil
 }
 
-func (p *TopologySummary)  ReadField524(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadDouble(ctx); err != nil {
-  return thrift.PrependError("error reading field 524: ", err)
-} else {
-  p.AssignedMemonheap = &v
-}
-  return nil
-}
-
-func (p *TopologySummary)  ReadField525(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadDouble(ctx); err != nil {
-  return thrift.PrependError("error reading field 525: ", err)
-} else {
-  p.AssignedMemoffheap = &v
-}
-  return nil
+func (p *TopologySummary) ReadField6(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadI32(ctx); err != nil {
+		return thrift.PrependError("error reading field 6: ", err)
+	} else {
+		p.UptimeSecs = v
+	}
+	return nil
 }
 
-func (p *TopologySummary)  ReadField526(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadDouble(ctx); err != nil {
-  return thrift.PrependError("error reading field 526: ", err)
-} else {
-  p.AssignedCPU = &v
+func (p *TopologySummary) ReadField7(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadString(ctx); err != nil {
+		return thrift.PrependError("error reading field 7: ", err)
+	} else {
+		p.Status = v
+	}
+	return nil
 }
-  return nil
+
+func (p *TopologySummary) ReadField514(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadString(ctx); err != nil {
+		return thrift.PrependError("error reading field 514: ", err)
+	} else {
+		p.Owner = &v
+	}
+	return nil
+}
+
+func (p *TopologySummary) ReadField515(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadI32(ctx); err != nil {
+		return thrift.PrependError("error reading field 515: ", err)
+	} else {
+		p.ReplicationCount = &v
+	}
+	return nil
+}
+
+func (p *TopologySummary) ReadField521(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadDouble(ctx); err != nil {
+		return thrift.PrependError("error reading field 521: ", err)
+	} else {
+		p.RequestedMemonheap = &v
+	}
+	return nil
+}
+
+func (p *TopologySummary) ReadField523(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadDouble(ctx); err != nil {
+		return thrift.PrependError("error reading field 523: ", err)
+	} else {
+		p.RequestedCPU = &v
+	}
+	return nil
+}
+
+func (p *TopologySummary) ReadField524(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadDouble(ctx); err != nil {
+		return thrift.PrependError("error reading field 524: ", err)
+	} else {
+		p.AssignedMemonheap = &v
+	}
+	return nil
+}
+
+func (p *TopologySummary) ReadField525(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadDouble(ctx); err != nil {
+		return thrift.PrependError("error reading field 525: ", err)
+	} else {
+		p.AssignedMemoffheap = &v
+	}
+	return nil
+}
+
+func (p *TopologySummary) ReadField526(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadDouble(ctx); err != nil {
+		return thrift.PrependError("error reading field 526: ", err)
+	} else {
+		p.AssignedCPU = &v
+	}
+	return nil
 }
 
 func (p *TopologySummary) Write(ctx context.Context, oprot thrift.TProtocol) error {
-  if err := oprot.WriteStructBegin(ctx, "TopologySummary"); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err) }
-  if p != nil {
-    if err := p.writeField1(ctx, oprot); err != nil { return err }
-    if err := p.writeField2(ctx, oprot); err != nil { return err }
-    if err := p.writeField3(ctx, oprot); err != nil { return err }
-    if err := p.writeField4(ctx, oprot); err != nil { return err }
-    if err := p.writeField5(ctx, oprot); err != nil { return err }
-    if err := p.writeField6(ctx, oprot); err != nil { return err }
-    if err := p.writeField7(ctx, oprot); err != nil { return err }
-    if err := p.writeField514(ctx, oprot); err != nil { return err }
-    if err := p.writeField515(ctx, oprot); err != nil { return err }
-    if err := p.writeField521(ctx, oprot); err != nil { return err }
-    if err := p.writeField523(ctx, oprot); err != nil { return err }
-    if err := p.writeField524(ctx, oprot); err != nil { return err }
-    if err := p.writeField525(ctx, oprot); err != nil { return err }
-    if err := p.writeField526(ctx, oprot); err != nil { return err }
-  }
-  if err := oprot.WriteFieldStop(ctx); err != nil {
-    return thrift.PrependError("write field stop error: ", err) }
-  if err := oprot.WriteStructEnd(ctx); err != nil {
-    return thrift.PrependError("write struct stop error: ", err) }
-  return nil
+	if err := oprot.WriteStructBegin(ctx, "TopologySummary"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField2(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField3(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField4(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField5(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField6(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField7(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField514(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField515(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField521(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField523(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField524(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField525(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField526(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
 }
 
 func (p *TopologySummary) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if err := oprot.WriteFieldBegin(ctx, "id", thrift.STRING, 1); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:id: ", p), err) }
-  if err := oprot.WriteString(ctx, string(p.ID)); err != nil {
-  return thrift.PrependError(fmt.Sprintf("%T.id (1) field write error: ", p), err) }
-  if err := oprot.WriteFieldEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field end error 1:id: ", p), err) }
-  return err
+	if err := oprot.WriteFieldBegin(ctx, "id", thrift.STRING, 1); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:id: ", p), err)
+	}
+	if err := oprot.WriteString(ctx, string(p.ID)); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T.id (1) field write error: ", p), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 1:id: ", p), err)
+	}
+	return err
 }
 
 func (p *TopologySummary) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if err := oprot.WriteFieldBegin(ctx, "name", thrift.STRING, 2); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:name: ", p), err) }
-  if err := oprot.WriteString(ctx, string(p.Name)); err != nil {
-  return thrift.PrependError(fmt.Sprintf("%T.name (2) field write error: ", p), err) }
-  if err := oprot.WriteFieldEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field end error 2:name: ", p), err) }
-  return err
+	if err := oprot.WriteFieldBegin(ctx, "name", thrift.STRING, 2); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:name: ", p), err)
+	}
+	if err := oprot.WriteString(ctx, string(p.Name)); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T.name (2) field write error: ", p), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 2:name: ", p), err)
+	}
+	return err
 }
 
 func (p *TopologySummary) writeField3(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if err := oprot.WriteFieldBegin(ctx, "num_tasks", thrift.I32, 3); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field begin error 3:num_tasks: ", p), err) }
-  if err := oprot.WriteI32(ctx, int32(p.NumTasks)); err != nil {
-  return thrift.PrependError(fmt.Sprintf("%T.num_tasks (3) field write error: ", p), err) }
-  if err := oprot.WriteFieldEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field end error 3:num_tasks: ", p), err) }
-  return err
+	if err := oprot.WriteFieldBegin(ctx, "num_tasks", thrift.I32, 3); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 3:num_tasks: ", p), err)
+	}
+	if err := oprot.WriteI32(ctx, int32(p.NumTasks)); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T.num_tasks (3) field write error: ", p), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 3:num_tasks: ", p), err)
+	}
+	return err
 }
 
 func (p *TopologySummary) writeField4(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if err := oprot.WriteFieldBegin(ctx, "num_executors", thrift.I32, 4); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field begin error 4:num_executors: ", p), err) }
-  if err := oprot.WriteI32(ctx, int32(p.NumExecutors)); err != nil {
-  return thrift.PrependError(fmt.Sprintf("%T.num_executors (4) field write error: ", p), err) }
-  if err := oprot.WriteFieldEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field end error 4:num_executors: ", p), err) }
-  return err
+	if err := oprot.WriteFieldBegin(ctx, "num_executors", thrift.I32, 4); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 4:num_executors: ", p), err)
+	}
+	if err := oprot.WriteI32(ctx, int32(p.NumExecutors)); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T.num_executors (4) field write error: ", p), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 4:num_executors: ", p), err)
+	}
+	return err
 }
 
 func (p *TopologySummary) writeField5(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if err := oprot.WriteFieldBegin(ctx, "num_workers", thrift.I32, 5); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field begin error 5:num_workers: ", p), err) }
-  if err := oprot.WriteI32(ctx, int32(p.NumWorkers)); err != nil {
-  return thrift.PrependError(fmt.Sprintf("%T.num_workers (5) field write error: ", p), err) }
-  if err := oprot.WriteFieldEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field end error 5:num_workers: ", p), err) }
-  return err
+	if err := oprot.WriteFieldBegin(ctx, "num_workers", thrift.I32, 5); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 5:num_workers: ", p), err)
+	}
+	if err := oprot.WriteI32(ctx, int32(p.NumWorkers)); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T.num_workers (5) field write error: ", p), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 5:num_workers: ", p), err)
+	}
+	return err
 }
 
 func (p *TopologySummary) writeField6(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if err := oprot.WriteFieldBegin(ctx, "uptime_secs", thrift.I32, 6); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field begin error 6:uptime_secs: ", p), err) }
-  if err := oprot.WriteI32(ctx, int32(p.UptimeSecs)); err != nil {
-  return thrift.PrependError(fmt.Sprintf("%T.uptime_secs (6) field write error: ", p), err) }
-  if err := oprot.WriteFieldEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field end error 6:uptime_secs: ", p), err) }
-  return err
+	if err := oprot.WriteFieldBegin(ctx, "uptime_secs", thrift.I32, 6); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 6:uptime_secs: ", p), err)
+	}
+	if err := oprot.WriteI32(ctx, int32(p.UptimeSecs)); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T.uptime_secs (6) field write error: ", p), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 6:uptime_secs: ", p), err)
+	}
+	return err
 }
 
 func (p *TopologySummary) writeField7(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if err := oprot.WriteFieldBegin(ctx, "status", thrift.STRING, 7); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field begin error 7:status: ", p), err) }
-  if err := oprot.WriteString(ctx, string(p.Status)); err != nil {
-  return thrift.PrependError(fmt.Sprintf("%T.status (7) field write error: ", p), err) }
-  if err := oprot.WriteFieldEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field end error 7:status: ", p), err) }
-  return err
+	if err := oprot.WriteFieldBegin(ctx, "status", thrift.STRING, 7); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 7:status: ", p), err)
+	}
+	if err := oprot.WriteString(ctx, string(p.Status)); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T.status (7) field write error: ", p), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 7:status: ", p), err)
+	}
+	return err
 }
 
 func (p *TopologySummary) writeField514(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetOwner() {
-    if err := oprot.WriteFieldBegin(ctx, "owner", thrift.STRING, 514); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 514:owner: ", p), err) }
-    if err := oprot.WriteString(ctx, string(*p.Owner)); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T.owner (514) field write error: ", p), err) }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 514:owner: ", p), err) }
-  }
-  return err
+	if p.IsSetOwner() {
+		if err := oprot.WriteFieldBegin(ctx, "owner", thrift.STRING, 514); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 514:owner: ", p), err)
+		}
+		if err := oprot.WriteString(ctx, string(*p.Owner)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.owner (514) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 514:owner: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *TopologySummary) writeField515(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetReplicationCount() {
-    if err := oprot.WriteFieldBegin(ctx, "replication_count", thrift.I32, 515); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 515:replication_count: ", p), err) }
-    if err := oprot.WriteI32(ctx, int32(*p.ReplicationCount)); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T.replication_count (515) field write error: ", p), err) }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 515:replication_count: ", p), err) }
-  }
-  return err
+	if p.IsSetReplicationCount() {
+		if err := oprot.WriteFieldBegin(ctx, "replication_count", thrift.I32, 515); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 515:replication_count: ", p), err)
+		}
+		if err := oprot.WriteI32(ctx, int32(*p.ReplicationCount)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.replication_count (515) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 515:replication_count: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *TopologySummary) writeField521(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetRequestedMemonheap() {
-    if err := oprot.WriteFieldBegin(ctx, "requested_memonheap", thrift.DOUBLE, 521); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 521:requested_memonheap: ", p), err) }
-    if err := oprot.WriteDouble(ctx, float64(*p.RequestedMemonheap)); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T.requested_memonheap (521) field write error: ", p), err) }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 521:requested_memonheap: ", p), err) }
-  }
-  return err
+	if p.IsSetRequestedMemonheap() {
+		if err := oprot.WriteFieldBegin(ctx, "requested_memonheap", thrift.DOUBLE, 521); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 521:requested_memonheap: ", p), err)
+		}
+		if err := oprot.WriteDouble(ctx, float64(*p.RequestedMemonheap)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.requested_memonheap (521) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 521:requested_memonheap: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *TopologySummary) writeField523(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetRequestedCPU() {
-    if err := oprot.WriteFieldBegin(ctx, "requested_cpu", thrift.DOUBLE, 523); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 523:requested_cpu: ", p), err) }
-    if err := oprot.WriteDouble(ctx, float64(*p.RequestedCPU)); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T.requested_cpu (523) field write error: ", p), err) }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 523:requested_cpu: ", p), err) }
-  }
-  return err
+	if p.IsSetRequestedCPU() {
+		if err := oprot.WriteFieldBegin(ctx, "requested_cpu", thrift.DOUBLE, 523); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 523:requested_cpu: ", p), err)
+		}
+		if err := oprot.WriteDouble(ctx, float64(*p.RequestedCPU)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.requested_cpu (523) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 523:requested_cpu: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *TopologySummary) writeField524(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetAssignedMemonheap() {
-    if err := oprot.WriteFieldBegin(ctx, "assigned_memonheap", thrift.DOUBLE, 524); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 524:assigned_memonheap: ", p), err) }
-    if err := oprot.WriteDouble(ctx, float64(*p.AssignedMemonheap)); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T.assigned_memonheap (524) field write error: ", p), err) }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 524:assigned_memonheap: ", p), err) }
-  }
-  return err
+	if p.IsSetAssignedMemonheap() {
+		if err := oprot.WriteFieldBegin(ctx, "assigned_memonheap", thrift.DOUBLE, 524); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 524:assigned_memonheap: ", p), err)
+		}
+		if err := oprot.WriteDouble(ctx, float64(*p.AssignedMemonheap)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.assigned_memonheap (524) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 524:assigned_memonheap: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *TopologySummary) writeField525(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetAssignedMemoffheap() {
-    if err := oprot.WriteFieldBegin(ctx, "assigned_memoffheap", thrift.DOUBLE, 525); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 525:assigned_memoffheap: ", p), err) }
-    if err := oprot.WriteDouble(ctx, float64(*p.AssignedMemoffheap)); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T.assigned_memoffheap (525) field write error: ", p), err) }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 525:assigned_memoffheap: ", p), err) }
-  }
-  return err
+	if p.IsSetAssignedMemoffheap() {
+		if err := oprot.WriteFieldBegin(ctx, "assigned_memoffheap", thrift.DOUBLE, 525); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 525:assigned_memoffheap: ", p), err)
+		}
+		if err := oprot.WriteDouble(ctx, float64(*p.AssignedMemoffheap)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.assigned_memoffheap (525) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 525:assigned_memoffheap: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *TopologySummary) writeField526(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetAssignedCPU() {
-    if err := oprot.WriteFieldBegin(ctx, "assigned_cpu", thrift.DOUBLE, 526); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 526:assigned_cpu: ", p), err) }
-    if err := oprot.WriteDouble(ctx, float64(*p.AssignedCPU)); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T.assigned_cpu (526) field write error: ", p), err) }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 526:assigned_cpu: ", p), err) }
-  }
-  return err
+	if p.IsSetAssignedCPU() {
+		if err := oprot.WriteFieldBegin(ctx, "assigned_cpu", thrift.DOUBLE, 526); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 526:assigned_cpu: ", p), err)
+		}
+		if err := oprot.WriteDouble(ctx, float64(*p.AssignedCPU)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.assigned_cpu (526) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 526:assigned_cpu: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *TopologySummary) Equals(other *TopologySummary) bool {
-  if p == other {
-    return true
-  } else if p == nil || other == nil {
-    return false
-  }
-  if p.ID != other.ID { return false }
-  if p.Name != other.Name { return false }
-  if p.NumTasks != other.NumTasks { return false }
-  if p.NumExecutors != other.NumExecutors { return false }
-  if p.NumWorkers != other.NumWorkers { return false }
-  if p.UptimeSecs != other.UptimeSecs { return false }
-  if p.Status != other.Status { return false }
-  if p.Owner != other.Owner {
-    if p.Owner == nil || other.Owner == nil {
-      return false
-    }
-    if (*p.Owner) != (*other.Owner) { return false }
-  }
-  if p.ReplicationCount != other.ReplicationCount {
-    if p.ReplicationCount == nil || other.ReplicationCount == nil {
-      return false
-    }
-    if (*p.ReplicationCount) != (*other.ReplicationCount) { return false }
-  }
-  if p.RequestedMemonheap != other.RequestedMemonheap {
-    if p.RequestedMemonheap == nil || other.RequestedMemonheap == nil {
-      return false
-    }
-    if (*p.RequestedMemonheap) != (*other.RequestedMemonheap) { return false }
-  }
-  if p.RequestedCPU != other.RequestedCPU {
-    if p.RequestedCPU == nil || other.RequestedCPU == nil {
-      return false
-    }
-    if (*p.RequestedCPU) != (*other.RequestedCPU) { return false }
-  }
-  if p.AssignedMemonheap != other.AssignedMemonheap {
-    if p.AssignedMemonheap == nil || other.AssignedMemonheap == nil {
-      return false
-    }
-    if (*p.AssignedMemonheap) != (*other.AssignedMemonheap) { return false }
-  }
-  if p.AssignedMemoffheap != other.AssignedMemoffheap {
-    if p.AssignedMemoffheap == nil || other.AssignedMemoffheap == nil {
-      return false
-    }
-    if (*p.AssignedMemoffheap) != (*other.AssignedMemoffheap) { return false }
-  }
-  if p.AssignedCPU != other.AssignedCPU {
-    if p.AssignedCPU == nil || other.AssignedCPU == nil {
-      return false
-    }
-    if (*p.AssignedCPU) != (*other.AssignedCPU) { return false }
-  }
-  return true
+	if p == other {
+		return true
+	} else if p == nil || other == nil {
+		return false
+	}
+	if p.ID != other.ID {
+		return false
+	}
+	if p.Name != other.Name {
+		return false
+	}
+	if p.NumTasks != other.NumTasks {
+		return false
+	}
+	if p.NumExecutors != other.NumExecutors {
+		return false
+	}
+	if p.NumWorkers != other.NumWorkers {
+		return false
+	}
+	if p.UptimeSecs != other.UptimeSecs {
+		return false
+	}
+	if p.Status != other.Status {
+		return false
+	}
+	if p.Owner != other.Owner {
+		if p.Owner == nil || other.Owner == nil {
+			return false
+		}
+		if (*p.Owner) != (*other.Owner) {
+			return false
+		}
+	}
+	if p.ReplicationCount != other.ReplicationCount {
+		if p.ReplicationCount == nil || other.ReplicationCount == nil {
+			return false
+		}
+		if (*p.ReplicationCount) != (*other.ReplicationCount) {
+			return false
+		}
+	}
+	if p.RequestedMemonheap != other.RequestedMemonheap {
+		if p.RequestedMemonheap == nil || other.RequestedMemonheap == nil {
+			return false
+		}
+		if (*p.RequestedMemonheap) != (*other.RequestedMemonheap) {
+			return false
+		}
+	}
+	if p.RequestedCPU != other.RequestedCPU {
+		if p.RequestedCPU == nil || other.RequestedCPU == nil {
+			return false
+		}
+		if (*p.RequestedCPU) != (*other.RequestedCPU) {
+			return false
+		}
+	}
+	if p.AssignedMemonheap != other.AssignedMemonheap {
+		if p.AssignedMemonheap == nil || other.AssignedMemonheap == nil {
+			return false
+		}
+		if (*p.AssignedMemonheap) != (*other.AssignedMemonheap) {
+			return false
+		}
+	}
+	if p.AssignedMemoffheap != other.AssignedMemoffheap {
+		if p.AssignedMemoffheap == nil || other.AssignedMemoffheap == nil {
+			return false
+		}
+		if (*p.AssignedMemoffheap) != (*other.AssignedMemoffheap) {
+			return false
+		}
+	}
+	if p.AssignedCPU != other.AssignedCPU {
+		if p.AssignedCPU == nil || other.AssignedCPU == nil {
+			return false
+		}
+		if (*p.AssignedCPU) != (*other.AssignedCPU) {
+			return false
+		}
+	}
+	return true
 }
 
 func (p *TopologySummary) String() string {
-  if p == nil {
-    return "<nil>"
-  }
-  return fmt.Sprintf("TopologySummary(%+v)", *p)
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("TopologySummary(%+v)", *p)
 }
 
 // Attributes:
-//  - Host
-//  - UptimeSecs
-//  - NumWorkers
-//  - NumUsedWorkers
-//  - SupervisorID
-//  - Version
-//  - TotalResources
-//  - UsedMem
-//  - UsedCPU
-//  - Blacklisted
+//   - Host
+//   - UptimeSecs
+//   - NumWorkers
+//   - NumUsedWorkers
+//   - SupervisorID
+//   - Version
+//   - TotalResources
+//   - UsedMem
+//   - UsedCPU
+//   - Blacklisted
 type SupervisorSummary struct {
-  Host string `thrift:"host,1,required" db:"host" json:"host"`
-  UptimeSecs int32 `thrift:"uptime_secs,2,required" db:"uptime_secs" json:"uptime_secs"`
-  NumWorkers int32 `thrift:"num_workers,3,required" db:"num_workers" json:"num_workers"`
-  NumUsedWorkers int32 `thrift:"num_used_workers,4,required" db:"num_used_workers" json:"num_used_workers"`
-  SupervisorID string `thrift:"supervisor_id,5,required" db:"supervisor_id" json:"supervisor_id"`
-  Version *string `thrift:"version,6" db:"version" json:"version,omitempty"`
-  TotalResources map[string]float64 `thrift:"total_resources,7" db:"total_resources" json:"total_resources,omitempty"`
-  UsedMem *float64 `thrift:"used_mem,8" db:"used_mem" json:"used_mem,omitempty"`
-  UsedCPU *float64 `thrift:"used_cpu,9" db:"used_cpu" json:"used_cpu,omitempty"`
-  // unused fields # 10 to 11
-  Blacklisted *bool `thrift:"blacklisted,12" db:"blacklisted" json:"blacklisted,omitempty"`
+	Host           string             `thrift:"host,1,required" db:"host" json:"host"`
+	UptimeSecs     int32              `thrift:"uptime_secs,2,required" db:"uptime_secs" json:"uptime_secs"`
+	NumWorkers     int32              `thrift:"num_workers,3,required" db:"num_workers" json:"num_workers"`
+	NumUsedWorkers int32              `thrift:"num_used_workers,4,required" db:"num_used_workers" json:"num_used_workers"`
+	SupervisorID   string             `thrift:"supervisor_id,5,required" db:"supervisor_id" json:"supervisor_id"`
+	Version        *string            `thrift:"version,6" db:"version" json:"version,omitempty"`
+	TotalResources map[string]float64 `thrift:"total_resources,7" db:"total_resources" json:"total_resources,omitempty"`
+	UsedMem        *float64           `thrift:"used_mem,8" db:"used_mem" json:"used_mem,omitempty"`
+	UsedCPU        *float64           `thrift:"used_cpu,9" db:"used_cpu" json:"used_cpu,omitempty"`
+	// unused fields # 10 to 11
+	Blacklisted *bool `thrift:"blacklisted,12" db:"blacklisted" json:"blacklisted,omitempty"`
 }
 
 func NewSupervisorSummary() *SupervisorSummary {
-  return &SupervisorSummary{}
+	return &SupervisorSummary{}
 }
 
-
 func (p *SupervisorSummary) GetHost() string {
-  return p.Host
+	return p.Host
 }
 
 func (p *SupervisorSummary) GetUptimeSecs() int32 {
-  return p.UptimeSecs
+	return p.UptimeSecs
 }
 
 func (p *SupervisorSummary) GetNumWorkers() int32 {
-  return p.NumWorkers
+	return p.NumWorkers
 }
 
 func (p *SupervisorSummary) GetNumUsedWorkers() int32 {
-  return p.NumUsedWorkers
+	return p.NumUsedWorkers
 }
 
 func (p *SupervisorSummary) GetSupervisorID() string {
-  return p.SupervisorID
+	return p.SupervisorID
 }
+
 var SupervisorSummary_Version_DEFAULT string
+
 func (p *SupervisorSummary) GetVersion() string {
-  if !p.IsSetVersion() {
-    return SupervisorSummary_Version_DEFAULT
-  }
-return *p.Version
+	if !p.IsSetVersion() {
+		return SupervisorSummary_Version_DEFAULT
+	}
+	return *p.Version
 }
+
 var SupervisorSummary_TotalResources_DEFAULT map[string]float64
 
 func (p *SupervisorSummary) GetTotalResources() map[string]float64 {
-  return p.TotalResources
+	return p.TotalResources
 }
+
 var SupervisorSummary_UsedMem_DEFAULT float64
+
 func (p *SupervisorSummary) GetUsedMem() float64 {
-  if !p.IsSetUsedMem() {
-    return SupervisorSummary_UsedMem_DEFAULT
-  }
-return *p.UsedMem
+	if !p.IsSetUsedMem() {
+		return SupervisorSummary_UsedMem_DEFAULT
+	}
+	return *p.UsedMem
 }
+
 var SupervisorSummary_UsedCPU_DEFAULT float64
+
 func (p *SupervisorSummary) GetUsedCPU() float64 {
-  if !p.IsSetUsedCPU() {
-    return SupervisorSummary_UsedCPU_DEFAULT
-  }
-return *p.UsedCPU
+	if !p.IsSetUsedCPU() {
+		return SupervisorSummary_UsedCPU_DEFAULT
+	}
+	return *p.UsedCPU
 }
+
 var SupervisorSummary_Blacklisted_DEFAULT bool
+
 func (p *SupervisorSummary) GetBlacklisted() bool {
-  if !p.IsSetBlacklisted() {
-    return SupervisorSummary_Blacklisted_DEFAULT
-  }
-return *p.Blacklisted
+	if !p.IsSetBlacklisted() {
+		return SupervisorSummary_Blacklisted_DEFAULT
+	}
+	return *p.Blacklisted
 }
 func (p *SupervisorSummary) IsSetVersion() bool {
-  return p.Version != nil
+	return p.Version != nil
 }
 
 func (p *SupervisorSummary) IsSetTotalResources() bool {
-  return p.TotalResources != nil
+	return p.TotalResources != nil
 }
 
 func (p *SupervisorSummary) IsSetUsedMem() bool {
-  return p.UsedMem != nil
+	return p.UsedMem != nil
 }
 
 func (p *SupervisorSummary) IsSetUsedCPU() bool {
-  return p.UsedCPU != nil
+	return p.UsedCPU != nil
 }
 
 func (p *SupervisorSummary) IsSetBlacklisted() bool {
-  return p.Blacklisted != nil
+	return p.Blacklisted != nil
 }
 
 func (p *SupervisorSummary) Read(ctx context.Context, iprot thrift.TProtocol) error {
-  if _, err := iprot.ReadStructBegin(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
-  }
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
 
-  var issetHost bool = false;
-  var issetUptimeSecs bool = false;
-  var issetNumWorkers bool = false;
-  var issetNumUsedWorkers bool = false;
-  var issetSupervisorID bool = false;
+	var issetHost bool = false
+	var issetUptimeSecs bool = false
+	var issetNumWorkers bool = false
+	var issetNumUsedWorkers bool = false
+	var issetSupervisorID bool = false
 
-  for {
-    _, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
-    if err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
-    }
-    if fieldTypeId == thrift.STOP { break; }
-    switch fieldId {
-    case 1:
-      if fieldTypeId == thrift.STRING {
-        if err := p.ReadField1(ctx, iprot); err != nil {
-          return err
-        }
-        issetHost = true
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 2:
-      if fieldTypeId == thrift.I32 {
-        if err := p.ReadField2(ctx, iprot); err != nil {
-          return err
-        }
-        issetUptimeSecs = true
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 3:
-      if fieldTypeId == thrift.I32 {
-        if err := p.ReadField3(ctx, iprot); err != nil {
-          return err
-        }
-        issetNumWorkers = true
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 4:
-      if fieldTypeId == thrift.I32 {
-        if err := p.ReadField4(ctx, iprot); err != nil {
-          return err
-        }
-        issetNumUsedWorkers = true
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 5:
-      if fieldTypeId == thrift.STRING {
-        if err := p.ReadField5(ctx, iprot); err != nil {
-          return err
-        }
-        issetSupervisorID = true
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 6:
-      if fieldTypeId == thrift.STRING {
-        if err := p.ReadField6(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 7:
-      if fieldTypeId == thrift.MAP {
-        if err := p.ReadField7(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 8:
-      if fieldTypeId == thrift.DOUBLE {
-        if err := p.ReadField8(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 9:
-      if fieldTypeId == thrift.DOUBLE {
-        if err := p.ReadField9(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 12:
-      if fieldTypeId == thrift.BOOL {
-        if err := p.ReadField12(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    default:
-      if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-        return err
-      }
-    }
-    if err := iprot.ReadFieldEnd(ctx); err != nil {
-      return err
-    }
-  }
-  if err := iprot.ReadStructEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
-  }
-  if !issetHost{
-    return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field Host is not set"));
-  }
-  if !issetUptimeSecs{
-    return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field UptimeSecs is not set"));
-  }
-  if !issetNumWorkers{
-    return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field NumWorkers is not set"));
-  }
-  if !issetNumUsedWorkers{
-    return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field NumUsedWorkers is not set"));
-  }
-  if !issetSupervisorID{
-    return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field SupervisorID is not set"));
-  }
-  return nil
-}
-
-func (p *SupervisorSummary)  ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadString(ctx); err != nil {
-  return thrift.PrependError("error reading field 1: ", err)
-} else {
-  p.Host = v
-}
-  return nil
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 1:
+			if fieldTypeId == thrift.STRING {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+				issetHost = true
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 2:
+			if fieldTypeId == thrift.I32 {
+				if err := p.ReadField2(ctx, iprot); err != nil {
+					return err
+				}
+				issetUptimeSecs = true
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 3:
+			if fieldTypeId == thrift.I32 {
+				if err := p.ReadField3(ctx, iprot); err != nil {
+					return err
+				}
+				issetNumWorkers = true
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 4:
+			if fieldTypeId == thrift.I32 {
+				if err := p.ReadField4(ctx, iprot); err != nil {
+					return err
+				}
+				issetNumUsedWorkers = true
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 5:
+			if fieldTypeId == thrift.STRING {
+				if err := p.ReadField5(ctx, iprot); err != nil {
+					return err
+				}
+				issetSupervisorID = true
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 6:
+			if fieldTypeId == thrift.STRING {
+				if err := p.ReadField6(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 7:
+			if fieldTypeId == thrift.MAP {
+				if err := p.ReadField7(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 8:
+			if fieldTypeId == thrift.DOUBLE {
+				if err := p.ReadField8(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 9:
+			if fieldTypeId == thrift.DOUBLE {
+				if err := p.ReadField9(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 12:
+			if fieldTypeId == thrift.BOOL {
+				if err := p.ReadField12(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	if !issetHost {
+		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field Host is not set"))
+	}
+	if !issetUptimeSecs {
+		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field UptimeSecs is not set"))
+	}
+	if !issetNumWorkers {
+		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field NumWorkers is not set"))
+	}
+	if !issetNumUsedWorkers {
+		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field NumUsedWorkers is not set"))
+	}
+	if !issetSupervisorID {
+		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field SupervisorID is not set"))
+	}
+	return nil
 }
 
-func (p *SupervisorSummary)  ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadI32(ctx); err != nil {
-  return thrift.PrependError("error reading field 2: ", err)
-} else {
-  p.UptimeSecs = v
-}
-  return nil
-}
-
-func (p *SupervisorSummary)  ReadField3(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadI32(ctx); err != nil {
-  return thrift.PrependError("error reading field 3: ", err)
-} else {
-  p.NumWorkers = v
-}
-  return nil
+func (p *SupervisorSummary) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadString(ctx); err != nil {
+		return thrift.PrependError("error reading field 1: ", err)
+	} else {
+		p.Host = v
+	}
+	return nil
 }
 
-func (p *SupervisorSummary)  ReadField4(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadI32(ctx); err != nil {
-  return thrift.PrependError("error reading field 4: ", err)
-} else {
-  p.NumUsedWorkers = v
-}
-  return nil
-}
-
-func (p *SupervisorSummary)  ReadField5(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadString(ctx); err != nil {
-  return thrift.PrependError("error reading field 5: ", err)
-} else {
-  p.SupervisorID = v
-}
-  return nil
+func (p *SupervisorSummary) ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadI32(ctx); err != nil {
+		return thrift.PrependError("error reading field 2: ", err)
+	} else {
+		p.UptimeSecs = v
+	}
+	return nil
 }
 
-func (p *SupervisorSummary)  ReadField6(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadString(ctx); err != nil {
-  return thrift.PrependError("error reading field 6: ", err)
-} else {
-  p.Version = &v
-}
-  return nil
-}
-
-func (p *SupervisorSummary)  ReadField7(ctx context.Context, iprot thrift.TProtocol) error {
-  _, _, size, err := iprot.ReadMapBegin(ctx)
-  if err != nil {
-    return thrift.PrependError("error reading map begin: ", err)
-  }
-  tMap := make(map[string]float64, size)
-  p.TotalResources =  tMap
-  for i := 0; i < size; i ++ {
-var _key0 string
-    if v, err := iprot.ReadString(ctx); err != nil {
-    return thrift.PrependError("error reading field 0: ", err)
-} else {
-    _key0 = v
-}
-var _val1 float64
-    if v, err := iprot.ReadDouble(ctx); err != nil {
-    return thrift.PrependError("error reading field 0: ", err)
-} else {
-    _val1 = v
-}
-    p.TotalResources[_key0] = _val1
-  }
-  if err := iprot.ReadMapEnd(ctx); err != nil {
-    return thrift.PrependError("error reading map end: ", err)
-  }
-  return nil
+func (p *SupervisorSummary) ReadField3(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadI32(ctx); err != nil {
+		return thrift.PrependError("error reading field 3: ", err)
+	} else {
+		p.NumWorkers = v
+	}
+	return nil
 }
 
-func (p *SupervisorSummary)  ReadField8(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadDouble(ctx); err != nil {
-  return thrift.PrependError("error reading field 8: ", err)
-} else {
-  p.UsedMem = &v
-}
-  return nil
-}
-
-func (p *SupervisorSummary)  ReadField9(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadDouble(ctx); err != nil {
-  return thrift.PrependError("error reading field 9: ", err)
-} else {
-  p.UsedCPU = &v
-}
-  return nil
+func (p *SupervisorSummary) ReadField4(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadI32(ctx); err != nil {
+		return thrift.PrependError("error reading field 4: ", err)
+	} else {
+		p.NumUsedWorkers = v
+	}
+	return nil
 }
 
-func (p *SupervisorSummary)  ReadField12(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadBool(ctx); err != nil {
-  return thrift.PrependError("error reading field 12: ", err)
-} else {
-  p.Blacklisted = &v
+func (p *SupervisorSummary) ReadField5(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadString(ctx); err != nil {
+		return thrift.PrependError("error reading field 5: ", err)
+	} else {
+		p.SupervisorID = v
+	}
+	return nil
 }
-  return nil
+
+func (p *SupervisorSummary) ReadField6(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadString(ctx); err != nil {
+		return thrift.PrependError("error reading field 6: ", err)
+	} else {
+		p.Version = &v
+	}
+	return nil
+}
+
+func (p *SupervisorSummary) ReadField7(ctx context.Context, iprot thrift.TProtocol) error {
+	_, _, size, err := iprot.ReadMapBegin(ctx)
+	if err != nil {
+		return thrift.PrependError("error reading map begin: ", err)
+	}
+	tMap := make(map[string]float64, size)
+	p.TotalResources = tMap
+	for i := 0; i < size; i++ {
+		var _key0 string
+		if v, err := iprot.ReadString(ctx); err != nil {
+			return thrift.PrependError("error reading field 0: ", err)
+		} else {
+			_key0 = v
+		}
+		var _val1 float64
+		if v, err := iprot.ReadDouble(ctx); err != nil {
+			return thrift.PrependError("error reading field 0: ", err)
+		} else {
+			_val1 = v
+		}
+		p.TotalResources[_key0] = _val1
+	}
+	if err := iprot.ReadMapEnd(ctx); err != nil {
+		return thrift.PrependError("error reading map end: ", err)
+	}
+	return nil
+}
+
+func (p *SupervisorSummary) ReadField8(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadDouble(ctx); err != nil {
+		return thrift.PrependError("error reading field 8: ", err)
+	} else {
+		p.UsedMem = &v
+	}
+	return nil
+}
+
+func (p *SupervisorSummary) ReadField9(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadDouble(ctx); err != nil {
+		return thrift.PrependError("error reading field 9: ", err)
+	} else {
+		p.UsedCPU = &v
+	}
+	return nil
+}
+
+func (p *SupervisorSummary) ReadField12(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadBool(ctx); err != nil {
+		return thrift.PrependError("error reading field 12: ", err)
+	} else {
+		p.Blacklisted = &v
+	}
+	return nil
 }
 
 func (p *SupervisorSummary) Write(ctx context.Context, oprot thrift.TProtocol) error {
-  if err := oprot.WriteStructBegin(ctx, "SupervisorSummary"); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err) }
-  if p != nil {
-    if err := p.writeField1(ctx, oprot); err != nil { return err }
-    if err := p.writeField2(ctx, oprot); err != nil { return err }
-    if err := p.writeField3(ctx, oprot); err != nil { return err }
-    if err := p.writeField4(ctx, oprot); err != nil { return err }
-    if err := p.writeField5(ctx, oprot); err != nil { return err }
-    if err := p.writeField6(ctx, oprot); err != nil { return err }
-    if err := p.writeField7(ctx, oprot); err != nil { return err }
-    if err := p.writeField8(ctx, oprot); err != nil { return err }
-    if err := p.writeField9(ctx, oprot); err != nil { return err }
-    if err := p.writeField12(ctx, oprot); err != nil { return err }
-  }
-  if err := oprot.WriteFieldStop(ctx); err != nil {
-    return thrift.PrependError("write field stop error: ", err) }
-  if err := oprot.WriteStructEnd(ctx); err != nil {
-    return thrift.PrependError("write struct stop error: ", err) }
-  return nil
+	if err := oprot.WriteStructBegin(ctx, "SupervisorSummary"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField2(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField3(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField4(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField5(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField6(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField7(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField8(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField9(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField12(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
 }
 
 func (p *SupervisorSummary) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if err := oprot.WriteFieldBegin(ctx, "host", thrift.STRING, 1); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:host: ", p), err) }
-  if err := oprot.WriteString(ctx, string(p.Host)); err != nil {
-  return thrift.PrependError(fmt.Sprintf("%T.host (1) field write error: ", p), err) }
-  if err := oprot.WriteFieldEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field end error 1:host: ", p), err) }
-  return err
+	if err := oprot.WriteFieldBegin(ctx, "host", thrift.STRING, 1); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:host: ", p), err)
+	}
+	if err := oprot.WriteString(ctx, string(p.Host)); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T.host (1) field write error: ", p), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 1:host: ", p), err)
+	}
+	return err
 }
 
 func (p *SupervisorSummary) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if err := oprot.WriteFieldBegin(ctx, "uptime_secs", thrift.I32, 2); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:uptime_secs: ", p), err) }
-  if err := oprot.WriteI32(ctx, int32(p.UptimeSecs)); err != nil {
-  return thrift.PrependError(fmt.Sprintf("%T.uptime_secs (2) field write error: ", p), err) }
-  if err := oprot.WriteFieldEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field end error 2:uptime_secs: ", p), err) }
-  return err
+	if err := oprot.WriteFieldBegin(ctx, "uptime_secs", thrift.I32, 2); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:uptime_secs: ", p), err)
+	}
+	if err := oprot.WriteI32(ctx, int32(p.UptimeSecs)); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T.uptime_secs (2) field write error: ", p), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 2:uptime_secs: ", p), err)
+	}
+	return err
 }
 
 func (p *SupervisorSummary) writeField3(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if err := oprot.WriteFieldBegin(ctx, "num_workers", thrift.I32, 3); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field begin error 3:num_workers: ", p), err) }
-  if err := oprot.WriteI32(ctx, int32(p.NumWorkers)); err != nil {
-  return thrift.PrependError(fmt.Sprintf("%T.num_workers (3) field write error: ", p), err) }
-  if err := oprot.WriteFieldEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field end error 3:num_workers: ", p), err) }
-  return err
+	if err := oprot.WriteFieldBegin(ctx, "num_workers", thrift.I32, 3); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 3:num_workers: ", p), err)
+	}
+	if err := oprot.WriteI32(ctx, int32(p.NumWorkers)); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T.num_workers (3) field write error: ", p), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 3:num_workers: ", p), err)
+	}
+	return err
 }
 
 func (p *SupervisorSummary) writeField4(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if err := oprot.WriteFieldBegin(ctx, "num_used_workers", thrift.I32, 4); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field begin error 4:num_used_workers: ", p), err) }
-  if err := oprot.WriteI32(ctx, int32(p.NumUsedWorkers)); err != nil {
-  return thrift.PrependError(fmt.Sprintf("%T.num_used_workers (4) field write error: ", p), err) }
-  if err := oprot.WriteFieldEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field end error 4:num_used_workers: ", p), err) }
-  return err
+	if err := oprot.WriteFieldBegin(ctx, "num_used_workers", thrift.I32, 4); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 4:num_used_workers: ", p), err)
+	}
+	if err := oprot.WriteI32(ctx, int32(p.NumUsedWorkers)); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T.num_used_workers (4) field write error: ", p), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 4:num_used_workers: ", p), err)
+	}
+	return err
 }
 
 func (p *SupervisorSummary) writeField5(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if err := oprot.WriteFieldBegin(ctx, "supervisor_id", thrift.STRING, 5); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field begin error 5:supervisor_id: ", p), err) }
-  if err := oprot.WriteString(ctx, string(p.SupervisorID)); err != nil {
-  return thrift.PrependError(fmt.Sprintf("%T.supervisor_id (5) field write error: ", p), err) }
-  if err := oprot.WriteFieldEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field end error 5:supervisor_id: ", p), err) }
-  return err
+	if err := oprot.WriteFieldBegin(ctx, "supervisor_id", thrift.STRING, 5); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 5:supervisor_id: ", p), err)
+	}
+	if err := oprot.WriteString(ctx, string(p.SupervisorID)); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T.supervisor_id (5) field write error: ", p), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 5:supervisor_id: ", p), err)
+	}
+	return err
 }
 
 func (p *SupervisorSummary) writeField6(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetVersion() {
-    if err := oprot.WriteFieldBegin(ctx, "version", thrift.STRING, 6); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 6:version: ", p), err) }
-    if err := oprot.WriteString(ctx, string(*p.Version)); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T.version (6) field write error: ", p), err) }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 6:version: ", p), err) }
-  }
-  return err
+	if p.IsSetVersion() {
+		if err := oprot.WriteFieldBegin(ctx, "version", thrift.STRING, 6); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 6:version: ", p), err)
+		}
+		if err := oprot.WriteString(ctx, string(*p.Version)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.version (6) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 6:version: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *SupervisorSummary) writeField7(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetTotalResources() {
-    if err := oprot.WriteFieldBegin(ctx, "total_resources", thrift.MAP, 7); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 7:total_resources: ", p), err) }
-    if err := oprot.WriteMapBegin(ctx, thrift.STRING, thrift.DOUBLE, len(p.TotalResources)); err != nil {
-      return thrift.PrependError("error writing map begin: ", err)
-    }
-    for k, v := range p.TotalResources {
-      if err := oprot.WriteString(ctx, string(k)); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err) }
-      if err := oprot.WriteDouble(ctx, float64(v)); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err) }
-    }
-    if err := oprot.WriteMapEnd(ctx); err != nil {
-      return thrift.PrependError("error writing map end: ", err)
-    }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 7:total_resources: ", p), err) }
-  }
-  return err
+	if p.IsSetTotalResources() {
+		if err := oprot.WriteFieldBegin(ctx, "total_resources", thrift.MAP, 7); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 7:total_resources: ", p), err)
+		}
+		if err := oprot.WriteMapBegin(ctx, thrift.STRING, thrift.DOUBLE, len(p.TotalResources)); err != nil {
+			return thrift.PrependError("error writing map begin: ", err)
+		}
+		for k, v := range p.TotalResources {
+			if err := oprot.WriteString(ctx, string(k)); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+			}
+			if err := oprot.WriteDouble(ctx, float64(v)); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+			}
+		}
+		if err := oprot.WriteMapEnd(ctx); err != nil {
+			return thrift.PrependError("error writing map end: ", err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 7:total_resources: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *SupervisorSummary) writeField8(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetUsedMem() {
-    if err := oprot.WriteFieldBegin(ctx, "used_mem", thrift.DOUBLE, 8); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 8:used_mem: ", p), err) }
-    if err := oprot.WriteDouble(ctx, float64(*p.UsedMem)); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T.used_mem (8) field write error: ", p), err) }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 8:used_mem: ", p), err) }
-  }
-  return err
+	if p.IsSetUsedMem() {
+		if err := oprot.WriteFieldBegin(ctx, "used_mem", thrift.DOUBLE, 8); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 8:used_mem: ", p), err)
+		}
+		if err := oprot.WriteDouble(ctx, float64(*p.UsedMem)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.used_mem (8) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 8:used_mem: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *SupervisorSummary) writeField9(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetUsedCPU() {
-    if err := oprot.WriteFieldBegin(ctx, "used_cpu", thrift.DOUBLE, 9); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 9:used_cpu: ", p), err) }
-    if err := oprot.WriteDouble(ctx, float64(*p.UsedCPU)); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T.used_cpu (9) field write error: ", p), err) }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 9:used_cpu: ", p), err) }
-  }
-  return err
+	if p.IsSetUsedCPU() {
+		if err := oprot.WriteFieldBegin(ctx, "used_cpu", thrift.DOUBLE, 9); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 9:used_cpu: ", p), err)
+		}
+		if err := oprot.WriteDouble(ctx, float64(*p.UsedCPU)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.used_cpu (9) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 9:used_cpu: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *SupervisorSummary) writeField12(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetBlacklisted() {
-    if err := oprot.WriteFieldBegin(ctx, "blacklisted", thrift.BOOL, 12); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 12:blacklisted: ", p), err) }
-    if err := oprot.WriteBool(ctx, bool(*p.Blacklisted)); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T.blacklisted (12) field write error: ", p), err) }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 12:blacklisted: ", p), err) }
-  }
-  return err
+	if p.IsSetBlacklisted() {
+		if err := oprot.WriteFieldBegin(ctx, "blacklisted", thrift.BOOL, 12); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 12:blacklisted: ", p), err)
+		}
+		if err := oprot.WriteBool(ctx, bool(*p.Blacklisted)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.blacklisted (12) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 12:blacklisted: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *SupervisorSummary) Equals(other *SupervisorSummary) bool {
-  if p == other {
-    return true
-  } else if p == nil || other == nil {
-    return false
-  }
-  if p.Host != other.Host { return false }
-  if p.UptimeSecs != other.UptimeSecs { return false }
-  if p.NumWorkers != other.NumWorkers { return false }
-  if p.NumUsedWorkers != other.NumUsedWorkers { return false }
-  if p.SupervisorID != other.SupervisorID { return false }
-  if p.Version != other.Version {
-    if p.Version == nil || other.Version == nil {
-      return false
-    }
-    if (*p.Version) != (*other.Version) { return false }
-  }
-  if len(p.TotalResources) != len(other.TotalResources) { return false }
-  for k, _tgt := range p.TotalResources {
-    _src2 := other.TotalResources[k]
-    if _tgt != _src2 { return false }
-  }
-  if p.UsedMem != other.UsedMem {
-    if p.UsedMem == nil || other.UsedMem == nil {
-      return false
-    }
-    if (*p.UsedMem) != (*other.UsedMem) { return false }
-  }
-  if p.UsedCPU != other.UsedCPU {
-    if p.UsedCPU == nil || other.UsedCPU == nil {
-      return false
-    }
-    if (*p.UsedCPU) != (*other.UsedCPU) { return false }
-  }
-  if p.Blacklisted != other.Blacklisted {
-    if p.Blacklisted == nil || other.Blacklisted == nil {
-      return false
-    }
-    if (*p.Blacklisted) != (*other.Blacklisted) { return false }
-  }
-  return true
+	if p == other {
+		return true
+	} else if p == nil || other == nil {
+		return false
+	}
+	if p.Host != other.Host {
+		return false
+	}
+	if p.UptimeSecs != other.UptimeSecs {
+		return false
+	}
+	if p.NumWorkers != other.NumWorkers {
+		return false
+	}
+	if p.NumUsedWorkers != other.NumUsedWorkers {
+		return false
+	}
+	if p.SupervisorID != other.SupervisorID {
+		return false
+	}
+	if p.Version != other.Version {
+		if p.Version == nil || other.Version == nil {
+			return false
+		}
+		if (*p.Version) != (*other.Version) {
+			return false
+		}
+	}
+	if len(p.TotalResources) != len(other.TotalResources) {
+		return false
+	}
+	for k, _tgt := range p.TotalResources {
+		_src2 := other.TotalResources[k]
+		if _tgt != _src2 {
+			return false
+		}
+	}
+	if p.UsedMem != other.UsedMem {
+		if p.UsedMem == nil || other.UsedMem == nil {
+			return false
+		}
+		if (*p.UsedMem) != (*other.UsedMem) {
+			return false
+		}
+	}
+	if p.UsedCPU != other.UsedCPU {
+		if p.UsedCPU == nil || other.UsedCPU == nil {
+			return false
+		}
+		if (*p.UsedCPU) != (*other.UsedCPU) {
+			return false
+		}
+	}
+	if p.Blacklisted != other.Blacklisted {
+		if p.Blacklisted == nil || other.Blacklisted == nil {
+			return false
+		}
+		if (*p.Blacklisted) != (*other.Blacklisted) {
+			return false
+		}
+	}
+	return true
 }
 
 func (p *SupervisorSummary) String() string {
-  if p == nil {
-    return "<nil>"
-  }
-  return fmt.Sprintf("SupervisorSummary(%+v)", *p)
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("SupervisorSummary(%+v)", *p)
 }
 
 // Attributes:
-//  - Host
-//  - Port
-//  - UptimeSecs
-//  - IsLeader
-//  - Version
+//   - Host
+//   - Port
+//   - UptimeSecs
+//   - IsLeader
+//   - Version
 type NimbusSummary struct {
-  Host string `thrift:"host,1,required" db:"host" json:"host"`
-  Port int32 `thrift:"port,2,required" db:"port" json:"port"`
-  UptimeSecs int32 `thrift:"uptime_secs,3,required" db:"uptime_secs" json:"uptime_secs"`
-  IsLeader bool `thrift:"isLeader,4,required" db:"isLeader" json:"isLeader"`
-  Version string `thrift:"version,5,required" db:"version" json:"version"`
+	Host       string `thrift:"host,1,required" db:"host" json:"host"`
+	Port       int32  `thrift:"port,2,required" db:"port" json:"port"`
+	UptimeSecs int32  `thrift:"uptime_secs,3,required" db:"uptime_secs" json:"uptime_secs"`
+	IsLeader   bool   `thrift:"isLeader,4,required" db:"isLeader" json:"isLeader"`
+	Version    string `thrift:"version,5,required" db:"version" json:"version"`
 }
 
 func NewNimbusSummary() *NimbusSummary {
-  return &NimbusSummary{}
+	return &NimbusSummary{}
 }
 
-
 func (p *NimbusSummary) GetHost() string {
-  return p.Host
+	return p.Host
 }
 
 func (p *NimbusSummary) GetPort() int32 {
-  return p.Port
+	return p.Port
 }
 
 func (p *NimbusSummary) GetUptimeSecs() int32 {
-  return p.UptimeSecs
+	return p.UptimeSecs
 }
 
 func (p *NimbusSummary) GetIsLeader() bool {
-  return p.IsLeader
+	return p.IsLeader
 }
 
 func (p *NimbusSummary) GetVersion() string {
-  return p.Version
+	return p.Version
 }
 func (p *NimbusSummary) Read(ctx context.Context, iprot thrift.TProtocol) error {
-  if _, err := iprot.ReadStructBegin(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
-  }
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
 
-  var issetHost bool = false;
-  var issetPort bool = false;
-  var issetUptimeSecs bool = false;
-  var issetIsLeader bool = false;
-  var issetVersion bool = false;
+	var issetHost bool = false
+	var issetPort bool = false
+	var issetUptimeSecs bool = false
+	var issetIsLeader bool = false
+	var issetVersion bool = false
 
-  for {
-    _, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
-    if err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
-    }
-    if fieldTypeId == thrift.STOP { break; }
-    switch fieldId {
-    case 1:
-      if fieldTypeId == thrift.STRING {
-        if err := p.ReadField1(ctx, iprot); err != nil {
-          return err
-        }
-        issetHost = true
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 2:
-      if fieldTypeId == thrift.I32 {
-        if err := p.ReadField2(ctx, iprot); err != nil {
-          return err
-        }
-        issetPort = true
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 3:
-      if fieldTypeId == thrift.I32 {
-        if err := p.ReadField3(ctx, iprot); err != nil {
-          return err
-        }
-        issetUptimeSecs = true
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 4:
-      if fieldTypeId == thrift.BOOL {
-        if err := p.ReadField4(ctx, iprot); err != nil {
-          return err
-        }
-        issetIsLeader = true
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 5:
-      if fieldTypeId == thrift.STRING {
-        if err := p.ReadField5(ctx, iprot); err != nil {
-          return err
-        }
-        issetVersion = true
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    default:
-      if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-        return err
-      }
-    }
-    if err := iprot.ReadFieldEnd(ctx); err != nil {
-      return err
-    }
-  }
-  if err := iprot.ReadStructEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
-  }
-  if !issetHost{
-    return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field Host is not set"));
-  }
-  if !issetPort{
-    return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field Port is not set"));
-  }
-  if !issetUptimeSecs{
-    return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field UptimeSecs is not set"));
-  }
-  if !issetIsLeader{
-    return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field IsLeader is not set"));
-  }
-  if !issetVersion{
-    return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field Version is not set"));
-  }
-  return nil
-}
-
-func (p *NimbusSummary)  ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadString(ctx); err != nil {
-  return thrift.PrependError("error reading field 1: ", err)
-} else {
-  p.Host = v
-}
-  return nil
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 1:
+			if fieldTypeId == thrift.STRING {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+				issetHost = true
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 2:
+			if fieldTypeId == thrift.I32 {
+				if err := p.ReadField2(ctx, iprot); err != nil {
+					return err
+				}
+				issetPort = true
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 3:
+			if fieldTypeId == thrift.I32 {
+				if err := p.ReadField3(ctx, iprot); err != nil {
+					return err
+				}
+				issetUptimeSecs = true
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 4:
+			if fieldTypeId == thrift.BOOL {
+				if err := p.ReadField4(ctx, iprot); err != nil {
+					return err
+				}
+				issetIsLeader = true
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 5:
+			if fieldTypeId == thrift.STRING {
+				if err := p.ReadField5(ctx, iprot); err != nil {
+					return err
+				}
+				issetVersion = true
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	if !issetHost {
+		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field Host is not set"))
+	}
+	if !issetPort {
+		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field Port is not set"))
+	}
+	if !issetUptimeSecs {
+		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field UptimeSecs is not set"))
+	}
+	if !issetIsLeader {
+		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field IsLeader is not set"))
+	}
+	if !issetVersion {
+		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field Version is not set"))
+	}
+	return nil
 }
 
-func (p *NimbusSummary)  ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadI32(ctx); err != nil {
-  return thrift.PrependError("error reading field 2: ", err)
-} else {
-  p.Port = v
-}
-  return nil
-}
-
-func (p *NimbusSummary)  ReadField3(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadI32(ctx); err != nil {
-  return thrift.PrependError("error reading field 3: ", err)
-} else {
-  p.UptimeSecs = v
-}
-  return nil
+func (p *NimbusSummary) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadString(ctx); err != nil {
+		return thrift.PrependError("error reading field 1: ", err)
+	} else {
+		p.Host = v
+	}
+	return nil
 }
 
-func (p *NimbusSummary)  ReadField4(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadBool(ctx); err != nil {
-  return thrift.PrependError("error reading field 4: ", err)
-} else {
-  p.IsLeader = v
-}
-  return nil
+func (p *NimbusSummary) ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadI32(ctx); err != nil {
+		return thrift.PrependError("error reading field 2: ", err)
+	} else {
+		p.Port = v
+	}
+	return nil
 }
 
-func (p *NimbusSummary)  ReadField5(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadString(ctx); err != nil {
-  return thrift.PrependError("error reading field 5: ", err)
-} else {
-  p.Version = v
+func (p *NimbusSummary) ReadField3(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadI32(ctx); err != nil {
+		return thrift.PrependError("error reading field 3: ", err)
+	} else {
+		p.UptimeSecs = v
+	}
+	return nil
 }
-  return nil
+
+func (p *NimbusSummary) ReadField4(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadBool(ctx); err != nil {
+		return thrift.PrependError("error reading field 4: ", err)
+	} else {
+		p.IsLeader = v
+	}
+	return nil
+}
+
+func (p *NimbusSummary) ReadField5(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadString(ctx); err != nil {
+		return thrift.PrependError("error reading field 5: ", err)
+	} else {
+		p.Version = v
+	}
+	return nil
 }
 
 func (p *NimbusSummary) Write(ctx context.Context, oprot thrift.TProtocol) error {
-  if err := oprot.WriteStructBegin(ctx, "NimbusSummary"); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err) }
-  if p != nil {
-    if err := p.writeField1(ctx, oprot); err != nil { return err }
-    if err := p.writeField2(ctx, oprot); err != nil { return err }
-    if err := p.writeField3(ctx, oprot); err != nil { return err }
-    if err := p.writeField4(ctx, oprot); err != nil { return err }
-    if err := p.writeField5(ctx, oprot); err != nil { return err }
-  }
-  if err := oprot.WriteFieldStop(ctx); err != nil {
-    return thrift.PrependError("write field stop error: ", err) }
-  if err := oprot.WriteStructEnd(ctx); err != nil {
-    return thrift.PrependError("write struct stop error: ", err) }
-  return nil
+	if err := oprot.WriteStructBegin(ctx, "NimbusSummary"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField2(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField3(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField4(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField5(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
 }
 
 func (p *NimbusSummary) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if err := oprot.WriteFieldBegin(ctx, "host", thrift.STRING, 1); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:host: ", p), err) }
-  if err := oprot.WriteString(ctx, string(p.Host)); err != nil {
-  return thrift.PrependError(fmt.Sprintf("%T.host (1) field write error: ", p), err) }
-  if err := oprot.WriteFieldEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field end error 1:host: ", p), err) }
-  return err
+	if err := oprot.WriteFieldBegin(ctx, "host", thrift.STRING, 1); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:host: ", p), err)
+	}
+	if err := oprot.WriteString(ctx, string(p.Host)); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T.host (1) field write error: ", p), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 1:host: ", p), err)
+	}
+	return err
 }
 
 func (p *NimbusSummary) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if err := oprot.WriteFieldBegin(ctx, "port", thrift.I32, 2); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:port: ", p), err) }
-  if err := oprot.WriteI32(ctx, int32(p.Port)); err != nil {
-  return thrift.PrependError(fmt.Sprintf("%T.port (2) field write error: ", p), err) }
-  if err := oprot.WriteFieldEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field end error 2:port: ", p), err) }
-  return err
+	if err := oprot.WriteFieldBegin(ctx, "port", thrift.I32, 2); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:port: ", p), err)
+	}
+	if err := oprot.WriteI32(ctx, int32(p.Port)); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T.port (2) field write error: ", p), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 2:port: ", p), err)
+	}
+	return err
 }
 
 func (p *NimbusSummary) writeField3(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if err := oprot.WriteFieldBegin(ctx, "uptime_secs", thrift.I32, 3); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field begin error 3:uptime_secs: ", p), err) }
-  if err := oprot.WriteI32(ctx, int32(p.UptimeSecs)); err != nil {
-  return thrift.PrependError(fmt.Sprintf("%T.uptime_secs (3) field write error: ", p), err) }
-  if err := oprot.WriteFieldEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field end error 3:uptime_secs: ", p), err) }
-  return err
+	if err := oprot.WriteFieldBegin(ctx, "uptime_secs", thrift.I32, 3); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 3:uptime_secs: ", p), err)
+	}
+	if err := oprot.WriteI32(ctx, int32(p.UptimeSecs)); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T.uptime_secs (3) field write error: ", p), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 3:uptime_secs: ", p), err)
+	}
+	return err
 }
 
 func (p *NimbusSummary) writeField4(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if err := oprot.WriteFieldBegin(ctx, "isLeader", thrift.BOOL, 4); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field begin error 4:isLeader: ", p), err) }
-  if err := oprot.WriteBool(ctx, bool(p.IsLeader)); err != nil {
-  return thrift.PrependError(fmt.Sprintf("%T.isLeader (4) field write error: ", p), err) }
-  if err := oprot.WriteFieldEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field end error 4:isLeader: ", p), err) }
-  return err
+	if err := oprot.WriteFieldBegin(ctx, "isLeader", thrift.BOOL, 4); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 4:isLeader: ", p), err)
+	}
+	if err := oprot.WriteBool(ctx, bool(p.IsLeader)); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T.isLeader (4) field write error: ", p), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 4:isLeader: ", p), err)
+	}
+	return err
 }
 
 func (p *NimbusSummary) writeField5(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if err := oprot.WriteFieldBegin(ctx, "version", thrift.STRING, 5); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field begin error 5:version: ", p), err) }
-  if err := oprot.WriteString(ctx, string(p.Version)); err != nil {
-  return thrift.PrependError(fmt.Sprintf("%T.version (5) field write error: ", p), err) }
-  if err := oprot.WriteFieldEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field end error 5:version: ", p), err) }
-  return err
+	if err := oprot.WriteFieldBegin(ctx, "version", thrift.STRING, 5); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 5:version: ", p), err)
+	}
+	if err := oprot.WriteString(ctx, string(p.Version)); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T.version (5) field write error: ", p), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 5:version: ", p), err)
+	}
+	return err
 }
 
 func (p *NimbusSummary) Equals(other *NimbusSummary) bool {
-  if p == other {
-    return true
-  } else if p == nil || other == nil {
-    return false
-  }
-  if p.Host != other.Host { return false }
-  if p.Port != other.Port { return false }
-  if p.UptimeSecs != other.UptimeSecs { return false }
-  if p.IsLeader != other.IsLeader { return false }
-  if p.Version != other.Version { return false }
-  return true
+	if p == other {
+		return true
+	} else if p == nil || other == nil {
+		return false
+	}
+	if p.Host != other.Host {
+		return false
+	}
+	if p.Port != other.Port {
+		return false
+	}
+	if p.UptimeSecs != other.UptimeSecs {
+		return false
+	}
+	if p.IsLeader != other.IsLeader {
+		return false
+	}
+	if p.Version != other.Version {
+		return false
+	}
+	return true
 }
 
 func (p *NimbusSummary) String() string {
-  if p == nil {
-    return "<nil>"
-  }
-  return fmt.Sprintf("NimbusSummary(%+v)", *p)
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("NimbusSummary(%+v)", *p)
 }
 
 // Attributes:
-//  - Supervisors
-//  - Topologies
-//  - Nimbuses
+//   - Supervisors
+//   - Topologies
+//   - Nimbuses
 type ClusterSummary struct {
-  Supervisors []*SupervisorSummary `thrift:"supervisors,1,required" db:"supervisors" json:"supervisors"`
-  // unused field # 2
-  Topologies []*TopologySummary `thrift:"topologies,3,required" db:"topologies" json:"topologies"`
-  Nimbuses []*NimbusSummary `thrift:"nimbuses,4,required" db:"nimbuses" json:"nimbuses"`
+	Supervisors []*SupervisorSummary `thrift:"supervisors,1,required" db:"supervisors" json:"supervisors"`
+	// unused field # 2
+	Topologies []*TopologySummary `thrift:"topologies,3,required" db:"topologies" json:"topologies"`
+	Nimbuses   []*NimbusSummary   `thrift:"nimbuses,4,required" db:"nimbuses" json:"nimbuses"`
 }
 
 func NewClusterSummary() *ClusterSummary {
-  return &ClusterSummary{}
+	return &ClusterSummary{}
 }
 
-
 func (p *ClusterSummary) GetSupervisors() []*SupervisorSummary {
-  return p.Supervisors
+	return p.Supervisors
 }
 
 func (p *ClusterSummary) GetTopologies() []*TopologySummary {
-  return p.Topologies
+	return p.Topologies
 }
 
 func (p *ClusterSummary) GetNimbuses() []*NimbusSummary {
-  return p.Nimbuses
+	return p.Nimbuses
 }
 func (p *ClusterSummary) Read(ctx context.Context, iprot thrift.TProtocol) error {
-  if _, err := iprot.ReadStructBegin(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
-  }
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
 
-  var issetSupervisors bool = false;
-  var issetTopologies bool = false;
-  var issetNimbuses bool = false;
+	var issetSupervisors bool = false
+	var issetTopologies bool = false
+	var issetNimbuses bool = false
 
-  for {
-    _, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
-    if err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
-    }
-    if fieldTypeId == thrift.STOP { break; }
-    switch fieldId {
-    case 1:
-      if fieldTypeId == thrift.LIST {
-        if err := p.ReadField1(ctx, iprot); err != nil {
-          return err
-        }
-        issetSupervisors = true
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 3:
-      if fieldTypeId == thrift.LIST {
-        if err := p.ReadField3(ctx, iprot); err != nil {
-          return err
-        }
-        issetTopologies = true
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 4:
-      if fieldTypeId == thrift.LIST {
-        if err := p.ReadField4(ctx, iprot); err != nil {
-          return err
-        }
-        issetNimbuses = true
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    default:
-      if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-        return err
-      }
-    }
-    if err := iprot.ReadFieldEnd(ctx); err != nil {
-      return err
-    }
-  }
-  if err := iprot.ReadStructEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
-  }
-  if !issetSupervisors{
-    return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field Supervisors is not set"));
-  }
-  if !issetTopologies{
-    return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field Topologies is not set"));
-  }
-  if !issetNimbuses{
-    return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field Nimbuses is not set"));
-  }
-  return nil
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 1:
+			if fieldTypeId == thrift.LIST {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+				issetSupervisors = true
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 3:
+			if fieldTypeId == thrift.LIST {
+				if err := p.ReadField3(ctx, iprot); err != nil {
+					return err
+				}
+				issetTopologies = true
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 4:
+			if fieldTypeId == thrift.LIST {
+				if err := p.ReadField4(ctx, iprot); err != nil {
+					return err
+				}
+				issetNimbuses = true
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	if !issetSupervisors {
+		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field Supervisors is not set"))
+	}
+	if !issetTopologies {
+		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field Topologies is not set"))
+	}
+	if !issetNimbuses {
+		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field Nimbuses is not set"))
+	}
+	return nil
 }
 
-func (p *ClusterSummary)  ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
-  _, size, err := iprot.ReadListBegin(ctx)
-  if err != nil {
-    return thrift.PrependError("error reading list begin: ", err)
-  }
-  tSlice := make([]*SupervisorSummary, 0, size)
-  p.Supervisors =  tSlice
-  for i := 0; i < size; i ++ {
-    _elem3 := &SupervisorSummary{}
-    if err := _elem3.Read(ctx, iprot); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", _elem3), err)
-    }
-    p.Supervisors = append(p.Supervisors, _elem3)
-  }
-  if err := iprot.ReadListEnd(ctx); err != nil {
-    return thrift.PrependError("error reading list end: ", err)
-  }
-  return nil
+func (p *ClusterSummary) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	_, size, err := iprot.ReadListBegin(ctx)
+	if err != nil {
+		return thrift.PrependError("error reading list begin: ", err)
+	}
+	tSlice := make([]*SupervisorSummary, 0, size)
+	p.Supervisors = tSlice
+	for i := 0; i < size; i++ {
+		_elem3 := &SupervisorSummary{}
+		if err := _elem3.Read(ctx, iprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", _elem3), err)
+		}
+		p.Supervisors = append(p.Supervisors, _elem3)
+	}
+	if err := iprot.ReadListEnd(ctx); err != nil {
+		return thrift.PrependError("error reading list end: ", err)
+	}
+	return nil
 }
 
-func (p *ClusterSummary)  ReadField3(ctx context.Context, iprot thrift.TProtocol) error {
-  _, size, err := iprot.ReadListBegin(ctx)
-  if err != nil {
-    return thrift.PrependError("error reading list begin: ", err)
-  }
-  tSlice := make([]*TopologySummary, 0, size)
-  p.Topologies =  tSlice
-  for i := 0; i < size; i ++ {
-    _elem4 := &TopologySummary{}
-    if err := _elem4.Read(ctx, iprot); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", _elem4), err)
-    }
-    p.Topologies = append(p.Topologies, _elem4)
-  }
-  if err := iprot.ReadListEnd(ctx); err != nil {
-    return thrift.PrependError("error reading list end: ", err)
-  }
-  return nil
+func (p *ClusterSummary) ReadField3(ctx context.Context, iprot thrift.TProtocol) error {
+	_, size, err := iprot.ReadListBegin(ctx)
+	if err != nil {
+		return thrift.PrependError("error reading list begin: ", err)
+	}
+	tSlice := make([]*TopologySummary, 0, size)
+	p.Topologies = tSlice
+	for i := 0; i < size; i++ {
+		_elem4 := &TopologySummary{}
+		if err := _elem4.Read(ctx, iprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", _elem4), err)
+		}
+		p.Topologies = append(p.Topologies, _elem4)
+	}
+	if err := iprot.ReadListEnd(ctx); err != nil {
+		return thrift.PrependError("error reading list end: ", err)
+	}
+	return nil
 }
 
-func (p *ClusterSummary)  ReadField4(ctx context.Context, iprot thrift.TProtocol) error {
-  _, size, err := iprot.ReadListBegin(ctx)
-  if err != nil {
-    return thrift.PrependError("error reading list begin: ", err)
-  }
-  tSlice := make([]*NimbusSummary, 0, size)
-  p.Nimbuses =  tSlice
-  for i := 0; i < size; i ++ {
-    _elem5 := &NimbusSummary{}
-    if err := _elem5.Read(ctx, iprot); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", _elem5), err)
-    }
-    p.Nimbuses = append(p.Nimbuses, _elem5)
-  }
-  if err := iprot.ReadListEnd(ctx); err != nil {
-    return thrift.PrependError("error reading list end: ", err)
-  }
-  return nil
+func (p *ClusterSummary) ReadField4(ctx context.Context, iprot thrift.TProtocol) error {
+	_, size, err := iprot.ReadListBegin(ctx)
+	if err != nil {
+		return thrift.PrependError("error reading list begin: ", err)
+	}
+	tSlice := make([]*NimbusSummary, 0, size)
+	p.Nimbuses = tSlice
+	for i := 0; i < size; i++ {
+		_elem5 := &NimbusSummary{}
+		if err := _elem5.Read(ctx, iprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", _elem5), err)
+		}
+		p.Nimbuses = append(p.Nimbuses, _elem5)
+	}
+	if err := iprot.ReadListEnd(ctx); err != nil {
+		return thrift.PrependError("error reading list end: ", err)
+	}
+	return nil
 }
 
 func (p *ClusterSummary) Write(ctx context.Context, oprot thrift.TProtocol) error {
-  if err := oprot.WriteStructBegin(ctx, "ClusterSummary"); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err) }
-  if p != nil {
-    if err := p.writeField1(ctx, oprot); err != nil { return err }
-    if err := p.writeField3(ctx, oprot); err != nil { return err }
-    if err := p.writeField4(ctx, oprot); err != nil { return err }
-  }
-  if err := oprot.WriteFieldStop(ctx); err != nil {
-    return thrift.PrependError("write field stop error: ", err) }
-  if err := oprot.WriteStructEnd(ctx); err != nil {
-    return thrift.PrependError("write struct stop error: ", err) }
-  return nil
+	if err := oprot.WriteStructBegin(ctx, "ClusterSummary"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField3(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField4(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
 }
 
 func (p *ClusterSummary) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if err := oprot.WriteFieldBegin(ctx, "supervisors", thrift.LIST, 1); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:supervisors: ", p), err) }
-  if err := oprot.WriteListBegin(ctx, thrift.STRUCT, len(p.Supervisors)); err != nil {
-    return thrift.PrependError("error writing list begin: ", err)
-  }
-  for _, v := range p.Supervisors {
-    if err := v.Write(ctx, oprot); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", v), err)
-    }
-  }
-  if err := oprot.WriteListEnd(ctx); err != nil {
-    return thrift.PrependError("error writing list end: ", err)
-  }
-  if err := oprot.WriteFieldEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field end error 1:supervisors: ", p), err) }
-  return err
+	if err := oprot.WriteFieldBegin(ctx, "supervisors", thrift.LIST, 1); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:supervisors: ", p), err)
+	}
+	if err := oprot.WriteListBegin(ctx, thrift.STRUCT, len(p.Supervisors)); err != nil {
+		return thrift.PrependError("error writing list begin: ", err)
+	}
+	for _, v := range p.Supervisors {
+		if err := v.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", v), err)
+		}
+	}
+	if err := oprot.WriteListEnd(ctx); err != nil {
+		return thrift.PrependError("error writing list end: ", err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 1:supervisors: ", p), err)
+	}
+	return err
 }
 
 func (p *ClusterSummary) writeField3(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if err := oprot.WriteFieldBegin(ctx, "topologies", thrift.LIST, 3); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field begin error 3:topologies: ", p), err) }
-  if err := oprot.WriteListBegin(ctx, thrift.STRUCT, len(p.Topologies)); err != nil {
-    return thrift.PrependError("error writing list begin: ", err)
-  }
-  for _, v := range p.Topologies {
-    if err := v.Write(ctx, oprot); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", v), err)
-    }
-  }
-  if err := oprot.WriteListEnd(ctx); err != nil {
-    return thrift.PrependError("error writing list end: ", err)
-  }
-  if err := oprot.WriteFieldEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field end error 3:topologies: ", p), err) }
-  return err
+	if err := oprot.WriteFieldBegin(ctx, "topologies", thrift.LIST, 3); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 3:topologies: ", p), err)
+	}
+	if err := oprot.WriteListBegin(ctx, thrift.STRUCT, len(p.Topologies)); err != nil {
+		return thrift.PrependError("error writing list begin: ", err)
+	}
+	for _, v := range p.Topologies {
+		if err := v.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", v), err)
+		}
+	}
+	if err := oprot.WriteListEnd(ctx); err != nil {
+		return thrift.PrependError("error writing list end: ", err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 3:topologies: ", p), err)
+	}
+	return err
 }
 
 func (p *ClusterSummary) writeField4(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if err := oprot.WriteFieldBegin(ctx, "nimbuses", thrift.LIST, 4); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field begin error 4:nimbuses: ", p), err) }
-  if err := oprot.WriteListBegin(ctx, thrift.STRUCT, len(p.Nimbuses)); err != nil {
-    return thrift.PrependError("error writing list begin: ", err)
-  }
-  for _, v := range p.Nimbuses {
-    if err := v.Write(ctx, oprot); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", v), err)
-    }
-  }
-  if err := oprot.WriteListEnd(ctx); err != nil {
-    return thrift.PrependError("error writing list end: ", err)
-  }
-  if err := oprot.WriteFieldEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field end error 4:nimbuses: ", p), err) }
-  return err
+	if err := oprot.WriteFieldBegin(ctx, "nimbuses", thrift.LIST, 4); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 4:nimbuses: ", p), err)
+	}
+	if err := oprot.WriteListBegin(ctx, thrift.STRUCT, len(p.Nimbuses)); err != nil {
+		return thrift.PrependError("error writing list begin: ", err)
+	}
+	for _, v := range p.Nimbuses {
+		if err := v.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", v), err)
+		}
+	}
+	if err := oprot.WriteListEnd(ctx); err != nil {
+		return thrift.PrependError("error writing list end: ", err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 4:nimbuses: ", p), err)
+	}
+	return err
 }
 
 func (p *ClusterSummary) Equals(other *ClusterSummary) bool {
-  if p == other {
-    return true
-  } else if p == nil || other == nil {
-    return false
-  }
-  if len(p.Supervisors) != len(other.Supervisors) { return false }
-  for i, _tgt := range p.Supervisors {
-    _src6 := other.Supervisors[i]
-    if !_tgt.Equals(_src6) { return false }
-  }
-  if len(p.Topologies) != len(other.Topologies) { return false }
-  for i, _tgt := range p.Topologies {
-    _src7 := other.Topologies[i]
-    if !_tgt.Equals(_src7) { return false }
-  }
-  if len(p.Nimbuses) != len(other.Nimbuses) { return false }
-  for i, _tgt := range p.Nimbuses {
-    _src8 := other.Nimbuses[i]
-    if !_tgt.Equals(_src8) { return false }
-  }
-  return true
+	if p == other {
+		return true
+	} else if p == nil || other == nil {
+		return false
+	}
+	if len(p.Supervisors) != len(other.Supervisors) {
+		return false
+	}
+	for i, _tgt := range p.Supervisors {
+		_src6 := other.Supervisors[i]
+		if !_tgt.Equals(_src6) {
+			return false
+		}
+	}
+	if len(p.Topologies) != len(other.Topologies) {
+		return false
+	}
+	for i, _tgt := range p.Topologies {
+		_src7 := other.Topologies[i]
+		if !_tgt.Equals(_src7) {
+			return false
+		}
+	}
+	if len(p.Nimbuses) != len(other.Nimbuses) {
+		return false
+	}
+	for i, _tgt := range p.Nimbuses {
+		_src8 := other.Nimbuses[i]
+		if !_tgt.Equals(_src8) {
+			return false
+		}
+	}
+	return true
 }
 
 func (p *ClusterSummary) String() string {
-  if p == nil {
-    return "<nil>"
-  }
-  return fmt.Sprintf("ClusterSummary(%+v)", *p)
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("ClusterSummary(%+v)", *p)
 }
 
 // Attributes:
-//  - Error
-//  - ErrorTimeSecs
-//  - Host
-//  - Port
+//   - Error
+//   - ErrorTimeSecs
+//   - Host
+//   - Port
 type ErrorInfo struct {
-  Error string `thrift:"error,1,required" db:"error" json:"error"`
-  ErrorTimeSecs int32 `thrift:"error_time_secs,2,required" db:"error_time_secs" json:"error_time_secs"`
-  Host *string `thrift:"host,3" db:"host" json:"host,omitempty"`
-  Port *int32 `thrift:"port,4" db:"port" json:"port,omitempty"`
+	Error         string  `thrift:"error,1,required" db:"error" json:"error"`
+	ErrorTimeSecs int32   `thrift:"error_time_secs,2,required" db:"error_time_secs" json:"error_time_secs"`
+	Host          *string `thrift:"host,3" db:"host" json:"host,omitempty"`
+	Port          *int32  `thrift:"port,4" db:"port" json:"port,omitempty"`
 }
 
 func NewErrorInfo() *ErrorInfo {
-  return &ErrorInfo{}
+	return &ErrorInfo{}
 }
 
-
 func (p *ErrorInfo) GetError() string {
-  return p.Error
+	return p.Error
 }
 
 func (p *ErrorInfo) GetErrorTimeSecs() int32 {
-  return p.ErrorTimeSecs
+	return p.ErrorTimeSecs
 }
+
 var ErrorInfo_Host_DEFAULT string
+
 func (p *ErrorInfo) GetHost() string {
-  if !p.IsSetHost() {
-    return ErrorInfo_Host_DEFAULT
-  }
-return *p.Host
+	if !p.IsSetHost() {
+		return ErrorInfo_Host_DEFAULT
+	}
+	return *p.Host
 }
+
 var ErrorInfo_Port_DEFAULT int32
+
 func (p *ErrorInfo) GetPort() int32 {
-  if !p.IsSetPort() {
-    return ErrorInfo_Port_DEFAULT
-  }
-return *p.Port
+	if !p.IsSetPort() {
+		return ErrorInfo_Port_DEFAULT
+	}
+	return *p.Port
 }
 func (p *ErrorInfo) IsSetHost() bool {
-  return p.Host != nil
+	return p.Host != nil
 }
 
 func (p *ErrorInfo) IsSetPort() bool {
-  return p.Port != nil
+	return p.Port != nil
 }
 
 func (p *ErrorInfo) Read(ctx context.Context, iprot thrift.TProtocol) error {
-  if _, err := iprot.ReadStructBegin(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
-  }
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
 
-  var issetError bool = false;
-  var issetErrorTimeSecs bool = false;
+	var issetError bool = false
+	var issetErrorTimeSecs bool = false
 
-  for {
-    _, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
-    if err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
-    }
-    if fieldTypeId == thrift.STOP { break; }
-    switch fieldId {
-    case 1:
-      if fieldTypeId == thrift.STRING {
-        if err := p.ReadField1(ctx, iprot); err != nil {
-          return err
-        }
-        issetError = true
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 2:
-      if fieldTypeId == thrift.I32 {
-        if err := p.ReadField2(ctx, iprot); err != nil {
-          return err
-        }
-        issetErrorTimeSecs = true
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 3:
-      if fieldTypeId == thrift.STRING {
-        if err := p.ReadField3(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 4:
-      if fieldTypeId == thrift.I32 {
-        if err := p.ReadField4(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    default:
-      if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-        return err
-      }
-    }
-    if err := iprot.ReadFieldEnd(ctx); err != nil {
-      return err
-    }
-  }
-  if err := iprot.ReadStructEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
-  }
-  if !issetError{
-    return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field Error is not set"));
-  }
-  if !issetErrorTimeSecs{
-    return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field ErrorTimeSecs is not set"));
-  }
-  return nil
-}
-
-func (p *ErrorInfo)  ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadString(ctx); err != nil {
-  return thrift.PrependError("error reading field 1: ", err)
-} else {
-  p.Error = v
-}
-  return nil
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 1:
+			if fieldTypeId == thrift.STRING {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+				issetError = true
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 2:
+			if fieldTypeId == thrift.I32 {
+				if err := p.ReadField2(ctx, iprot); err != nil {
+					return err
+				}
+				issetErrorTimeSecs = true
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 3:
+			if fieldTypeId == thrift.STRING {
+				if err := p.ReadField3(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 4:
+			if fieldTypeId == thrift.I32 {
+				if err := p.ReadField4(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	if !issetError {
+		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field Error is not set"))
+	}
+	if !issetErrorTimeSecs {
+		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field ErrorTimeSecs is not set"))
+	}
+	return nil
 }
 
-func (p *ErrorInfo)  ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadI32(ctx); err != nil {
-  return thrift.PrependError("error reading field 2: ", err)
-} else {
-  p.ErrorTimeSecs = v
-}
-  return nil
-}
-
-func (p *ErrorInfo)  ReadField3(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadString(ctx); err != nil {
-  return thrift.PrependError("error reading field 3: ", err)
-} else {
-  p.Host = &v
-}
-  return nil
+func (p *ErrorInfo) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadString(ctx); err != nil {
+		return thrift.PrependError("error reading field 1: ", err)
+	} else {
+		p.Error = v
+	}
+	return nil
 }
 
-func (p *ErrorInfo)  ReadField4(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadI32(ctx); err != nil {
-  return thrift.PrependError("error reading field 4: ", err)
-} else {
-  p.Port = &v
+func (p *ErrorInfo) ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadI32(ctx); err != nil {
+		return thrift.PrependError("error reading field 2: ", err)
+	} else {
+		p.ErrorTimeSecs = v
+	}
+	return nil
 }
-  return nil
+
+func (p *ErrorInfo) ReadField3(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadString(ctx); err != nil {
+		return thrift.PrependError("error reading field 3: ", err)
+	} else {
+		p.Host = &v
+	}
+	return nil
+}
+
+func (p *ErrorInfo) ReadField4(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadI32(ctx); err != nil {
+		return thrift.PrependError("error reading field 4: ", err)
+	} else {
+		p.Port = &v
+	}
+	return nil
 }
 
 func (p *ErrorInfo) Write(ctx context.Context, oprot thrift.TProtocol) error {
-  if err := oprot.WriteStructBegin(ctx, "ErrorInfo"); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err) }
-  if p != nil {
-    if err := p.writeField1(ctx, oprot); err != nil { return err }
-    if err := p.writeField2(ctx, oprot); err != nil { return err }
-    if err := p.writeField3(ctx, oprot); err != nil { return err }
-    if err := p.writeField4(ctx, oprot); err != nil { return err }
-  }
-  if err := oprot.WriteFieldStop(ctx); err != nil {
-    return thrift.PrependError("write field stop error: ", err) }
-  if err := oprot.WriteStructEnd(ctx); err != nil {
-    return thrift.PrependError("write struct stop error: ", err) }
-  return nil
+	if err := oprot.WriteStructBegin(ctx, "ErrorInfo"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField2(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField3(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField4(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
 }
 
 func (p *ErrorInfo) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if err := oprot.WriteFieldBegin(ctx, "error", thrift.STRING, 1); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:error: ", p), err) }
-  if err := oprot.WriteString(ctx, string(p.Error)); err != nil {
-  return thrift.PrependError(fmt.Sprintf("%T.error (1) field write error: ", p), err) }
-  if err := oprot.WriteFieldEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field end error 1:error: ", p), err) }
-  return err
+	if err := oprot.WriteFieldBegin(ctx, "error", thrift.STRING, 1); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:error: ", p), err)
+	}
+	if err := oprot.WriteString(ctx, string(p.Error)); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T.error (1) field write error: ", p), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 1:error: ", p), err)
+	}
+	return err
 }
 
 func (p *ErrorInfo) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if err := oprot.WriteFieldBegin(ctx, "error_time_secs", thrift.I32, 2); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:error_time_secs: ", p), err) }
-  if err := oprot.WriteI32(ctx, int32(p.ErrorTimeSecs)); err != nil {
-  return thrift.PrependError(fmt.Sprintf("%T.error_time_secs (2) field write error: ", p), err) }
-  if err := oprot.WriteFieldEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field end error 2:error_time_secs: ", p), err) }
-  return err
+	if err := oprot.WriteFieldBegin(ctx, "error_time_secs", thrift.I32, 2); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:error_time_secs: ", p), err)
+	}
+	if err := oprot.WriteI32(ctx, int32(p.ErrorTimeSecs)); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T.error_time_secs (2) field write error: ", p), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 2:error_time_secs: ", p), err)
+	}
+	return err
 }
 
 func (p *ErrorInfo) writeField3(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetHost() {
-    if err := oprot.WriteFieldBegin(ctx, "host", thrift.STRING, 3); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 3:host: ", p), err) }
-    if err := oprot.WriteString(ctx, string(*p.Host)); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T.host (3) field write error: ", p), err) }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 3:host: ", p), err) }
-  }
-  return err
+	if p.IsSetHost() {
+		if err := oprot.WriteFieldBegin(ctx, "host", thrift.STRING, 3); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 3:host: ", p), err)
+		}
+		if err := oprot.WriteString(ctx, string(*p.Host)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.host (3) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 3:host: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *ErrorInfo) writeField4(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetPort() {
-    if err := oprot.WriteFieldBegin(ctx, "port", thrift.I32, 4); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 4:port: ", p), err) }
-    if err := oprot.WriteI32(ctx, int32(*p.Port)); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T.port (4) field write error: ", p), err) }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 4:port: ", p), err) }
-  }
-  return err
+	if p.IsSetPort() {
+		if err := oprot.WriteFieldBegin(ctx, "port", thrift.I32, 4); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 4:port: ", p), err)
+		}
+		if err := oprot.WriteI32(ctx, int32(*p.Port)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.port (4) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 4:port: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *ErrorInfo) Equals(other *ErrorInfo) bool {
-  if p == other {
-    return true
-  } else if p == nil || other == nil {
-    return false
-  }
-  if p.Error != other.Error { return false }
-  if p.ErrorTimeSecs != other.ErrorTimeSecs { return false }
-  if p.Host != other.Host {
-    if p.Host == nil || other.Host == nil {
-      return false
-    }
-    if (*p.Host) != (*other.Host) { return false }
-  }
-  if p.Port != other.Port {
-    if p.Port == nil || other.Port == nil {
-      return false
-    }
-    if (*p.Port) != (*other.Port) { return false }
-  }
-  return true
+	if p == other {
+		return true
+	} else if p == nil || other == nil {
+		return false
+	}
+	if p.Error != other.Error {
+		return false
+	}
+	if p.ErrorTimeSecs != other.ErrorTimeSecs {
+		return false
+	}
+	if p.Host != other.Host {
+		if p.Host == nil || other.Host == nil {
+			return false
+		}
+		if (*p.Host) != (*other.Host) {
+			return false
+		}
+	}
+	if p.Port != other.Port {
+		if p.Port == nil || other.Port == nil {
+			return false
+		}
+		if (*p.Port) != (*other.Port) {
+			return false
+		}
+	}
+	return true
 }
 
 func (p *ErrorInfo) String() string {
-  if p == nil {
-    return "<nil>"
-  }
-  return fmt.Sprintf("ErrorInfo(%+v)", *p)
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("ErrorInfo(%+v)", *p)
 }
 
 // Attributes:
-//  - NumExecutors
-//  - NumTasks
-//  - Emitted
-//  - Transferred
-//  - Acked
-//  - Failed
+//   - NumExecutors
+//   - NumTasks
+//   - Emitted
+//   - Transferred
+//   - Acked
+//   - Failed
 type CommonAggregateStats struct {
-  NumExecutors *int32 `thrift:"num_executors,1" db:"num_executors" json:"num_executors,omitempty"`
-  NumTasks *int32 `thrift:"num_tasks,2" db:"num_tasks" json:"num_tasks,omitempty"`
-  Emitted *int64 `thrift:"emitted,3" db:"emitted" json:"emitted,omitempty"`
-  Transferred *int64 `thrift:"transferred,4" db:"transferred" json:"transferred,omitempty"`
-  Acked *int64 `thrift:"acked,5" db:"acked" json:"acked,omitempty"`
-  Failed *int64 `thrift:"failed,6" db:"failed" json:"failed,omitempty"`
+	NumExecutors *int32 `thrift:"num_executors,1" db:"num_executors" json:"num_executors,omitempty"`
+	NumTasks     *int32 `thrift:"num_tasks,2" db:"num_tasks" json:"num_tasks,omitempty"`
+	Emitted      *int64 `thrift:"emitted,3" db:"emitted" json:"emitted,omitempty"`
+	Transferred  *int64 `thrift:"transferred,4" db:"transferred" json:"transferred,omitempty"`
+	Acked        *int64 `thrift:"acked,5" db:"acked" json:"acked,omitempty"`
+	Failed       *int64 `thrift:"failed,6" db:"failed" json:"failed,omitempty"`
 }
 
 func NewCommonAggregateStats() *CommonAggregateStats {
-  return &CommonAggregateStats{}
+	return &CommonAggregateStats{}
 }
 
 var CommonAggregateStats_NumExecutors_DEFAULT int32
+
 func (p *CommonAggregateStats) GetNumExecutors() int32 {
-  if !p.IsSetNumExecutors() {
-    return CommonAggregateStats_NumExecutors_DEFAULT
-  }
-return *p.NumExecutors
+	if !p.IsSetNumExecutors() {
+		return CommonAggregateStats_NumExecutors_DEFAULT
+	}
+	return *p.NumExecutors
 }
+
 var CommonAggregateStats_NumTasks_DEFAULT int32
+
 func (p *CommonAggregateStats) GetNumTasks() int32 {
-  if !p.IsSetNumTasks() {
-    return CommonAggregateStats_NumTasks_DEFAULT
-  }
-return *p.NumTasks
+	if !p.IsSetNumTasks() {
+		return CommonAggregateStats_NumTasks_DEFAULT
+	}
+	return *p.NumTasks
 }
+
 var CommonAggregateStats_Emitted_DEFAULT int64
+
 func (p *CommonAggregateStats) GetEmitted() int64 {
-  if !p.IsSetEmitted() {
-    return CommonAggregateStats_Emitted_DEFAULT
-  }
-return *p.Emitted
+	if !p.IsSetEmitted() {
+		return CommonAggregateStats_Emitted_DEFAULT
+	}
+	return *p.Emitted
 }
+
 var CommonAggregateStats_Transferred_DEFAULT int64
+
 func (p *CommonAggregateStats) GetTransferred() int64 {
-  if !p.IsSetTransferred() {
-    return CommonAggregateStats_Transferred_DEFAULT
-  }
-return *p.Transferred
+	if !p.IsSetTransferred() {
+		return CommonAggregateStats_Transferred_DEFAULT
+	}
+	return *p.Transferred
 }
+
 var CommonAggregateStats_Acked_DEFAULT int64
+
 func (p *CommonAggregateStats) GetAcked() int64 {
-  if !p.IsSetAcked() {
-    return CommonAggregateStats_Acked_DEFAULT
-  }
-return *p.Acked
+	if !p.IsSetAcked() {
+		return CommonAggregateStats_Acked_DEFAULT
+	}
+	return *p.Acked
 }
+
 var CommonAggregateStats_Failed_DEFAULT int64
+
 func (p *CommonAggregateStats) GetFailed() int64 {
-  if !p.IsSetFailed() {
-    return CommonAggregateStats_Failed_DEFAULT
-  }
-return *p.Failed
+	if !p.IsSetFailed() {
+		return CommonAggregateStats_Failed_DEFAULT
+	}
+	return *p.Failed
 }
 func (p *CommonAggregateStats) IsSetNumExecutors() bool {
-  return p.NumExecutors != nil
+	return p.NumExecutors != nil
 }
 
 func (p *CommonAggregateStats) IsSetNumTasks() bool {
-  return p.NumTasks != nil
+	return p.NumTasks != nil
 }
 
 func (p *CommonAggregateStats) IsSetEmitted() bool {
-  return p.Emitted != nil
+	return p.Emitted != nil
 }
 
 func (p *CommonAggregateStats) IsSetTransferred() bool {
-  return p.Transferred != nil
+	return p.Transferred != nil
 }
 
 func (p *CommonAggregateStats) IsSetAcked() bool {
-  return p.Acked != nil
+	return p.Acked != nil
 }
 
 func (p *CommonAggregateStats) IsSetFailed() bool {
-  return p.Failed != nil
+	return p.Failed != nil
 }
 
 func (p *CommonAggregateStats) Read(ctx context.Context, iprot thrift.TProtocol) error {
-  if _, err := iprot.ReadStructBegin(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
-  }
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
 
-
-  for {
-    _, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
-    if err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
-    }
-    if fieldTypeId == thrift.STOP { break; }
-    switch fieldId {
-    case 1:
-      if fieldTypeId == thrift.I32 {
-        if err := p.ReadField1(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 2:
-      if fieldTypeId == thrift.I32 {
-        if err := p.ReadField2(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 3:
-      if fieldTypeId == thrift.I64 {
-        if err := p.ReadField3(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 4:
-      if fieldTypeId == thrift.I64 {
-        if err := p.ReadField4(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 5:
-      if fieldTypeId == thrift.I64 {
-        if err := p.ReadField5(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 6:
-      if fieldTypeId == thrift.I64 {
-        if err := p.ReadField6(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    default:
-      if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-        return err
-      }
-    }
-    if err := iprot.ReadFieldEnd(ctx); err != nil {
-      return err
-    }
-  }
-  if err := iprot.ReadStructEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
-  }
-  return nil
-}
-
-func (p *CommonAggregateStats)  ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadI32(ctx); err != nil {
-  return thrift.PrependError("error reading field 1: ", err)
-} else {
-  p.NumExecutors = &v
-}
-  return nil
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 1:
+			if fieldTypeId == thrift.I32 {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 2:
+			if fieldTypeId == thrift.I32 {
+				if err := p.ReadField2(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 3:
+			if fieldTypeId == thrift.I64 {
+				if err := p.ReadField3(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 4:
+			if fieldTypeId == thrift.I64 {
+				if err := p.ReadField4(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 5:
+			if fieldTypeId == thrift.I64 {
+				if err := p.ReadField5(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 6:
+			if fieldTypeId == thrift.I64 {
+				if err := p.ReadField6(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	return nil
 }
 
-func (p *CommonAggregateStats)  ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadI32(ctx); err != nil {
-  return thrift.PrependError("error reading field 2: ", err)
-} else {
-  p.NumTasks = &v
-}
-  return nil
-}
-
-func (p *CommonAggregateStats)  ReadField3(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadI64(ctx); err != nil {
-  return thrift.PrependError("error reading field 3: ", err)
-} else {
-  p.Emitted = &v
-}
-  return nil
+func (p *CommonAggregateStats) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadI32(ctx); err != nil {
+		return thrift.PrependError("error reading field 1: ", err)
+	} else {
+		p.NumExecutors = &v
+	}
+	return nil
 }
 
-func (p *CommonAggregateStats)  ReadField4(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadI64(ctx); err != nil {
-  return thrift.PrependError("error reading field 4: ", err)
-} else {
-  p.Transferred = &v
-}
-  return nil
-}
-
-func (p *CommonAggregateStats)  ReadField5(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadI64(ctx); err != nil {
-  return thrift.PrependError("error reading field 5: ", err)
-} else {
-  p.Acked = &v
-}
-  return nil
+func (p *CommonAggregateStats) ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadI32(ctx); err != nil {
+		return thrift.PrependError("error reading field 2: ", err)
+	} else {
+		p.NumTasks = &v
+	}
+	return nil
 }
 
-func (p *CommonAggregateStats)  ReadField6(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadI64(ctx); err != nil {
-  return thrift.PrependError("error reading field 6: ", err)
-} else {
-  p.Failed = &v
+func (p *CommonAggregateStats) ReadField3(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadI64(ctx); err != nil {
+		return thrift.PrependError("error reading field 3: ", err)
+	} else {
+		p.Emitted = &v
+	}
+	return nil
 }
-  return nil
+
+func (p *CommonAggregateStats) ReadField4(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadI64(ctx); err != nil {
+		return thrift.PrependError("error reading field 4: ", err)
+	} else {
+		p.Transferred = &v
+	}
+	return nil
+}
+
+func (p *CommonAggregateStats) ReadField5(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadI64(ctx); err != nil {
+		return thrift.PrependError("error reading field 5: ", err)
+	} else {
+		p.Acked = &v
+	}
+	return nil
+}
+
+func (p *CommonAggregateStats) ReadField6(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadI64(ctx); err != nil {
+		return thrift.PrependError("error reading field 6: ", err)
+	} else {
+		p.Failed = &v
+	}
+	return nil
 }
 
 func (p *CommonAggregateStats) Write(ctx context.Context, oprot thrift.TProtocol) error {
-  if err := oprot.WriteStructBegin(ctx, "CommonAggregateStats"); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err) }
-  if p != nil {
-    if err := p.writeField1(ctx, oprot); err != nil { return err }
-    if err := p.writeField2(ctx, oprot); err != nil { return err }
-    if err := p.writeField3(ctx, oprot); err != nil { return err }
-    if err := p.writeField4(ctx, oprot); err != nil { return err }
-    if err := p.writeField5(ctx, oprot); err != nil { return err }
-    if err := p.writeField6(ctx, oprot); err != nil { return err }
-  }
-  if err := oprot.WriteFieldStop(ctx); err != nil {
-    return thrift.PrependError("write field stop error: ", err) }
-  if err := oprot.WriteStructEnd(ctx); err != nil {
-    return thrift.PrependError("write struct stop error: ", err) }
-  return nil
+	if err := oprot.WriteStructBegin(ctx, "CommonAggregateStats"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField2(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField3(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField4(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField5(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField6(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
 }
 
 func (p *CommonAggregateStats) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetNumExecutors() {
-    if err := oprot.WriteFieldBegin(ctx, "num_executors", thrift.I32, 1); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:num_executors: ", p), err) }
-    if err := oprot.WriteI32(ctx, int32(*p.NumExecutors)); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T.num_executors (1) field write error: ", p), err) }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 1:num_executors: ", p), err) }
-  }
-  return err
+	if p.IsSetNumExecutors() {
+		if err := oprot.WriteFieldBegin(ctx, "num_executors", thrift.I32, 1); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:num_executors: ", p), err)
+		}
+		if err := oprot.WriteI32(ctx, int32(*p.NumExecutors)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.num_executors (1) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 1:num_executors: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *CommonAggregateStats) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetNumTasks() {
-    if err := oprot.WriteFieldBegin(ctx, "num_tasks", thrift.I32, 2); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:num_tasks: ", p), err) }
-    if err := oprot.WriteI32(ctx, int32(*p.NumTasks)); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T.num_tasks (2) field write error: ", p), err) }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 2:num_tasks: ", p), err) }
-  }
-  return err
+	if p.IsSetNumTasks() {
+		if err := oprot.WriteFieldBegin(ctx, "num_tasks", thrift.I32, 2); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:num_tasks: ", p), err)
+		}
+		if err := oprot.WriteI32(ctx, int32(*p.NumTasks)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.num_tasks (2) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 2:num_tasks: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *CommonAggregateStats) writeField3(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetEmitted() {
-    if err := oprot.WriteFieldBegin(ctx, "emitted", thrift.I64, 3); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 3:emitted: ", p), err) }
-    if err := oprot.WriteI64(ctx, int64(*p.Emitted)); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T.emitted (3) field write error: ", p), err) }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 3:emitted: ", p), err) }
-  }
-  return err
+	if p.IsSetEmitted() {
+		if err := oprot.WriteFieldBegin(ctx, "emitted", thrift.I64, 3); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 3:emitted: ", p), err)
+		}
+		if err := oprot.WriteI64(ctx, int64(*p.Emitted)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.emitted (3) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 3:emitted: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *CommonAggregateStats) writeField4(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetTransferred() {
-    if err := oprot.WriteFieldBegin(ctx, "transferred", thrift.I64, 4); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 4:transferred: ", p), err) }
-    if err := oprot.WriteI64(ctx, int64(*p.Transferred)); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T.transferred (4) field write error: ", p), err) }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 4:transferred: ", p), err) }
-  }
-  return err
+	if p.IsSetTransferred() {
+		if err := oprot.WriteFieldBegin(ctx, "transferred", thrift.I64, 4); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 4:transferred: ", p), err)
+		}
+		if err := oprot.WriteI64(ctx, int64(*p.Transferred)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.transferred (4) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 4:transferred: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *CommonAggregateStats) writeField5(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetAcked() {
-    if err := oprot.WriteFieldBegin(ctx, "acked", thrift.I64, 5); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 5:acked: ", p), err) }
-    if err := oprot.WriteI64(ctx, int64(*p.Acked)); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T.acked (5) field write error: ", p), err) }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 5:acked: ", p), err) }
-  }
-  return err
+	if p.IsSetAcked() {
+		if err := oprot.WriteFieldBegin(ctx, "acked", thrift.I64, 5); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 5:acked: ", p), err)
+		}
+		if err := oprot.WriteI64(ctx, int64(*p.Acked)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.acked (5) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 5:acked: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *CommonAggregateStats) writeField6(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetFailed() {
-    if err := oprot.WriteFieldBegin(ctx, "failed", thrift.I64, 6); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 6:failed: ", p), err) }
-    if err := oprot.WriteI64(ctx, int64(*p.Failed)); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T.failed (6) field write error: ", p), err) }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 6:failed: ", p), err) }
-  }
-  return err
+	if p.IsSetFailed() {
+		if err := oprot.WriteFieldBegin(ctx, "failed", thrift.I64, 6); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 6:failed: ", p), err)
+		}
+		if err := oprot.WriteI64(ctx, int64(*p.Failed)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.failed (6) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 6:failed: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *CommonAggregateStats) Equals(other *CommonAggregateStats) bool {
-  if p == other {
-    return true
-  } else if p == nil || other == nil {
-    return false
-  }
-  if p.NumExecutors != other.NumExecutors {
-    if p.NumExecutors == nil || other.NumExecutors == nil {
-      return false
-    }
-    if (*p.NumExecutors) != (*other.NumExecutors) { return false }
-  }
-  if p.NumTasks != other.NumTasks {
-    if p.NumTasks == nil || other.NumTasks == nil {
-      return false
-    }
-    if (*p.NumTasks) != (*other.NumTasks) { return false }
-  }
-  if p.Emitted != other.Emitted {
-    if p.Emitted == nil || other.Emitted == nil {
-      return false
-    }
-    if (*p.Emitted) != (*other.Emitted) { return false }
-  }
-  if p.Transferred != other.Transferred {
-    if p.Transferred == nil || other.Transferred == nil {
-      return false
-    }
-    if (*p.Transferred) != (*other.Transferred) { return false }
-  }
-  if p.Acked != other.Acked {
-    if p.Acked == nil || other.Acked == nil {
-      return false
-    }
-    if (*p.Acked) != (*other.Acked) { return false }
-  }
-  if p.Failed != other.Failed {
-    if p.Failed == nil || other.Failed == nil {
-      return false
-    }
-    if (*p.Failed) != (*other.Failed) { return false }
-  }
-  return true
+	if p == other {
+		return true
+	} else if p == nil || other == nil {
+		return false
+	}
+	if p.NumExecutors != other.NumExecutors {
+		if p.NumExecutors == nil || other.NumExecutors == nil {
+			return false
+		}
+		if (*p.NumExecutors) != (*other.NumExecutors) {
+			return false
+		}
+	}
+	if p.NumTasks != other.NumTasks {
+		if p.NumTasks == nil || other.NumTasks == nil {
+			return false
+		}
+		if (*p.NumTasks) != (*other.NumTasks) {
+			return false
+		}
+	}
+	if p.Emitted != other.Emitted {
+		if p.Emitted == nil || other.Emitted == nil {
+			return false
+		}
+		if (*p.Emitted) != (*other.Emitted) {
+			return false
+		}
+	}
+	if p.Transferred != other.Transferred {
+		if p.Transferred == nil || other.Transferred == nil {
+			return false
+		}
+		if (*p.Transferred) != (*other.Transferred) {
+			return false
+		}
+	}
+	if p.Acked != other.Acked {
+		if p.Acked == nil || other.Acked == nil {
+			return false
+		}
+		if (*p.Acked) != (*other.Acked) {
+			return false
+		}
+	}
+	if p.Failed != other.Failed {
+		if p.Failed == nil || other.Failed == nil {
+			return false
+		}
+		if (*p.Failed) != (*other.Failed) {
+			return false
+		}
+	}
+	return true
 }
 
 func (p *CommonAggregateStats) String() string {
-  if p == nil {
-    return "<nil>"
-  }
-  return fmt.Sprintf("CommonAggregateStats(%+v)", *p)
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("CommonAggregateStats(%+v)", *p)
 }
 
 // Attributes:
-//  - CompleteLatencyMs
+//   - CompleteLatencyMs
 type SpoutAggregateStats struct {
-  CompleteLatencyMs *float64 `thrift:"complete_latency_ms,1" db:"complete_latency_ms" json:"complete_latency_ms,omitempty"`
+	CompleteLatencyMs *float64 `thrift:"complete_latency_ms,1" db:"complete_latency_ms" json:"complete_latency_ms,omitempty"`
 }
 
 func NewSpoutAggregateStats() *SpoutAggregateStats {
-  return &SpoutAggregateStats{}
+	return &SpoutAggregateStats{}
 }
 
 var SpoutAggregateStats_CompleteLatencyMs_DEFAULT float64
+
 func (p *SpoutAggregateStats) GetCompleteLatencyMs() float64 {
-  if !p.IsSetCompleteLatencyMs() {
-    return SpoutAggregateStats_CompleteLatencyMs_DEFAULT
-  }
-return *p.CompleteLatencyMs
+	if !p.IsSetCompleteLatencyMs() {
+		return SpoutAggregateStats_CompleteLatencyMs_DEFAULT
+	}
+	return *p.CompleteLatencyMs
 }
 func (p *SpoutAggregateStats) IsSetCompleteLatencyMs() bool {
-  return p.CompleteLatencyMs != nil
+	return p.CompleteLatencyMs != nil
 }
 
 func (p *SpoutAggregateStats) Read(ctx context.Context, iprot thrift.TProtocol) error {
-  if _, err := iprot.ReadStructBegin(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
-  }
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
 
-
-  for {
-    _, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
-    if err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
-    }
-    if fieldTypeId == thrift.STOP { break; }
-    switch fieldId {
-    case 1:
-      if fieldTypeId == thrift.DOUBLE {
-        if err := p.ReadField1(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    default:
-      if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-        return err
-      }
-    }
-    if err := iprot.ReadFieldEnd(ctx); err != nil {
-      return err
-    }
-  }
-  if err := iprot.ReadStructEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
-  }
-  return nil
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 1:
+			if fieldTypeId == thrift.DOUBLE {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	return nil
 }
 
-func (p *SpoutAggregateStats)  ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadDouble(ctx); err != nil {
-  return thrift.PrependError("error reading field 1: ", err)
-} else {
-  p.CompleteLatencyMs = &v
-}
-  return nil
+func (p *SpoutAggregateStats) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadDouble(ctx); err != nil {
+		return thrift.PrependError("error reading field 1: ", err)
+	} else {
+		p.CompleteLatencyMs = &v
+	}
+	return nil
 }
 
 func (p *SpoutAggregateStats) Write(ctx context.Context, oprot thrift.TProtocol) error {
-  if err := oprot.WriteStructBegin(ctx, "SpoutAggregateStats"); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err) }
-  if p != nil {
-    if err := p.writeField1(ctx, oprot); err != nil { return err }
-  }
-  if err := oprot.WriteFieldStop(ctx); err != nil {
-    return thrift.PrependError("write field stop error: ", err) }
-  if err := oprot.WriteStructEnd(ctx); err != nil {
-    return thrift.PrependError("write struct stop error: ", err) }
-  return nil
+	if err := oprot.WriteStructBegin(ctx, "SpoutAggregateStats"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
 }
 
 func (p *SpoutAggregateStats) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetCompleteLatencyMs() {
-    if err := oprot.WriteFieldBegin(ctx, "complete_latency_ms", thrift.DOUBLE, 1); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:complete_latency_ms: ", p), err) }
-    if err := oprot.WriteDouble(ctx, float64(*p.CompleteLatencyMs)); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T.complete_latency_ms (1) field write error: ", p), err) }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 1:complete_latency_ms: ", p), err) }
-  }
-  return err
+	if p.IsSetCompleteLatencyMs() {
+		if err := oprot.WriteFieldBegin(ctx, "complete_latency_ms", thrift.DOUBLE, 1); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:complete_latency_ms: ", p), err)
+		}
+		if err := oprot.WriteDouble(ctx, float64(*p.CompleteLatencyMs)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.complete_latency_ms (1) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 1:complete_latency_ms: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *SpoutAggregateStats) Equals(other *SpoutAggregateStats) bool {
-  if p == other {
-    return true
-  } else if p == nil || other == nil {
-    return false
-  }
-  if p.CompleteLatencyMs != other.CompleteLatencyMs {
-    if p.CompleteLatencyMs == nil || other.CompleteLatencyMs == nil {
-      return false
-    }
-    if (*p.CompleteLatencyMs) != (*other.CompleteLatencyMs) { return false }
-  }
-  return true
+	if p == other {
+		return true
+	} else if p == nil || other == nil {
+		return false
+	}
+	if p.CompleteLatencyMs != other.CompleteLatencyMs {
+		if p.CompleteLatencyMs == nil || other.CompleteLatencyMs == nil {
+			return false
+		}
+		if (*p.CompleteLatencyMs) != (*other.CompleteLatencyMs) {
+			return false
+		}
+	}
+	return true
 }
 
 func (p *SpoutAggregateStats) String() string {
-  if p == nil {
-    return "<nil>"
-  }
-  return fmt.Sprintf("SpoutAggregateStats(%+v)", *p)
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("SpoutAggregateStats(%+v)", *p)
 }
 
 // Attributes:
-//  - ExecuteLatencyMs
-//  - ProcessLatencyMs
-//  - Executed
-//  - Capacity
+//   - ExecuteLatencyMs
+//   - ProcessLatencyMs
+//   - Executed
+//   - Capacity
 type BoltAggregateStats struct {
-  ExecuteLatencyMs *float64 `thrift:"execute_latency_ms,1" db:"execute_latency_ms" json:"execute_latency_ms,omitempty"`
-  ProcessLatencyMs *float64 `thrift:"process_latency_ms,2" db:"process_latency_ms" json:"process_latency_ms,omitempty"`
-  Executed *int64 `thrift:"executed,3" db:"executed" json:"executed,omitempty"`
-  Capacity *float64 `thrift:"capacity,4" db:"capacity" json:"capacity,omitempty"`
+	ExecuteLatencyMs *float64 `thrift:"execute_latency_ms,1" db:"execute_latency_ms" json:"execute_latency_ms,omitempty"`
+	ProcessLatencyMs *float64 `thrift:"process_latency_ms,2" db:"process_latency_ms" json:"process_latency_ms,omitempty"`
+	Executed         *int64   `thrift:"executed,3" db:"executed" json:"executed,omitempty"`
+	Capacity         *float64 `thrift:"capacity,4" db:"capacity" json:"capacity,omitempty"`
 }
 
 func NewBoltAggregateStats() *BoltAggregateStats {
-  return &BoltAggregateStats{}
+	return &BoltAggregateStats{}
 }
 
 var BoltAggregateStats_ExecuteLatencyMs_DEFAULT float64
+
 func (p *BoltAggregateStats) GetExecuteLatencyMs() float64 {
-  if !p.IsSetExecuteLatencyMs() {
-    return BoltAggregateStats_ExecuteLatencyMs_DEFAULT
-  }
-return *p.ExecuteLatencyMs
+	if !p.IsSetExecuteLatencyMs() {
+		return BoltAggregateStats_ExecuteLatencyMs_DEFAULT
+	}
+	return *p.ExecuteLatencyMs
 }
+
 var BoltAggregateStats_ProcessLatencyMs_DEFAULT float64
+
 func (p *BoltAggregateStats) GetProcessLatencyMs() float64 {
-  if !p.IsSetProcessLatencyMs() {
-    return BoltAggregateStats_ProcessLatencyMs_DEFAULT
-  }
-return *p.ProcessLatencyMs
+	if !p.IsSetProcessLatencyMs() {
+		return BoltAggregateStats_ProcessLatencyMs_DEFAULT
+	}
+	return *p.ProcessLatencyMs
 }
+
 var BoltAggregateStats_Executed_DEFAULT int64
+
 func (p *BoltAggregateStats) GetExecuted() int64 {
-  if !p.IsSetExecuted() {
-    return BoltAggregateStats_Executed_DEFAULT
-  }
-return *p.Executed
+	if !p.IsSetExecuted() {
+		return BoltAggregateStats_Executed_DEFAULT
+	}
+	return *p.Executed
 }
+
 var BoltAggregateStats_Capacity_DEFAULT float64
+
 func (p *BoltAggregateStats) GetCapacity() float64 {
-  if !p.IsSetCapacity() {
-    return BoltAggregateStats_Capacity_DEFAULT
-  }
-return *p.Capacity
+	if !p.IsSetCapacity() {
+		return BoltAggregateStats_Capacity_DEFAULT
+	}
+	return *p.Capacity
 }
 func (p *BoltAggregateStats) IsSetExecuteLatencyMs() bool {
-  return p.ExecuteLatencyMs != nil
+	return p.ExecuteLatencyMs != nil
 }
 
 func (p *BoltAggregateStats) IsSetProcessLatencyMs() bool {
-  return p.ProcessLatencyMs != nil
+	return p.ProcessLatencyMs != nil
 }
 
 func (p *BoltAggregateStats) IsSetExecuted() bool {
-  return p.Executed != nil
+	return p.Executed != nil
 }
 
 func (p *BoltAggregateStats) IsSetCapacity() bool {
-  return p.Capacity != nil
+	return p.Capacity != nil
 }
 
 func (p *BoltAggregateStats) Read(ctx context.Context, iprot thrift.TProtocol) error {
-  if _, err := iprot.ReadStructBegin(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
-  }
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
 
-
-  for {
-    _, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
-    if err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
-    }
-    if fieldTypeId == thrift.STOP { break; }
-    switch fieldId {
-    case 1:
-      if fieldTypeId == thrift.DOUBLE {
-        if err := p.ReadField1(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 2:
-      if fieldTypeId == thrift.DOUBLE {
-        if err := p.ReadField2(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 3:
-      if fieldTypeId == thrift.I64 {
-        if err := p.ReadField3(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 4:
-      if fieldTypeId == thrift.DOUBLE {
-        if err := p.ReadField4(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    default:
-      if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-        return err
-      }
-    }
-    if err := iprot.ReadFieldEnd(ctx); err != nil {
-      return err
-    }
-  }
-  if err := iprot.ReadStructEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
-  }
-  return nil
-}
-
-func (p *BoltAggregateStats)  ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadDouble(ctx); err != nil {
-  return thrift.PrependError("error reading field 1: ", err)
-} else {
-  p.ExecuteLatencyMs = &v
-}
-  return nil
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 1:
+			if fieldTypeId == thrift.DOUBLE {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 2:
+			if fieldTypeId == thrift.DOUBLE {
+				if err := p.ReadField2(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 3:
+			if fieldTypeId == thrift.I64 {
+				if err := p.ReadField3(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 4:
+			if fieldTypeId == thrift.DOUBLE {
+				if err := p.ReadField4(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	return nil
 }
 
-func (p *BoltAggregateStats)  ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadDouble(ctx); err != nil {
-  return thrift.PrependError("error reading field 2: ", err)
-} else {
-  p.ProcessLatencyMs = &v
-}
-  return nil
-}
-
-func (p *BoltAggregateStats)  ReadField3(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadI64(ctx); err != nil {
-  return thrift.PrependError("error reading field 3: ", err)
-} else {
-  p.Executed = &v
-}
-  return nil
+func (p *BoltAggregateStats) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadDouble(ctx); err != nil {
+		return thrift.PrependError("error reading field 1: ", err)
+	} else {
+		p.ExecuteLatencyMs = &v
+	}
+	return nil
 }
 
-func (p *BoltAggregateStats)  ReadField4(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadDouble(ctx); err != nil {
-  return thrift.PrependError("error reading field 4: ", err)
-} else {
-  p.Capacity = &v
+func (p *BoltAggregateStats) ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadDouble(ctx); err != nil {
+		return thrift.PrependError("error reading field 2: ", err)
+	} else {
+		p.ProcessLatencyMs = &v
+	}
+	return nil
 }
-  return nil
+
+func (p *BoltAggregateStats) ReadField3(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadI64(ctx); err != nil {
+		return thrift.PrependError("error reading field 3: ", err)
+	} else {
+		p.Executed = &v
+	}
+	return nil
+}
+
+func (p *BoltAggregateStats) ReadField4(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadDouble(ctx); err != nil {
+		return thrift.PrependError("error reading field 4: ", err)
+	} else {
+		p.Capacity = &v
+	}
+	return nil
 }
 
 func (p *BoltAggregateStats) Write(ctx context.Context, oprot thrift.TProtocol) error {
-  if err := oprot.WriteStructBegin(ctx, "BoltAggregateStats"); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err) }
-  if p != nil {
-    if err := p.writeField1(ctx, oprot); err != nil { return err }
-    if err := p.writeField2(ctx, oprot); err != nil { return err }
-    if err := p.writeField3(ctx, oprot); err != nil { return err }
-    if err := p.writeField4(ctx, oprot); err != nil { return err }
-  }
-  if err := oprot.WriteFieldStop(ctx); err != nil {
-    return thrift.PrependError("write field stop error: ", err) }
-  if err := oprot.WriteStructEnd(ctx); err != nil {
-    return thrift.PrependError("write struct stop error: ", err) }
-  return nil
+	if err := oprot.WriteStructBegin(ctx, "BoltAggregateStats"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField2(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField3(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField4(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
 }
 
 func (p *BoltAggregateStats) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetExecuteLatencyMs() {
-    if err := oprot.WriteFieldBegin(ctx, "execute_latency_ms", thrift.DOUBLE, 1); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:execute_latency_ms: ", p), err) }
-    if err := oprot.WriteDouble(ctx, float64(*p.ExecuteLatencyMs)); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T.execute_latency_ms (1) field write error: ", p), err) }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 1:execute_latency_ms: ", p), err) }
-  }
-  return err
+	if p.IsSetExecuteLatencyMs() {
+		if err := oprot.WriteFieldBegin(ctx, "execute_latency_ms", thrift.DOUBLE, 1); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:execute_latency_ms: ", p), err)
+		}
+		if err := oprot.WriteDouble(ctx, float64(*p.ExecuteLatencyMs)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.execute_latency_ms (1) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 1:execute_latency_ms: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *BoltAggregateStats) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetProcessLatencyMs() {
-    if err := oprot.WriteFieldBegin(ctx, "process_latency_ms", thrift.DOUBLE, 2); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:process_latency_ms: ", p), err) }
-    if err := oprot.WriteDouble(ctx, float64(*p.ProcessLatencyMs)); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T.process_latency_ms (2) field write error: ", p), err) }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 2:process_latency_ms: ", p), err) }
-  }
-  return err
+	if p.IsSetProcessLatencyMs() {
+		if err := oprot.WriteFieldBegin(ctx, "process_latency_ms", thrift.DOUBLE, 2); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:process_latency_ms: ", p), err)
+		}
+		if err := oprot.WriteDouble(ctx, float64(*p.ProcessLatencyMs)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.process_latency_ms (2) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 2:process_latency_ms: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *BoltAggregateStats) writeField3(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetExecuted() {
-    if err := oprot.WriteFieldBegin(ctx, "executed", thrift.I64, 3); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 3:executed: ", p), err) }
-    if err := oprot.WriteI64(ctx, int64(*p.Executed)); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T.executed (3) field write error: ", p), err) }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 3:executed: ", p), err) }
-  }
-  return err
+	if p.IsSetExecuted() {
+		if err := oprot.WriteFieldBegin(ctx, "executed", thrift.I64, 3); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 3:executed: ", p), err)
+		}
+		if err := oprot.WriteI64(ctx, int64(*p.Executed)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.executed (3) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 3:executed: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *BoltAggregateStats) writeField4(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetCapacity() {
-    if err := oprot.WriteFieldBegin(ctx, "capacity", thrift.DOUBLE, 4); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 4:capacity: ", p), err) }
-    if err := oprot.WriteDouble(ctx, float64(*p.Capacity)); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T.capacity (4) field write error: ", p), err) }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 4:capacity: ", p), err) }
-  }
-  return err
+	if p.IsSetCapacity() {
+		if err := oprot.WriteFieldBegin(ctx, "capacity", thrift.DOUBLE, 4); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 4:capacity: ", p), err)
+		}
+		if err := oprot.WriteDouble(ctx, float64(*p.Capacity)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.capacity (4) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 4:capacity: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *BoltAggregateStats) Equals(other *BoltAggregateStats) bool {
-  if p == other {
-    return true
-  } else if p == nil || other == nil {
-    return false
-  }
-  if p.ExecuteLatencyMs != other.ExecuteLatencyMs {
-    if p.ExecuteLatencyMs == nil || other.ExecuteLatencyMs == nil {
-      return false
-    }
-    if (*p.ExecuteLatencyMs) != (*other.ExecuteLatencyMs) { return false }
-  }
-  if p.ProcessLatencyMs != other.ProcessLatencyMs {
-    if p.ProcessLatencyMs == nil || other.ProcessLatencyMs == nil {
-      return false
-    }
-    if (*p.ProcessLatencyMs) != (*other.ProcessLatencyMs) { return false }
-  }
-  if p.Executed != other.Executed {
-    if p.Executed == nil || other.Executed == nil {
-      return false
-    }
-    if (*p.Executed) != (*other.Executed) { return false }
-  }
-  if p.Capacity != other.Capacity {
-    if p.Capacity == nil || other.Capacity == nil {
-      return false
-    }
-    if (*p.Capacity) != (*other.Capacity) { return false }
-  }
-  return true
+	if p == other {
+		return true
+	} else if p == nil || other == nil {
+		return false
+	}
+	if p.ExecuteLatencyMs != other.ExecuteLatencyMs {
+		if p.ExecuteLatencyMs == nil || other.ExecuteLatencyMs == nil {
+			return false
+		}
+		if (*p.ExecuteLatencyMs) != (*other.ExecuteLatencyMs) {
+			return false
+		}
+	}
+	if p.ProcessLatencyMs != other.ProcessLatencyMs {
+		if p.ProcessLatencyMs == nil || other.ProcessLatencyMs == nil {
+			return false
+		}
+		if (*p.ProcessLatencyMs) != (*other.ProcessLatencyMs) {
+			return false
+		}
+	}
+	if p.Executed != other.Executed {
+		if p.Executed == nil || other.Executed == nil {
+			return false
+		}
+		if (*p.Executed) != (*other.Executed) {
+			return false
+		}
+	}
+	if p.Capacity != other.Capacity {
+		if p.Capacity == nil || other.Capacity == nil {
+			return false
+		}
+		if (*p.Capacity) != (*other.Capacity) {
+			return false
+		}
+	}
+	return true
 }
 
 func (p *BoltAggregateStats) String() string {
-  if p == nil {
-    return "<nil>"
-  }
-  return fmt.Sprintf("BoltAggregateStats(%+v)", *p)
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("BoltAggregateStats(%+v)", *p)
 }
 
 // Attributes:
-//  - Bolt
-//  - Spout
+//   - Bolt
+//   - Spout
 type SpecificAggregateStats struct {
-  Bolt *BoltAggregateStats `thrift:"bolt,1" db:"bolt" json:"bolt,omitempty"`
-  Spout *SpoutAggregateStats `thrift:"spout,2" db:"spout" json:"spout,omitempty"`
+	Bolt  *BoltAggregateStats  `thrift:"bolt,1" db:"bolt" json:"bolt,omitempty"`
+	Spout *SpoutAggregateStats `thrift:"spout,2" db:"spout" json:"spout,omitempty"`
 }
 
 func NewSpecificAggregateStats() *SpecificAggregateStats {
-  return &SpecificAggregateStats{}
+	return &SpecificAggregateStats{}
 }
 
 var SpecificAggregateStats_Bolt_DEFAULT *BoltAggregateStats
+
 func (p *SpecificAggregateStats) GetBolt() *BoltAggregateStats {
-  if !p.IsSetBolt() {
-    return SpecificAggregateStats_Bolt_DEFAULT
-  }
-return p.Bolt
+	if !p.IsSetBolt() {
+		return SpecificAggregateStats_Bolt_DEFAULT
+	}
+	return p.Bolt
 }
+
 var SpecificAggregateStats_Spout_DEFAULT *SpoutAggregateStats
+
 func (p *SpecificAggregateStats) GetSpout() *SpoutAggregateStats {
-  if !p.IsSetSpout() {
-    return SpecificAggregateStats_Spout_DEFAULT
-  }
-return p.Spout
+	if !p.IsSetSpout() {
+		return SpecificAggregateStats_Spout_DEFAULT
+	}
+	return p.Spout
 }
 func (p *SpecificAggregateStats) CountSetFieldsSpecificAggregateStats() int {
-  count := 0
-  if (p.IsSetBolt()) {
-    count++
-  }
-  if (p.IsSetSpout()) {
-    count++
-  }
-  return count
+	count := 0
+	if p.IsSetBolt() {
+		count++
+	}
+	if p.IsSetSpout() {
+		count++
+	}
+	return count
 
 }
 
 func (p *SpecificAggregateStats) IsSetBolt() bool {
-  return p.Bolt != nil
+	return p.Bolt != nil
 }
 
 func (p *SpecificAggregateStats) IsSetSpout() bool {
-  return p.Spout != nil
+	return p.Spout != nil
 }
 
 func (p *SpecificAggregateStats) Read(ctx context.Context, iprot thrift.TProtocol) error {
-  if _, err := iprot.ReadStructBegin(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
-  }
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
 
-
-  for {
-    _, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
-    if err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
-    }
-    if fieldTypeId == thrift.STOP { break; }
-    switch fieldId {
-    case 1:
-      if fieldTypeId == thrift.STRUCT {
-        if err := p.ReadField1(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 2:
-      if fieldTypeId == thrift.STRUCT {
-        if err := p.ReadField2(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    default:
-      if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-        return err
-      }
-    }
-    if err := iprot.ReadFieldEnd(ctx); err != nil {
-      return err
-    }
-  }
-  if err := iprot.ReadStructEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
-  }
-  return nil
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 1:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 2:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField2(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	return nil
 }
 
-func (p *SpecificAggregateStats)  ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
-  p.Bolt = &BoltAggregateStats{}
-  if err := p.Bolt.Read(ctx, iprot); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.Bolt), err)
-  }
-  return nil
+func (p *SpecificAggregateStats) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	p.Bolt = &BoltAggregateStats{}
+	if err := p.Bolt.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.Bolt), err)
+	}
+	return nil
 }
 
-func (p *SpecificAggregateStats)  ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
-  p.Spout = &SpoutAggregateStats{}
-  if err := p.Spout.Read(ctx, iprot); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.Spout), err)
-  }
-  return nil
+func (p *SpecificAggregateStats) ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
+	p.Spout = &SpoutAggregateStats{}
+	if err := p.Spout.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.Spout), err)
+	}
+	return nil
 }
 
 func (p *SpecificAggregateStats) Write(ctx context.Context, oprot thrift.TProtocol) error {
-  if c := p.CountSetFieldsSpecificAggregateStats(); c != 1 {
-    return fmt.Errorf("%T write union: exactly one field must be set (%d set)", p, c)
-  }
-  if err := oprot.WriteStructBegin(ctx, "SpecificAggregateStats"); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err) }
-  if p != nil {
-    if err := p.writeField1(ctx, oprot); err != nil { return err }
-    if err := p.writeField2(ctx, oprot); err != nil { return err }
-  }
-  if err := oprot.WriteFieldStop(ctx); err != nil {
-    return thrift.PrependError("write field stop error: ", err) }
-  if err := oprot.WriteStructEnd(ctx); err != nil {
-    return thrift.PrependError("write struct stop error: ", err) }
-  return nil
+	if c := p.CountSetFieldsSpecificAggregateStats(); c != 1 {
+		return fmt.Errorf("%T write union: exactly one field must be set (%d set)", p, c)
+	}
+	if err := oprot.WriteStructBegin(ctx, "SpecificAggregateStats"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField2(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
 }
 
 func (p *SpecificAggregateStats) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetBolt() {
-    if err := oprot.WriteFieldBegin(ctx, "bolt", thrift.STRUCT, 1); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:bolt: ", p), err) }
-    if err := p.Bolt.Write(ctx, oprot); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.Bolt), err)
-    }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 1:bolt: ", p), err) }
-  }
-  return err
+	if p.IsSetBolt() {
+		if err := oprot.WriteFieldBegin(ctx, "bolt", thrift.STRUCT, 1); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:bolt: ", p), err)
+		}
+		if err := p.Bolt.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.Bolt), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 1:bolt: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *SpecificAggregateStats) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetSpout() {
-    if err := oprot.WriteFieldBegin(ctx, "spout", thrift.STRUCT, 2); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:spout: ", p), err) }
-    if err := p.Spout.Write(ctx, oprot); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.Spout), err)
-    }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 2:spout: ", p), err) }
-  }
-  return err
+	if p.IsSetSpout() {
+		if err := oprot.WriteFieldBegin(ctx, "spout", thrift.STRUCT, 2); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:spout: ", p), err)
+		}
+		if err := p.Spout.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.Spout), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 2:spout: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *SpecificAggregateStats) Equals(other *SpecificAggregateStats) bool {
-  if p == other {
-    return true
-  } else if p == nil || other == nil {
-    return false
-  }
-  if !p.Bolt.Equals(other.Bolt) { return false }
-  if !p.Spout.Equals(other.Spout) { return false }
-  return true
+	if p == other {
+		return true
+	} else if p == nil || other == nil {
+		return false
+	}
+	if !p.Bolt.Equals(other.Bolt) {
+		return false
+	}
+	if !p.Spout.Equals(other.Spout) {
+		return false
+	}
+	return true
 }
 
 func (p *SpecificAggregateStats) String() string {
-  if p == nil {
-    return "<nil>"
-  }
-  return fmt.Sprintf("SpecificAggregateStats(%+v)", *p)
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("SpecificAggregateStats(%+v)", *p)
 }
 
 // Attributes:
-//  - CommonStats
-//  - SpecificStats
-//  - LastError
+//   - CommonStats
+//   - SpecificStats
+//   - LastError
 type ComponentAggregateStats struct {
-  // unused field # 1
-  CommonStats *CommonAggregateStats `thrift:"common_stats,2" db:"common_stats" json:"common_stats,omitempty"`
-  SpecificStats *SpecificAggregateStats `thrift:"specific_stats,3" db:"specific_stats" json:"specific_stats,omitempty"`
-  LastError *ErrorInfo `thrift:"last_error,4" db:"last_error" json:"last_error,omitempty"`
+	// unused field # 1
+	CommonStats   *CommonAggregateStats   `thrift:"common_stats,2" db:"common_stats" json:"common_stats,omitempty"`
+	SpecificStats *SpecificAggregateStats `thrift:"specific_stats,3" db:"specific_stats" json:"specific_stats,omitempty"`
+	LastError     *ErrorInfo              `thrift:"last_error,4" db:"last_error" json:"last_error,omitempty"`
 }
 
 func NewComponentAggregateStats() *ComponentAggregateStats {
-  return &ComponentAggregateStats{}
+	return &ComponentAggregateStats{}
 }
 
 var ComponentAggregateStats_CommonStats_DEFAULT *CommonAggregateStats
+
 func (p *ComponentAggregateStats) GetCommonStats() *CommonAggregateStats {
-  if !p.IsSetCommonStats() {
-    return ComponentAggregateStats_CommonStats_DEFAULT
-  }
-return p.CommonStats
+	if !p.IsSetCommonStats() {
+		return ComponentAggregateStats_CommonStats_DEFAULT
+	}
+	return p.CommonStats
 }
+
 var ComponentAggregateStats_SpecificStats_DEFAULT *SpecificAggregateStats
+
 func (p *ComponentAggregateStats) GetSpecificStats() *SpecificAggregateStats {
-  if !p.IsSetSpecificStats() {
-    return ComponentAggregateStats_SpecificStats_DEFAULT
-  }
-return p.SpecificStats
+	if !p.IsSetSpecificStats() {
+		return ComponentAggregateStats_SpecificStats_DEFAULT
+	}
+	return p.SpecificStats
 }
+
 var ComponentAggregateStats_LastError_DEFAULT *ErrorInfo
+
 func (p *ComponentAggregateStats) GetLastError() *ErrorInfo {
-  if !p.IsSetLastError() {
-    return ComponentAggregateStats_LastError_DEFAULT
-  }
-return p.LastError
+	if !p.IsSetLastError() {
+		return ComponentAggregateStats_LastError_DEFAULT
+	}
+	return p.LastError
 }
 func (p *ComponentAggregateStats) IsSetCommonStats() bool {
-  return p.CommonStats != nil
+	return p.CommonStats != nil
 }
 
 func (p *ComponentAggregateStats) IsSetSpecificStats() bool {
-  return p.SpecificStats != nil
+	return p.SpecificStats != nil
 }
 
 func (p *ComponentAggregateStats) IsSetLastError() bool {
-  return p.LastError != nil
+	return p.LastError != nil
 }
 
 func (p *ComponentAggregateStats) Read(ctx context.Context, iprot thrift.TProtocol) error {
-  if _, err := iprot.ReadStructBegin(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
-  }
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
 
-
-  for {
-    _, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
-    if err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
-    }
-    if fieldTypeId == thrift.STOP { break; }
-    switch fieldId {
-    case 2:
-      if fieldTypeId == thrift.STRUCT {
-        if err := p.ReadField2(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 3:
-      if fieldTypeId == thrift.STRUCT {
-        if err := p.ReadField3(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 4:
-      if fieldTypeId == thrift.STRUCT {
-        if err := p.ReadField4(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    default:
-      if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-        return err
-      }
-    }
-    if err := iprot.ReadFieldEnd(ctx); err != nil {
-      return err
-    }
-  }
-  if err := iprot.ReadStructEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
-  }
-  return nil
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 2:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField2(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 3:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField3(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 4:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField4(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	return nil
 }
 
-func (p *ComponentAggregateStats)  ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
-  p.CommonStats = &CommonAggregateStats{}
-  if err := p.CommonStats.Read(ctx, iprot); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.CommonStats), err)
-  }
-  return nil
+func (p *ComponentAggregateStats) ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
+	p.CommonStats = &CommonAggregateStats{}
+	if err := p.CommonStats.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.CommonStats), err)
+	}
+	return nil
 }
 
-func (p *ComponentAggregateStats)  ReadField3(ctx context.Context, iprot thrift.TProtocol) error {
-  p.SpecificStats = &SpecificAggregateStats{}
-  if err := p.SpecificStats.Read(ctx, iprot); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.SpecificStats), err)
-  }
-  return nil
+func (p *ComponentAggregateStats) ReadField3(ctx context.Context, iprot thrift.TProtocol) error {
+	p.SpecificStats = &SpecificAggregateStats{}
+	if err := p.SpecificStats.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.SpecificStats), err)
+	}
+	return nil
 }
 
-func (p *ComponentAggregateStats)  ReadField4(ctx context.Context, iprot thrift.TProtocol) error {
-  p.LastError = &ErrorInfo{}
-  if err := p.LastError.Read(ctx, iprot); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.LastError), err)
-  }
-  return nil
+func (p *ComponentAggregateStats) ReadField4(ctx context.Context, iprot thrift.TProtocol) error {
+	p.LastError = &ErrorInfo{}
+	if err := p.LastError.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.LastError), err)
+	}
+	return nil
 }
 
 func (p *ComponentAggregateStats) Write(ctx context.Context, oprot thrift.TProtocol) error {
-  if err := oprot.WriteStructBegin(ctx, "ComponentAggregateStats"); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err) }
-  if p != nil {
-    if err := p.writeField2(ctx, oprot); err != nil { return err }
-    if err := p.writeField3(ctx, oprot); err != nil { return err }
-    if err := p.writeField4(ctx, oprot); err != nil { return err }
-  }
-  if err := oprot.WriteFieldStop(ctx); err != nil {
-    return thrift.PrependError("write field stop error: ", err) }
-  if err := oprot.WriteStructEnd(ctx); err != nil {
-    return thrift.PrependError("write struct stop error: ", err) }
-  return nil
+	if err := oprot.WriteStructBegin(ctx, "ComponentAggregateStats"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField2(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField3(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField4(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
 }
 
 func (p *ComponentAggregateStats) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetCommonStats() {
-    if err := oprot.WriteFieldBegin(ctx, "common_stats", thrift.STRUCT, 2); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:common_stats: ", p), err) }
-    if err := p.CommonStats.Write(ctx, oprot); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.CommonStats), err)
-    }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 2:common_stats: ", p), err) }
-  }
-  return err
+	if p.IsSetCommonStats() {
+		if err := oprot.WriteFieldBegin(ctx, "common_stats", thrift.STRUCT, 2); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:common_stats: ", p), err)
+		}
+		if err := p.CommonStats.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.CommonStats), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 2:common_stats: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *ComponentAggregateStats) writeField3(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetSpecificStats() {
-    if err := oprot.WriteFieldBegin(ctx, "specific_stats", thrift.STRUCT, 3); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 3:specific_stats: ", p), err) }
-    if err := p.SpecificStats.Write(ctx, oprot); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.SpecificStats), err)
-    }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 3:specific_stats: ", p), err) }
-  }
-  return err
+	if p.IsSetSpecificStats() {
+		if err := oprot.WriteFieldBegin(ctx, "specific_stats", thrift.STRUCT, 3); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 3:specific_stats: ", p), err)
+		}
+		if err := p.SpecificStats.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.SpecificStats), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 3:specific_stats: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *ComponentAggregateStats) writeField4(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetLastError() {
-    if err := oprot.WriteFieldBegin(ctx, "last_error", thrift.STRUCT, 4); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 4:last_error: ", p), err) }
-    if err := p.LastError.Write(ctx, oprot); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.LastError), err)
-    }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 4:last_error: ", p), err) }
-  }
-  return err
+	if p.IsSetLastError() {
+		if err := oprot.WriteFieldBegin(ctx, "last_error", thrift.STRUCT, 4); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 4:last_error: ", p), err)
+		}
+		if err := p.LastError.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.LastError), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 4:last_error: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *ComponentAggregateStats) Equals(other *ComponentAggregateStats) bool {
-  if p == other {
-    return true
-  } else if p == nil || other == nil {
-    return false
-  }
-  if !p.CommonStats.Equals(other.CommonStats) { return false }
-  if !p.SpecificStats.Equals(other.SpecificStats) { return false }
-  if !p.LastError.Equals(other.LastError) { return false }
-  return true
+	if p == other {
+		return true
+	} else if p == nil || other == nil {
+		return false
+	}
+	if !p.CommonStats.Equals(other.CommonStats) {
+		return false
+	}
+	if !p.SpecificStats.Equals(other.SpecificStats) {
+		return false
+	}
+	if !p.LastError.Equals(other.LastError) {
+		return false
+	}
+	return true
 }
 
 func (p *ComponentAggregateStats) String() string {
-  if p == nil {
-    return "<nil>"
-  }
-  return fmt.Sprintf("ComponentAggregateStats(%+v)", *p)
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("ComponentAggregateStats(%+v)", *p)
 }
 
 // Attributes:
-//  - WindowToEmitted
-//  - WindowToTransferred
-//  - WindowToCompleteLatenciesMs
-//  - WindowToAcked
-//  - WindowToFailed
+//   - WindowToEmitted
+//   - WindowToTransferred
+//   - WindowToCompleteLatenciesMs
+//   - WindowToAcked
+//   - WindowToFailed
 type TopologyStats struct {
-  WindowToEmitted map[string]int64 `thrift:"window_to_emitted,1" db:"window_to_emitted" json:"window_to_emitted,omitempty"`
-  WindowToTransferred map[string]int64 `thrift:"window_to_transferred,2" db:"window_to_transferred" json:"window_to_transferred,omitempty"`
-  WindowToCompleteLatenciesMs map[string]float64 `thrift:"window_to_complete_latencies_ms,3" db:"window_to_complete_latencies_ms" json:"window_to_complete_latencies_ms,omitempty"`
-  WindowToAcked map[string]int64 `thrift:"window_to_acked,4" db:"window_to_acked" json:"window_to_acked,omitempty"`
-  WindowToFailed map[string]int64 `thrift:"window_to_failed,5" db:"window_to_failed" json:"window_to_failed,omitempty"`
+	WindowToEmitted             map[string]int64   `thrift:"window_to_emitted,1" db:"window_to_emitted" json:"window_to_emitted,omitempty"`
+	WindowToTransferred         map[string]int64   `thrift:"window_to_transferred,2" db:"window_to_transferred" json:"window_to_transferred,omitempty"`
+	WindowToCompleteLatenciesMs map[string]float64 `thrift:"window_to_complete_latencies_ms,3" db:"window_to_complete_latencies_ms" json:"window_to_complete_latencies_ms,omitempty"`
+	WindowToAcked               map[string]int64   `thrift:"window_to_acked,4" db:"window_to_acked" json:"window_to_acked,omitempty"`
+	WindowToFailed              map[string]int64   `thrift:"window_to_failed,5" db:"window_to_failed" json:"window_to_failed,omitempty"`
 }
 
 func NewTopologyStats() *TopologyStats {
-  return &TopologyStats{}
+	return &TopologyStats{}
 }
 
 var TopologyStats_WindowToEmitted_DEFAULT map[string]int64
 
 func (p *TopologyStats) GetWindowToEmitted() map[string]int64 {
-  return p.WindowToEmitted
+	return p.WindowToEmitted
 }
+
 var TopologyStats_WindowToTransferred_DEFAULT map[string]int64
 
 func (p *TopologyStats) GetWindowToTransferred() map[string]int64 {
-  return p.WindowToTransferred
+	return p.WindowToTransferred
 }
+
 var TopologyStats_WindowToCompleteLatenciesMs_DEFAULT map[string]float64
 
 func (p *TopologyStats) GetWindowToCompleteLatenciesMs() map[string]float64 {
-  return p.WindowToCompleteLatenciesMs
+	return p.WindowToCompleteLatenciesMs
 }
+
 var TopologyStats_WindowToAcked_DEFAULT map[string]int64
 
 func (p *TopologyStats) GetWindowToAcked() map[string]int64 {
-  return p.WindowToAcked
+	return p.WindowToAcked
 }
+
 var TopologyStats_WindowToFailed_DEFAULT map[string]int64
 
 func (p *TopologyStats) GetWindowToFailed() map[string]int64 {
-  return p.WindowToFailed
+	return p.WindowToFailed
 }
 func (p *TopologyStats) IsSetWindowToEmitted() bool {
-  return p.WindowToEmitted != nil
+	return p.WindowToEmitted != nil
 }
 
 func (p *TopologyStats) IsSetWindowToTransferred() bool {
-  return p.WindowToTransferred != nil
+	return p.WindowToTransferred != nil
 }
 
 func (p *TopologyStats) IsSetWindowToCompleteLatenciesMs() bool {
-  return p.WindowToCompleteLatenciesMs != nil
+	return p.WindowToCompleteLatenciesMs != nil
 }
 
 func (p *TopologyStats) IsSetWindowToAcked() bool {
-  return p.WindowToAcked != nil
+	return p.WindowToAcked != nil
 }
 
 func (p *TopologyStats) IsSetWindowToFailed() bool {
-  return p.WindowToFailed != nil
+	return p.WindowToFailed != nil
 }
 
 func (p *TopologyStats) Read(ctx context.Context, iprot thrift.TProtocol) error {
-  if _, err := iprot.ReadStructBegin(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
-  }
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
 
-
-  for {
-    _, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
-    if err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
-    }
-    if fieldTypeId == thrift.STOP { break; }
-    switch fieldId {
-    case 1:
-      if fieldTypeId == thrift.MAP {
-        if err := p.ReadField1(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 2:
-      if fieldTypeId == thrift.MAP {
-        if err := p.ReadField2(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 3:
-      if fieldTypeId == thrift.MAP {
-        if err := p.ReadField3(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 4:
-      if fieldTypeId == thrift.MAP {
-        if err := p.ReadField4(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 5:
-      if fieldTypeId == thrift.MAP {
-        if err := p.ReadField5(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    default:
-      if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-        return err
-      }
-    }
-    if err := iprot.ReadFieldEnd(ctx); err != nil {
-      return err
-    }
-  }
-  if err := iprot.ReadStructEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
-  }
-  return nil
-}
-
-func (p *TopologyStats)  ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
-  _, _, size, err := iprot.ReadMapBegin(ctx)
-  if err != nil {
-    return thrift.PrependError("error reading map begin: ", err)
-  }
-  tMap := make(map[string]int64, size)
-  p.WindowToEmitted =  tMap
-  for i := 0; i < size; i ++ {
-var _key9 string
-    if v, err := iprot.ReadString(ctx); err != nil {
-    return thrift.PrependError("error reading field 0: ", err)
-} else {
-    _key9 = v
-}
-var _val10 int64
-    if v, err := iprot.ReadI64(ctx); err != nil {
-    return thrift.PrependError("error reading field 0: ", err)
-} else {
-    _val10 = v
-}
-    p.WindowToEmitted[_key9] = _val10
-  }
-  if err := iprot.ReadMapEnd(ctx); err != nil {
-    return thrift.PrependError("error reading map end: ", err)
-  }
-  return nil
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 1:
+			if fieldTypeId == thrift.MAP {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 2:
+			if fieldTypeId == thrift.MAP {
+				if err := p.ReadField2(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 3:
+			if fieldTypeId == thrift.MAP {
+				if err := p.ReadField3(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 4:
+			if fieldTypeId == thrift.MAP {
+				if err := p.ReadField4(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 5:
+			if fieldTypeId == thrift.MAP {
+				if err := p.ReadField5(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	return nil
 }
 
-func (p *TopologyStats)  ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
-  _, _, size, err := iprot.ReadMapBegin(ctx)
-  if err != nil {
-    return thrift.PrependError("error reading map begin: ", err)
-  }
-  tMap := make(map[string]int64, size)
-  p.WindowToTransferred =  tMap
-  for i := 0; i < size; i ++ {
-var _key11 string
-    if v, err := iprot.ReadString(ctx); err != nil {
-    return thrift.PrependError("error reading field 0: ", err)
-} else {
-    _key11 = v
-}
-var _val12 int64
-    if v, err := iprot.ReadI64(ctx); err != nil {
-    return thrift.PrependError("error reading field 0: ", err)
-} else {
-    _val12 = v
-}
-    p.WindowToTransferred[_key11] = _val12
-  }
-  if err := iprot.ReadMapEnd(ctx); err != nil {
-    return thrift.PrependError("error reading map end: ", err)
-  }
-  return nil
-}
-
-func (p *TopologyStats)  ReadField3(ctx context.Context, iprot thrift.TProtocol) error {
-  _, _, size, err := iprot.ReadMapBegin(ctx)
-  if err != nil {
-    return thrift.PrependError("error reading map begin: ", err)
-  }
-  tMap := make(map[string]float64, size)
-  p.WindowToCompleteLatenciesMs =  tMap
-  for i := 0; i < size; i ++ {
-var _key13 string
-    if v, err := iprot.ReadString(ctx); err != nil {
-    return thrift.PrependError("error reading field 0: ", err)
-} else {
-    _key13 = v
-}
-var _val14 float64
-    if v, err := iprot.ReadDouble(ctx); err != nil {
-    return thrift.PrependError("error reading field 0: ", err)
-} else {
-    _val14 = v
-}
-    p.WindowToCompleteLatenciesMs[_key13] = _val14
-  }
-  if err := iprot.ReadMapEnd(ctx); err != nil {
-    return thrift.PrependError("error reading map end: ", err)
-  }
-  return nil
+func (p *TopologyStats) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	_, _, size, err := iprot.ReadMapBegin(ctx)
+	if err != nil {
+		return thrift.PrependError("error reading map begin: ", err)
+	}
+	tMap := make(map[string]int64, size)
+	p.WindowToEmitted = tMap
+	for i := 0; i < size; i++ {
+		var _key9 string
+		if v, err := iprot.ReadString(ctx); err != nil {
+			return thrift.PrependError("error reading field 0: ", err)
+		} else {
+			_key9 = v
+		}
+		var _val10 int64
+		if v, err := iprot.ReadI64(ctx); err != nil {
+			return thrift.PrependError("error reading field 0: ", err)
+		} else {
+			_val10 = v
+		}
+		p.WindowToEmitted[_key9] = _val10
+	}
+	if err := iprot.ReadMapEnd(ctx); err != nil {
+		return thrift.PrependError("error reading map end: ", err)
+	}
+	return nil
 }
 
-func (p *TopologyStats)  ReadField4(ctx context.Context, iprot thrift.TProtocol) error {
-  _, _, size, err := iprot.ReadMapBegin(ctx)
-  if err != nil {
-    return thrift.PrependError("error reading map begin: ", err)
-  }
-  tMap := make(map[string]int64, size)
-  p.WindowToAcked =  tMap
-  for i := 0; i < size; i ++ {
-var _key15 string
-    if v, err := iprot.ReadString(ctx); err != nil {
-    return thrift.PrependError("error reading field 0: ", err)
-} else {
-    _key15 = v
-}
-var _val16 int64
-    if v, err := iprot.ReadI64(ctx); err != nil {
-    return thrift.PrependError("error reading field 0: ", err)
-} else {
-    _val16 = v
-}
-    p.WindowToAcked[_key15] = _val16
-  }
-  if err := iprot.ReadMapEnd(ctx); err != nil {
-    return thrift.PrependError("error reading map end: ", err)
-  }
-  return nil
+func (p *TopologyStats) ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
+	_, _, size, err := iprot.ReadMapBegin(ctx)
+	if err != nil {
+		return thrift.PrependError("error reading map begin: ", err)
+	}
+	tMap := make(map[string]int64, size)
+	p.WindowToTransferred = tMap
+	for i := 0; i < size; i++ {
+		var _key11 string
+		if v, err := iprot.ReadString(ctx); err != nil {
+			return thrift.PrependError("error reading field 0: ", err)
+		} else {
+			_key11 = v
+		}
+		var _val12 int64
+		if v, err := iprot.ReadI64(ctx); err != nil {
+			return thrift.PrependError("error reading field 0: ", err)
+		} else {
+			_val12 = v
+		}
+		p.WindowToTransferred[_key11] = _val12
+	}
+	if err := iprot.ReadMapEnd(ctx); err != nil {
+		return thrift.PrependError("error reading map end: ", err)
+	}
+	return nil
 }
 
-func (p *TopologyStats)  ReadField5(ctx context.Context, iprot thrift.TProtocol) error {
-  _, _, size, err := iprot.ReadMapBegin(ctx)
-  if err != nil {
-    return thrift.PrependError("error reading map begin: ", err)
-  }
-  tMap := make(map[string]int64, size)
-  p.WindowToFailed =  tMap
-  for i := 0; i < size; i ++ {
-var _key17 string
-    if v, err := iprot.ReadString(ctx); err != nil {
-    return thrift.PrependError("error reading field 0: ", err)
-} else {
-    _key17 = v
+func (p *TopologyStats) ReadField3(ctx context.Context, iprot thrift.TProtocol) error {
+	_, _, size, err := iprot.ReadMapBegin(ctx)
+	if err != nil {
+		return thrift.PrependError("error reading map begin: ", err)
+	}
+	tMap := make(map[string]float64, size)
+	p.WindowToCompleteLatenciesMs = tMap
+	for i := 0; i < size; i++ {
+		var _key13 string
+		if v, err := iprot.ReadString(ctx); err != nil {
+			return thrift.PrependError("error reading field 0: ", err)
+		} else {
+			_key13 = v
+		}
+		var _val14 float64
+		if v, err := iprot.ReadDouble(ctx); err != nil {
+			return thrift.PrependError("error reading field 0: ", err)
+		} else {
+			_val14 = v
+		}
+		p.WindowToCompleteLatenciesMs[_key13] = _val14
+	}
+	if err := iprot.ReadMapEnd(ctx); err != nil {
+		return thrift.PrependError("error reading map end: ", err)
+	}
+	return nil
 }
-var _val18 int64
-    if v, err := iprot.ReadI64(ctx); err != nil {
-    return thrift.PrependError("error reading field 0: ", err)
-} else {
-    _val18 = v
+
+func (p *TopologyStats) ReadField4(ctx context.Context, iprot thrift.TProtocol) error {
+	_, _, size, err := iprot.ReadMapBegin(ctx)
+	if err != nil {
+		return thrift.PrependError("error reading map begin: ", err)
+	}
+	tMap := make(map[string]int64, size)
+	p.WindowToAcked = tMap
+	for i := 0; i < size; i++ {
+		var _key15 string
+		if v, err := iprot.ReadString(ctx); err != nil {
+			return thrift.PrependError("error reading field 0: ", err)
+		} else {
+			_key15 = v
+		}
+		var _val16 int64
+		if v, err := iprot.ReadI64(ctx); err != nil {
+			return thrift.PrependError("error reading field 0: ", err)
+		} else {
+			_val16 = v
+		}
+		p.WindowToAcked[_key15] = _val16
+	}
+	if err := iprot.ReadMapEnd(ctx); err != nil {
+		return thrift.PrependError("error reading map end: ", err)
+	}
+	return nil
 }
-    p.WindowToFailed[_key17] = _val18
-  }
-  if err := iprot.ReadMapEnd(ctx); err != nil {
-    return thrift.PrependError("error reading map end: ", err)
-  }
-  return nil
+
+func (p *TopologyStats) ReadField5(ctx context.Context, iprot thrift.TProtocol) error {
+	_, _, size, err := iprot.ReadMapBegin(ctx)
+	if err != nil {
+		return thrift.PrependError("error reading map begin: ", err)
+	}
+	tMap := make(map[string]int64, size)
+	p.WindowToFailed = tMap
+	for i := 0; i < size; i++ {
+		var _key17 string
+		if v, err := iprot.ReadString(ctx); err != nil {
+			return thrift.PrependError("error reading field 0: ", err)
+		} else {
+			_key17 = v
+		}
+		var _val18 int64
+		if v, err := iprot.ReadI64(ctx); err != nil {
+			return thrift.PrependError("error reading field 0: ", err)
+		} else {
+			_val18 = v
+		}
+		p.WindowToFailed[_key17] = _val18
+	}
+	if err := iprot.ReadMapEnd(ctx); err != nil {
+		return thrift.PrependError("error reading map end: ", err)
+	}
+	return nil
 }
 
 func (p *TopologyStats) Write(ctx context.Context, oprot thrift.TProtocol) error {
-  if err := oprot.WriteStructBegin(ctx, "TopologyStats"); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err) }
-  if p != nil {
-    if err := p.writeField1(ctx, oprot); err != nil { return err }
-    if err := p.writeField2(ctx, oprot); err != nil { return err }
-    if err := p.writeField3(ctx, oprot); err != nil { return err }
-    if err := p.writeField4(ctx, oprot); err != nil { return err }
-    if err := p.writeField5(ctx, oprot); err != nil { return err }
-  }
-  if err := oprot.WriteFieldStop(ctx); err != nil {
-    return thrift.PrependError("write field stop error: ", err) }
-  if err := oprot.WriteStructEnd(ctx); err != nil {
-    return thrift.PrependError("write struct stop error: ", err) }
-  return nil
+	if err := oprot.WriteStructBegin(ctx, "TopologyStats"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField2(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField3(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField4(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField5(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
 }
 
 func (p *TopologyStats) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetWindowToEmitted() {
-    if err := oprot.WriteFieldBegin(ctx, "window_to_emitted", thrift.MAP, 1); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:window_to_emitted: ", p), err) }
-    if err := oprot.WriteMapBegin(ctx, thrift.STRING, thrift.I64, len(p.WindowToEmitted)); err != nil {
-      return thrift.PrependError("error writing map begin: ", err)
-    }
-    for k, v := range p.WindowToEmitted {
-      if err := oprot.WriteString(ctx, string(k)); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err) }
-      if err := oprot.WriteI64(ctx, int64(v)); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err) }
-    }
-    if err := oprot.WriteMapEnd(ctx); err != nil {
-      return thrift.PrependError("error writing map end: ", err)
-    }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 1:window_to_emitted: ", p), err) }
-  }
-  return err
+	if p.IsSetWindowToEmitted() {
+		if err := oprot.WriteFieldBegin(ctx, "window_to_emitted", thrift.MAP, 1); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:window_to_emitted: ", p), err)
+		}
+		if err := oprot.WriteMapBegin(ctx, thrift.STRING, thrift.I64, len(p.WindowToEmitted)); err != nil {
+			return thrift.PrependError("error writing map begin: ", err)
+		}
+		for k, v := range p.WindowToEmitted {
+			if err := oprot.WriteString(ctx, string(k)); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+			}
+			if err := oprot.WriteI64(ctx, int64(v)); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+			}
+		}
+		if err := oprot.WriteMapEnd(ctx); err != nil {
+			return thrift.PrependError("error writing map end: ", err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 1:window_to_emitted: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *TopologyStats) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetWindowToTransferred() {
-    if err := oprot.WriteFieldBegin(ctx, "window_to_transferred", thrift.MAP, 2); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:window_to_transferred: ", p), err) }
-    if err := oprot.WriteMapBegin(ctx, thrift.STRING, thrift.I64, len(p.WindowToTransferred)); err != nil {
-      return thrift.PrependError("error writing map begin: ", err)
-    }
-    for k, v := range p.WindowToTransferred {
-      if err := oprot.WriteString(ctx, string(k)); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err) }
-      if err := oprot.WriteI64(ctx, int64(v)); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err) }
-    }
-    if err := oprot.WriteMapEnd(ctx); err != nil {
-      return thrift.PrependError("error writing map end: ", err)
-    }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 2:window_to_transferred: ", p), err) }
-  }
-  return err
+	if p.IsSetWindowToTransferred() {
+		if err := oprot.WriteFieldBegin(ctx, "window_to_transferred", thrift.MAP, 2); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:window_to_transferred: ", p), err)
+		}
+		if err := oprot.WriteMapBegin(ctx, thrift.STRING, thrift.I64, len(p.WindowToTransferred)); err != nil {
+			return thrift.PrependError("error writing map begin: ", err)
+		}
+		for k, v := range p.WindowToTransferred {
+			if err := oprot.WriteString(ctx, string(k)); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+			}
+			if err := oprot.WriteI64(ctx, int64(v)); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+			}
+		}
+		if err := oprot.WriteMapEnd(ctx); err != nil {
+			return thrift.PrependError("error writing map end: ", err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 2:window_to_transferred: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *TopologyStats) writeField3(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetWindowToCompleteLatenciesMs() {
-    if err := oprot.WriteFieldBegin(ctx, "window_to_complete_latencies_ms", thrift.MAP, 3); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 3:window_to_complete_latencies_ms: ", p), err) }
-    if err := oprot.WriteMapBegin(ctx, thrift.STRING, thrift.DOUBLE, len(p.WindowToCompleteLatenciesMs)); err != nil {
-      return thrift.PrependError("error writing map begin: ", err)
-    }
-    for k, v := range p.WindowToCompleteLatenciesMs {
-      if err := oprot.WriteString(ctx, string(k)); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err) }
-      if err := oprot.WriteDouble(ctx, float64(v)); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err) }
-    }
-    if err := oprot.WriteMapEnd(ctx); err != nil {
-      return thrift.PrependError("error writing map end: ", err)
-    }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 3:window_to_complete_latencies_ms: ", p), err) }
-  }
-  return err
+	if p.IsSetWindowToCompleteLatenciesMs() {
+		if err := oprot.WriteFieldBegin(ctx, "window_to_complete_latencies_ms", thrift.MAP, 3); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 3:window_to_complete_latencies_ms: ", p), err)
+		}
+		if err := oprot.WriteMapBegin(ctx, thrift.STRING, thrift.DOUBLE, len(p.WindowToCompleteLatenciesMs)); err != nil {
+			return thrift.PrependError("error writing map begin: ", err)
+		}
+		for k, v := range p.WindowToCompleteLatenciesMs {
+			if err := oprot.WriteString(ctx, string(k)); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+			}
+			if err := oprot.WriteDouble(ctx, float64(v)); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+			}
+		}
+		if err := oprot.WriteMapEnd(ctx); err != nil {
+			return thrift.PrependError("error writing map end: ", err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 3:window_to_complete_latencies_ms: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *TopologyStats) writeField4(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetWindowToAcked() {
-    if err := oprot.WriteFieldBegin(ctx, "window_to_acked", thrift.MAP, 4); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 4:window_to_acked: ", p), err) }
-    if err := oprot.WriteMapBegin(ctx, thrift.STRING, thrift.I64, len(p.WindowToAcked)); err != nil {
-      return thrift.PrependError("error writing map begin: ", err)
-    }
-    for k, v := range p.WindowToAcked {
-      if err := oprot.WriteString(ctx, string(k)); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err) }
-      if err := oprot.WriteI64(ctx, int64(v)); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err) }
-    }
-    if err := oprot.WriteMapEnd(ctx); err != nil {
-      return thrift.PrependError("error writing map end: ", err)
-    }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 4:window_to_acked: ", p), err) }
-  }
-  return err
+	if p.IsSetWindowToAcked() {
+		if err := oprot.WriteFieldBegin(ctx, "window_to_acked", thrift.MAP, 4); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 4:window_to_acked: ", p), err)
+		}
+		if err := oprot.WriteMapBegin(ctx, thrift.STRING, thrift.I64, len(p.WindowToAcked)); err != nil {
+			return thrift.PrependError("error writing map begin: ", err)
+		}
+		for k, v := range p.WindowToAcked {
+			if err := oprot.WriteString(ctx, string(k)); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+			}
+			if err := oprot.WriteI64(ctx, int64(v)); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+			}
+		}
+		if err := oprot.WriteMapEnd(ctx); err != nil {
+			return thrift.PrependError("error writing map end: ", err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 4:window_to_acked: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *TopologyStats) writeField5(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetWindowToFailed() {
-    if err := oprot.WriteFieldBegin(ctx, "window_to_failed", thrift.MAP, 5); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 5:window_to_failed: ", p), err) }
-    if err := oprot.WriteMapBegin(ctx, thrift.STRING, thrift.I64, len(p.WindowToFailed)); err != nil {
-      return thrift.PrependError("error writing map begin: ", err)
-    }
-    for k, v := range p.WindowToFailed {
-      if err := oprot.WriteString(ctx, string(k)); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err) }
-      if err := oprot.WriteI64(ctx, int64(v)); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err) }
-    }
-    if err := oprot.WriteMapEnd(ctx); err != nil {
-      return thrift.PrependError("error writing map end: ", err)
-    }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 5:window_to_failed: ", p), err) }
-  }
-  return err
+	if p.IsSetWindowToFailed() {
+		if err := oprot.WriteFieldBegin(ctx, "window_to_failed", thrift.MAP, 5); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 5:window_to_failed: ", p), err)
+		}
+		if err := oprot.WriteMapBegin(ctx, thrift.STRING, thrift.I64, len(p.WindowToFailed)); err != nil {
+			return thrift.PrependError("error writing map begin: ", err)
+		}
+		for k, v := range p.WindowToFailed {
+			if err := oprot.WriteString(ctx, string(k)); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+			}
+			if err := oprot.WriteI64(ctx, int64(v)); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+			}
+		}
+		if err := oprot.WriteMapEnd(ctx); err != nil {
+			return thrift.PrependError("error writing map end: ", err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 5:window_to_failed: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *TopologyStats) Equals(other *TopologyStats) bool {
-  if p == other {
-    return true
-  } else if p == nil || other == nil {
-    return false
-  }
-  if len(p.WindowToEmitted) != len(other.WindowToEmitted) { return false }
-  for k, _tgt := range p.WindowToEmitted {
-    _src19 := other.WindowToEmitted[k]
-    if _tgt != _src19 { return false }
-  }
-  if len(p.WindowToTransferred) != len(other.WindowToTransferred) { return false }
-  for k, _tgt := range p.WindowToTransferred {
-    _src20 := other.WindowToTransferred[k]
-    if _tgt != _src20 { return false }
-  }
-  if len(p.WindowToCompleteLatenciesMs) != len(other.WindowToCompleteLatenciesMs) { return false }
-  for k, _tgt := range p.WindowToCompleteLatenciesMs {
-    _src21 := other.WindowToCompleteLatenciesMs[k]
-    if _tgt != _src21 { return false }
-  }
-  if len(p.WindowToAcked) != len(other.WindowToAcked) { return false }
-  for k, _tgt := range p.WindowToAcked {
-    _src22 := other.WindowToAcked[k]
-    if _tgt != _src22 { return false }
-  }
-  if len(p.WindowToFailed) != len(other.WindowToFailed) { return false }
-  for k, _tgt := range p.WindowToFailed {
-    _src23 := other.WindowToFailed[k]
-    if _tgt != _src23 { return false }
-  }
-  return true
+	if p == other {
+		return true
+	} else if p == nil || other == nil {
+		return false
+	}
+	if len(p.WindowToEmitted) != len(other.WindowToEmitted) {
+		return false
+	}
+	for k, _tgt := range p.WindowToEmitted {
+		_src19 := other.WindowToEmitted[k]
+		if _tgt != _src19 {
+			return false
+		}
+	}
+	if len(p.WindowToTransferred) != len(other.WindowToTransferred) {
+		return false
+	}
+	for k, _tgt := range p.WindowToTransferred {
+		_src20 := other.WindowToTransferred[k]
+		if _tgt != _src20 {
+			return false
+		}
+	}
+	if len(p.WindowToCompleteLatenciesMs) != len(other.WindowToCompleteLatenciesMs) {
+		return false
+	}
+	for k, _tgt := range p.WindowToCompleteLatenciesMs {
+		_src21 := other.WindowToCompleteLatenciesMs[k]
+		if _tgt != _src21 {
+			return false
+		}
+	}
+	if len(p.WindowToAcked) != len(other.WindowToAcked) {
+		return false
+	}
+	for k, _tgt := range p.WindowToAcked {
+		_src22 := other.WindowToAcked[k]
+		if _tgt != _src22 {
+			return false
+		}
+	}
+	if len(p.WindowToFailed) != len(other.WindowToFailed) {
+		return false
+	}
+	for k, _tgt := range p.WindowToFailed {
+		_src23 := other.WindowToFailed[k]
+		if _tgt != _src23 {
+			return false
+		}
+	}
+	return true
 }
 
 func (p *TopologyStats) String() string {
-  if p == nil {
-    return "<nil>"
-  }
-  return fmt.Sprintf("TopologyStats(%+v)", *p)
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("TopologyStats(%+v)", *p)
 }
 
 // Attributes:
-//  - SupervisorID
-//  - Host
-//  - Port
-//  - NumExecutors
-//  - UptimeSecs
-//  - AssignedMemonheap
-//  - AssignedMemoffheap
+//   - SupervisorID
+//   - Host
+//   - Port
+//   - NumExecutors
+//   - UptimeSecs
+//   - AssignedMemonheap
+//   - AssignedMemoffheap
 type WorkerSummary struct {
-  SupervisorID *string `thrift:"supervisor_id,1" db:"supervisor_id" json:"supervisor_id,omitempty"`
-  Host *string `thrift:"host,2" db:"host" json:"host,omitempty"`
-  Port *int32 `thrift:"port,3" db:"port" json:"port,omitempty"`
-  // unused fields # 4 to 5
-  NumExecutors *int32 `thrift:"num_executors,6" db:"num_executors" json:"num_executors,omitempty"`
-  // unused fields # 7 to 8
-  UptimeSecs *int32 `thrift:"uptime_secs,9" db:"uptime_secs" json:"uptime_secs,omitempty"`
-  // unused fields # 10 to 523
-  AssignedMemonheap *float64 `thrift:"assigned_memonheap,524" db:"assigned_memonheap" json:"assigned_memonheap,omitempty"`
-  AssignedMemoffheap *float64 `thrift:"assigned_memoffheap,525" db:"assigned_memoffheap" json:"assigned_memoffheap,omitempty"`
+	SupervisorID *string `thrift:"supervisor_id,1" db:"supervisor_id" json:"supervisor_id,omitempty"`
+	Host         *string `thrift:"host,2" db:"host" json:"host,omitempty"`
+	Port         *int32  `thrift:"port,3" db:"port" json:"port,omitempty"`
+	// unused fields # 4 to 5
+	NumExecutors *int32 `thrift:"num_executors,6" db:"num_executors" json:"num_executors,omitempty"`
+	// unused fields # 7 to 8
+	UptimeSecs *int32 `thrift:"uptime_secs,9" db:"uptime_secs" json:"uptime_secs,omitempty"`
+	// unused fields # 10 to 523
+	AssignedMemonheap  *float64 `thrift:"assigned_memonheap,524" db:"assigned_memonheap" json:"assigned_memonheap,omitempty"`
+	AssignedMemoffheap *float64 `thrift:"assigned_memoffheap,525" db:"assigned_memoffheap" json:"assigned_memoffheap,omitempty"`
 }
 
 func NewWorkerSummary() *WorkerSummary {
-  return &WorkerSummary{}
+	return &WorkerSummary{}
 }
 
 var WorkerSummary_SupervisorID_DEFAULT string
+
 func (p *WorkerSummary) GetSupervisorID() string {
-  if !p.IsSetSupervisorID() {
-    return WorkerSummary_SupervisorID_DEFAULT
-  }
-return *p.SupervisorID
+	if !p.IsSetSupervisorID() {
+		return WorkerSummary_SupervisorID_DEFAULT
+	}
+	return *p.SupervisorID
 }
+
 var WorkerSummary_Host_DEFAULT string
+
 func (p *WorkerSummary) GetHost() string {
-  if !p.IsSetHost() {
-    return WorkerSummary_Host_DEFAULT
-  }
-return *p.Host
+	if !p.IsSetHost() {
+		return WorkerSummary_Host_DEFAULT
+	}
+	return *p.Host
 }
+
 var WorkerSummary_Port_DEFAULT int32
+
 func (p *WorkerSummary) GetPort() int32 {
-  if !p.IsSetPort() {
-    return WorkerSummary_Port_DEFAULT
-  }
-return *p.Port
+	if !p.IsSetPort() {
+		return WorkerSummary_Port_DEFAULT
+	}
+	return *p.Port
 }
+
 var WorkerSummary_NumExecutors_DEFAULT int32
+
 func (p *WorkerSummary) GetNumExecutors() int32 {
-  if !p.IsSetNumExecutors() {
-    return WorkerSummary_NumExecutors_DEFAULT
-  }
-return *p.NumExecutors
+	if !p.IsSetNumExecutors() {
+		return WorkerSummary_NumExecutors_DEFAULT
+	}
+	return *p.NumExecutors
 }
+
 var WorkerSummary_UptimeSecs_DEFAULT int32
+
 func (p *WorkerSummary) GetUptimeSecs() int32 {
-  if !p.IsSetUptimeSecs() {
-    return WorkerSummary_UptimeSecs_DEFAULT
-  }
-return *p.UptimeSecs
+	if !p.IsSetUptimeSecs() {
+		return WorkerSummary_UptimeSecs_DEFAULT
+	}
+	return *p.UptimeSecs
 }
+
 var WorkerSummary_AssignedMemonheap_DEFAULT float64
+
 func (p *WorkerSummary) GetAssignedMemonheap() float64 {
-  if !p.IsSetAssignedMemonheap() {
-    return WorkerSummary_AssignedMemonheap_DEFAULT
-  }
-return *p.AssignedMemonheap
+	if !p.IsSetAssignedMemonheap() {
+		return WorkerSummary_AssignedMemonheap_DEFAULT
+	}
+	return *p.AssignedMemonheap
 }
+
 var WorkerSummary_AssignedMemoffheap_DEFAULT float64
+
 func (p *WorkerSummary) GetAssignedMemoffheap() float64 {
-  if !p.IsSetAssignedMemoffheap() {
-    return WorkerSummary_AssignedMemoffheap_DEFAULT
-  }
-return *p.AssignedMemoffheap
+	if !p.IsSetAssignedMemoffheap() {
+		return WorkerSummary_AssignedMemoffheap_DEFAULT
+	}
+	return *p.AssignedMemoffheap
 }
 func (p *WorkerSummary) IsSetSupervisorID() bool {
-  return p.SupervisorID != nil
+	return p.SupervisorID != nil
 }
 
 func (p *WorkerSummary) IsSetHost() bool {
-  return p.Host != nil
+	return p.Host != nil
 }
 
 func (p *WorkerSummary) IsSetPort() bool {
-  return p.Port != nil
+	return p.Port != nil
 }
 
 func (p *WorkerSummary) IsSetNumExecutors() bool {
-  return p.NumExecutors != nil
+	return p.NumExecutors != nil
 }
 
 func (p *WorkerSummary) IsSetUptimeSecs() bool {
-  return p.UptimeSecs != nil
+	return p.UptimeSecs != nil
 }
 
 func (p *WorkerSummary) IsSetAssignedMemonheap() bool {
-  return p.AssignedMemonheap != nil
+	return p.AssignedMemonheap != nil
 }
 
 func (p *WorkerSummary) IsSetAssignedMemoffheap() bool {
-  return p.AssignedMemoffheap != nil
+	return p.AssignedMemoffheap != nil
 }
 
 func (p *WorkerSummary) Read(ctx context.Context, iprot thrift.TProtocol) error {
-  if _, err := iprot.ReadStructBegin(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
-  }
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
 
-
-  for {
-    _, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
-    if err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
-    }
-    if fieldTypeId == thrift.STOP { break; }
-    switch fieldId {
-    case 1:
-      if fieldTypeId == thrift.STRING {
-        if err := p.ReadField1(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 2:
-      if fieldTypeId == thrift.STRING {
-        if err := p.ReadField2(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 3:
-      if fieldTypeId == thrift.I32 {
-        if err := p.ReadField3(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 6:
-      if fieldTypeId == thrift.I32 {
-        if err := p.ReadField6(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 9:
-      if fieldTypeId == thrift.I32 {
-        if err := p.ReadField9(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 524:
-      if fieldTypeId == thrift.DOUBLE {
-        if err := p.ReadField524(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 525:
-      if fieldTypeId == thrift.DOUBLE {
-        if err := p.ReadField525(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    default:
-      if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-        return err
-      }
-    }
-    if err := iprot.ReadFieldEnd(ctx); err != nil {
-      return err
-    }
-  }
-  if err := iprot.ReadStructEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
-  }
-  return nil
-}
-
-func (p *WorkerSummary)  ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadString(ctx); err != nil {
-  return thrift.PrependError("error reading field 1: ", err)
-} else {
-  p.SupervisorID = &v
-}
-  return nil
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 1:
+			if fieldTypeId == thrift.STRING {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 2:
+			if fieldTypeId == thrift.STRING {
+				if err := p.ReadField2(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 3:
+			if fieldTypeId == thrift.I32 {
+				if err := p.ReadField3(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 6:
+			if fieldTypeId == thrift.I32 {
+				if err := p.ReadField6(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 9:
+			if fieldTypeId == thrift.I32 {
+				if err := p.ReadField9(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 524:
+			if fieldTypeId == thrift.DOUBLE {
+				if err := p.ReadField524(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 525:
+			if fieldTypeId == thrift.DOUBLE {
+				if err := p.ReadField525(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	return nil
 }
 
-func (p *WorkerSummary)  ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadString(ctx); err != nil {
-  return thrift.PrependError("error reading field 2: ", err)
-} else {
-  p.Host = &v
-}
-  return nil
-}
-
-func (p *WorkerSummary)  ReadField3(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadI32(ctx); err != nil {
-  return thrift.PrependError("error reading field 3: ", err)
-} else {
-  p.Port = &v
-}
-  return nil
+func (p *WorkerSummary) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadString(ctx); err != nil {
+		return thrift.PrependError("error reading field 1: ", err)
+	} else {
+		p.SupervisorID = &v
+	}
+	return nil
 }
 
-func (p *WorkerSummary)  ReadField6(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadI32(ctx); err != nil {
-  return thrift.PrependError("error reading field 6: ", err)
-} else {
-  p.NumExecutors = &v
-}
-  return nil
-}
-
-func (p *WorkerSummary)  ReadField9(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadI32(ctx); err != nil {
-  return thrift.PrependError("error reading field 9: ", err)
-} else {
-  p.UptimeSecs = &v
-}
-  return nil
+func (p *WorkerSummary) ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadString(ctx); err != nil {
+		return thrift.PrependError("error reading field 2: ", err)
+	} else {
+		p.Host = &v
+	}
+	return nil
 }
 
-func (p *WorkerSummary)  ReadField524(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadDouble(ctx); err != nil {
-  return thrift.PrependError("error reading field 524: ", err)
-} else {
-  p.AssignedMemonheap = &v
-}
-  return nil
+func (p *WorkerSummary) ReadField3(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadI32(ctx); err != nil {
+		return thrift.PrependError("error reading field 3: ", err)
+	} else {
+		p.Port = &v
+	}
+	return nil
 }
 
-func (p *WorkerSummary)  ReadField525(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadDouble(ctx); err != nil {
-  return thrift.PrependError("error reading field 525: ", err)
-} else {
-  p.AssignedMemoffheap = &v
+func (p *WorkerSummary) ReadField6(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadI32(ctx); err != nil {
+		return thrift.PrependError("error reading field 6: ", err)
+	} else {
+		p.NumExecutors = &v
+	}
+	return nil
 }
-  return nil
+
+func (p *WorkerSummary) ReadField9(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadI32(ctx); err != nil {
+		return thrift.PrependError("error reading field 9: ", err)
+	} else {
+		p.UptimeSecs = &v
+	}
+	return nil
+}
+
+func (p *WorkerSummary) ReadField524(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadDouble(ctx); err != nil {
+		return thrift.PrependError("error reading field 524: ", err)
+	} else {
+		p.AssignedMemonheap = &v
+	}
+	return nil
+}
+
+func (p *WorkerSummary) ReadField525(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadDouble(ctx); err != nil {
+		return thrift.PrependError("error reading field 525: ", err)
+	} else {
+		p.AssignedMemoffheap = &v
+	}
+	return nil
 }
 
 func (p *WorkerSummary) Write(ctx context.Context, oprot thrift.TProtocol) error {
-  if err := oprot.WriteStructBegin(ctx, "WorkerSummary"); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err) }
-  if p != nil {
-    if err := p.writeField1(ctx, oprot); err != nil { return err }
-    if err := p.writeField2(ctx, oprot); err != nil { return err }
-    if err := p.writeField3(ctx, oprot); err != nil { return err }
-    if err := p.writeField6(ctx, oprot); err != nil { return err }
-    if err := p.writeField9(ctx, oprot); err != nil { return err }
-    if err := p.writeField524(ctx, oprot); err != nil { return err }
-    if err := p.writeField525(ctx, oprot); err != nil { return err }
-  }
-  if err := oprot.WriteFieldStop(ctx); err != nil {
-    return thrift.PrependError("write field stop error: ", err) }
-  if err := oprot.WriteStructEnd(ctx); err != nil {
-    return thrift.PrependError("write struct stop error: ", err) }
-  return nil
+	if err := oprot.WriteStructBegin(ctx, "WorkerSummary"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField2(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField3(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField6(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField9(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField524(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField525(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
 }
 
 func (p *WorkerSummary) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetSupervisorID() {
-    if err := oprot.WriteFieldBegin(ctx, "supervisor_id", thrift.STRING, 1); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:supervisor_id: ", p), err) }
-    if err := oprot.WriteString(ctx, string(*p.SupervisorID)); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T.supervisor_id (1) field write error: ", p), err) }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 1:supervisor_id: ", p), err) }
-  }
-  return err
+	if p.IsSetSupervisorID() {
+		if err := oprot.WriteFieldBegin(ctx, "supervisor_id", thrift.STRING, 1); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:supervisor_id: ", p), err)
+		}
+		if err := oprot.WriteString(ctx, string(*p.SupervisorID)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.supervisor_id (1) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 1:supervisor_id: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *WorkerSummary) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetHost() {
-    if err := oprot.WriteFieldBegin(ctx, "host", thrift.STRING, 2); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:host: ", p), err) }
-    if err := oprot.WriteString(ctx, string(*p.Host)); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T.host (2) field write error: ", p), err) }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 2:host: ", p), err) }
-  }
-  return err
+	if p.IsSetHost() {
+		if err := oprot.WriteFieldBegin(ctx, "host", thrift.STRING, 2); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:host: ", p), err)
+		}
+		if err := oprot.WriteString(ctx, string(*p.Host)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.host (2) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 2:host: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *WorkerSummary) writeField3(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetPort() {
-    if err := oprot.WriteFieldBegin(ctx, "port", thrift.I32, 3); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 3:port: ", p), err) }
-    if err := oprot.WriteI32(ctx, int32(*p.Port)); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T.port (3) field write error: ", p), err) }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 3:port: ", p), err) }
-  }
-  return err
+	if p.IsSetPort() {
+		if err := oprot.WriteFieldBegin(ctx, "port", thrift.I32, 3); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 3:port: ", p), err)
+		}
+		if err := oprot.WriteI32(ctx, int32(*p.Port)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.port (3) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 3:port: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *WorkerSummary) writeField6(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetNumExecutors() {
-    if err := oprot.WriteFieldBegin(ctx, "num_executors", thrift.I32, 6); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 6:num_executors: ", p), err) }
-    if err := oprot.WriteI32(ctx, int32(*p.NumExecutors)); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T.num_executors (6) field write error: ", p), err) }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 6:num_executors: ", p), err) }
-  }
-  return err
+	if p.IsSetNumExecutors() {
+		if err := oprot.WriteFieldBegin(ctx, "num_executors", thrift.I32, 6); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 6:num_executors: ", p), err)
+		}
+		if err := oprot.WriteI32(ctx, int32(*p.NumExecutors)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.num_executors (6) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 6:num_executors: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *WorkerSummary) writeField9(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetUptimeSecs() {
-    if err := oprot.WriteFieldBegin(ctx, "uptime_secs", thrift.I32, 9); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 9:uptime_secs: ", p), err) }
-    if err := oprot.WriteI32(ctx, int32(*p.UptimeSecs)); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T.uptime_secs (9) field write error: ", p), err) }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 9:uptime_secs: ", p), err) }
-  }
-  return err
+	if p.IsSetUptimeSecs() {
+		if err := oprot.WriteFieldBegin(ctx, "uptime_secs", thrift.I32, 9); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 9:uptime_secs: ", p), err)
+		}
+		if err := oprot.WriteI32(ctx, int32(*p.UptimeSecs)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.uptime_secs (9) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 9:uptime_secs: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *WorkerSummary) writeField524(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetAssignedMemonheap() {
-    if err := oprot.WriteFieldBegin(ctx, "assigned_memonheap", thrift.DOUBLE, 524); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 524:assigned_memonheap: ", p), err) }
-    if err := oprot.WriteDouble(ctx, float64(*p.AssignedMemonheap)); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T.assigned_memonheap (524) field write error: ", p), err) }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 524:assigned_memonheap: ", p), err) }
-  }
-  return err
+	if p.IsSetAssignedMemonheap() {
+		if err := oprot.WriteFieldBegin(ctx, "assigned_memonheap", thrift.DOUBLE, 524); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 524:assigned_memonheap: ", p), err)
+		}
+		if err := oprot.WriteDouble(ctx, float64(*p.AssignedMemonheap)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.assigned_memonheap (524) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 524:assigned_memonheap: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *WorkerSummary) writeField525(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetAssignedMemoffheap() {
-    if err := oprot.WriteFieldBegin(ctx, "assigned_memoffheap", thrift.DOUBLE, 525); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 525:assigned_memoffheap: ", p), err) }
-    if err := oprot.WriteDouble(ctx, float64(*p.AssignedMemoffheap)); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T.assigned_memoffheap (525) field write error: ", p), err) }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 525:assigned_memoffheap: ", p), err) }
-  }
-  return err
+	if p.IsSetAssignedMemoffheap() {
+		if err := oprot.WriteFieldBegin(ctx, "assigned_memoffheap", thrift.DOUBLE, 525); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 525:assigned_memoffheap: ", p), err)
+		}
+		if err := oprot.WriteDouble(ctx, float64(*p.AssignedMemoffheap)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.assigned_memoffheap (525) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 525:assigned_memoffheap: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *WorkerSummary) Equals(other *WorkerSummary) bool {
-  if p == other {
-    return true
-  } else if p == nil || other == nil {
-    return false
-  }
-  if p.SupervisorID != other.SupervisorID {
-    if p.SupervisorID == nil || other.SupervisorID == nil {
-      return false
-    }
-    if (*p.SupervisorID) != (*other.SupervisorID) { return false }
-  }
-  if p.Host != other.Host {
-    if p.Host == nil || other.Host == nil {
-      return false
-    }
-    if (*p.Host) != (*other.Host) { return false }
-  }
-  if p.Port != other.Port {
-    if p.Port == nil || other.Port == nil {
-      return false
-    }
-    if (*p.Port) != (*other.Port) { return false }
-  }
-  if p.NumExecutors != other.NumExecutors {
-    if p.NumExecutors == nil || other.NumExecutors == nil {
-      return false
-    }
-    if (*p.NumExecutors) != (*other.NumExecutors) { return false }
-  }
-  if p.UptimeSecs != other.UptimeSecs {
-    if p.UptimeSecs == nil || other.UptimeSecs == nil {
-      return false
-    }
-    if (*p.UptimeSecs) != (*other.UptimeSecs) { return false }
-  }
-  if p.AssignedMemonheap != other.AssignedMemonheap {
-    if p.AssignedMemonheap == nil || other.AssignedMemonheap == nil {
-      return false
-    }
-    if (*p.AssignedMemonheap) != (*other.AssignedMemonheap) { return false }
-  }
-  if p.AssignedMemoffheap != other.AssignedMemoffheap {
-    if p.AssignedMemoffheap == nil || other.AssignedMemoffheap == nil {
-      return false
-    }
-    if (*p.AssignedMemoffheap) != (*other.AssignedMemoffheap) { return false }
-  }
-  return true
+	if p == other {
+		return true
+	} else if p == nil || other == nil {
+		return false
+	}
+	if p.SupervisorID != other.SupervisorID {
+		if p.SupervisorID == nil || other.SupervisorID == nil {
+			return false
+		}
+		if (*p.SupervisorID) != (*other.SupervisorID) {
+			return false
+		}
+	}
+	if p.Host != other.Host {
+		if p.Host == nil || other.Host == nil {
+			return false
+		}
+		if (*p.Host) != (*other.Host) {
+			return false
+		}
+	}
+	if p.Port != other.Port {
+		if p.Port == nil || other.Port == nil {
+			return false
+		}
+		if (*p.Port) != (*other.Port) {
+			return false
+		}
+	}
+	if p.NumExecutors != other.NumExecutors {
+		if p.NumExecutors == nil || other.NumExecutors == nil {
+			return false
+		}
+		if (*p.NumExecutors) != (*other.NumExecutors) {
+			return false
+		}
+	}
+	if p.UptimeSecs != other.UptimeSecs {
+		if p.UptimeSecs == nil || other.UptimeSecs == nil {
+			return false
+		}
+		if (*p.UptimeSecs) != (*other.UptimeSecs) {
+			return false
+		}
+	}
+	if p.AssignedMemonheap != other.AssignedMemonheap {
+		if p.AssignedMemonheap == nil || other.AssignedMemonheap == nil {
+			return false
+		}
+		if (*p.AssignedMemonheap) != (*other.AssignedMemonheap) {
+			return false
+		}
+	}
+	if p.AssignedMemoffheap != other.AssignedMemoffheap {
+		if p.AssignedMemoffheap == nil || other.AssignedMemoffheap == nil {
+			return false
+		}
+		if (*p.AssignedMemoffheap) != (*other.AssignedMemoffheap) {
+			return false
+		}
+	}
+	return true
 }
 
 func (p *WorkerSummary) String() string {
-  if p == nil {
-    return "<nil>"
-  }
-  return fmt.Sprintf("WorkerSummary(%+v)", *p)
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("WorkerSummary(%+v)", *p)
 }
 
 // Attributes:
-//  - ID
-//  - Name
-//  - UptimeSecs
-//  - Status
-//  - NumTasks
-//  - NumWorkers
-//  - NumExecutors
-//  - TopologyConf
-//  - IDToSpoutAggStats
-//  - IDToBoltAggStats
-//  - SchedStatus
-//  - TopologyStats
-//  - Owner
-//  - ReplicationCount
-//  - Workers
+//   - ID
+//   - Name
+//   - UptimeSecs
+//   - Status
+//   - NumTasks
+//   - NumWorkers
+//   - NumExecutors
+//   - TopologyConf
+//   - IDToSpoutAggStats
+//   - IDToBoltAggStats
+//   - SchedStatus
+//   - TopologyStats
+//   - Owner
+//   - ReplicationCount
+//   - Workers
 type TopologyPageInfo struct {
-  ID string `thrift:"id,1,required" db:"id" json:"id"`
-  Name *string `thrift:"name,2" db:"name" json:"name,omitempty"`
-  UptimeSecs *int32 `thrift:"uptime_secs,3" db:"uptime_secs" json:"uptime_secs,omitempty"`
-  Status *string `thrift:"status,4" db:"status" json:"status,omitempty"`
-  NumTasks *int32 `thrift:"num_tasks,5" db:"num_tasks" json:"num_tasks,omitempty"`
-  NumWorkers *int32 `thrift:"num_workers,6" db:"num_workers" json:"num_workers,omitempty"`
-  NumExecutors *int32 `thrift:"num_executors,7" db:"num_executors" json:"num_executors,omitempty"`
-  TopologyConf *string `thrift:"topology_conf,8" db:"topology_conf" json:"topology_conf,omitempty"`
-  IDToSpoutAggStats map[string]*ComponentAggregateStats `thrift:"id_to_spout_agg_stats,9" db:"id_to_spout_agg_stats" json:"id_to_spout_agg_stats,omitempty"`
-  IDToBoltAggStats map[string]*ComponentAggregateStats `thrift:"id_to_bolt_agg_stats,10" db:"id_to_bolt_agg_stats" json:"id_to_bolt_agg_stats,omitempty"`
-  SchedStatus *string `thrift:"sched_status,11" db:"sched_status" json:"sched_status,omitempty"`
-  TopologyStats *TopologyStats `thrift:"topology_stats,12" db:"topology_stats" json:"topology_stats,omitempty"`
-  Owner *string `thrift:"owner,13" db:"owner" json:"owner,omitempty"`
-  // unused field # 14
-  ReplicationCount *int32 `thrift:"replication_count,15" db:"replication_count" json:"replication_count,omitempty"`
-  Workers []*WorkerSummary `thrift:"workers,16" db:"workers" json:"workers,omitempty"`
+	ID                string                              `thrift:"id,1,required" db:"id" json:"id"`
+	Name              *string                             `thrift:"name,2" db:"name" json:"name,omitempty"`
+	UptimeSecs        *int32                              `thrift:"uptime_secs,3" db:"uptime_secs" json:"uptime_secs,omitempty"`
+	Status            *string                             `thrift:"status,4" db:"status" json:"status,omitempty"`
+	NumTasks          *int32                              `thrift:"num_tasks,5" db:"num_tasks" json:"num_tasks,omitempty"`
+	NumWorkers        *int32                              `thrift:"num_workers,6" db:"num_workers" json:"num_workers,omitempty"`
+	NumExecutors      *int32                              `thrift:"num_executors,7" db:"num_executors" json:"num_executors,omitempty"`
+	TopologyConf      *string                             `thrift:"topology_conf,8" db:"topology_conf" json:"topology_conf,omitempty"`
+	IDToSpoutAggStats map[string]*ComponentAggregateStats `thrift:"id_to_spout_agg_stats,9" db:"id_to_spout_agg_stats" json:"id_to_spout_agg_stats,omitempty"`
+	IDToBoltAggStats  map[string]*ComponentAggregateStats `thrift:"id_to_bolt_agg_stats,10" db:"id_to_bolt_agg_stats" json:"id_to_bolt_agg_stats,omitempty"`
+	SchedStatus       *string                             `thrift:"sched_status,11" db:"sched_status" json:"sched_status,omitempty"`
+	TopologyStats     *TopologyStats                      `thrift:"topology_stats,12" db:"topology_stats" json:"topology_stats,omitempty"`
+	Owner             *string                             `thrift:"owner,13" db:"owner" json:"owner,omitempty"`
+	// unused field # 14
+	ReplicationCount *int32           `thrift:"replication_count,15" db:"replication_count" json:"replication_count,omitempty"`
+	Workers          []*WorkerSummary `thrift:"workers,16" db:"workers" json:"workers,omitempty"`
 }
 
 func NewTopologyPageInfo() *TopologyPageInfo {
-  return &TopologyPageInfo{}
+	return &TopologyPageInfo{}
 }
-
 
 func (p *TopologyPageInfo) GetID() string {
-  return p.ID
+	return p.ID
 }
+
 var TopologyPageInfo_Name_DEFAULT string
+
 func (p *TopologyPageInfo) GetName() string {
-  if !p.IsSetName() {
-    return TopologyPageInfo_Name_DEFAULT
-  }
-return *p.Name
+	if !p.IsSetName() {
+		return TopologyPageInfo_Name_DEFAULT
+	}
+	return *p.Name
 }
+
 var TopologyPageInfo_UptimeSecs_DEFAULT int32
+
 func (p *TopologyPageInfo) GetUptimeSecs() int32 {
-  if !p.IsSetUptimeSecs() {
-    return TopologyPageInfo_UptimeSecs_DEFAULT
-  }
-return *p.UptimeSecs
+	if !p.IsSetUptimeSecs() {
+		return TopologyPageInfo_UptimeSecs_DEFAULT
+	}
+	return *p.UptimeSecs
 }
+
 var TopologyPageInfo_Status_DEFAULT string
+
 func (p *TopologyPageInfo) GetStatus() string {
-  if !p.IsSetStatus() {
-    return TopologyPageInfo_Status_DEFAULT
-  }
-return *p.Status
+	if !p.IsSetStatus() {
+		return TopologyPageInfo_Status_DEFAULT
+	}
+	return *p.Status
 }
+
 var TopologyPageInfo_NumTasks_DEFAULT int32
+
 func (p *TopologyPageInfo) GetNumTasks() int32 {
-  if !p.IsSetNumTasks() {
-    return TopologyPageInfo_NumTasks_DEFAULT
-  }
-return *p.NumTasks
+	if !p.IsSetNumTasks() {
+		return TopologyPageInfo_NumTasks_DEFAULT
+	}
+	return *p.NumTasks
 }
+
 var TopologyPageInfo_NumWorkers_DEFAULT int32
+
 func (p *TopologyPageInfo) GetNumWorkers() int32 {
-  if !p.IsSetNumWorkers() {
-    return TopologyPageInfo_NumWorkers_DEFAULT
-  }
-return *p.NumWorkers
+	if !p.IsSetNumWorkers() {
+		return TopologyPageInfo_NumWorkers_DEFAULT
+	}
+	return *p.NumWorkers
 }
+
 var TopologyPageInfo_NumExecutors_DEFAULT int32
+
 func (p *TopologyPageInfo) GetNumExecutors() int32 {
-  if !p.IsSetNumExecutors() {
-    return TopologyPageInfo_NumExecutors_DEFAULT
-  }
-return *p.NumExecutors
+	if !p.IsSetNumExecutors() {
+		return TopologyPageInfo_NumExecutors_DEFAULT
+	}
+	return *p.NumExecutors
 }
+
 var TopologyPageInfo_TopologyConf_DEFAULT string
+
 func (p *TopologyPageInfo) GetTopologyConf() string {
-  if !p.IsSetTopologyConf() {
-    return TopologyPageInfo_TopologyConf_DEFAULT
-  }
-return *p.TopologyConf
+	if !p.IsSetTopologyConf() {
+		return TopologyPageInfo_TopologyConf_DEFAULT
+	}
+	return *p.TopologyConf
 }
+
 var TopologyPageInfo_IDToSpoutAggStats_DEFAULT map[string]*ComponentAggregateStats
 
 func (p *TopologyPageInfo) GetIDToSpoutAggStats() map[string]*ComponentAggregateStats {
-  return p.IDToSpoutAggStats
+	return p.IDToSpoutAggStats
 }
+
 var TopologyPageInfo_IDToBoltAggStats_DEFAULT map[string]*ComponentAggregateStats
 
 func (p *TopologyPageInfo) GetIDToBoltAggStats() map[string]*ComponentAggregateStats {
-  return p.IDToBoltAggStats
+	return p.IDToBoltAggStats
 }
+
 var TopologyPageInfo_SchedStatus_DEFAULT string
+
 func (p *TopologyPageInfo) GetSchedStatus() string {
-  if !p.IsSetSchedStatus() {
-    return TopologyPageInfo_SchedStatus_DEFAULT
-  }
-return *p.SchedStatus
+	if !p.IsSetSchedStatus() {
+		return TopologyPageInfo_SchedStatus_DEFAULT
+	}
+	return *p.SchedStatus
 }
+
 var TopologyPageInfo_TopologyStats_DEFAULT *TopologyStats
+
 func (p *TopologyPageInfo) GetTopologyStats() *TopologyStats {
-  if !p.IsSetTopologyStats() {
-    return TopologyPageInfo_TopologyStats_DEFAULT
-  }
-return p.TopologyStats
+	if !p.IsSetTopologyStats() {
+		return TopologyPageInfo_TopologyStats_DEFAULT
+	}
+	return p.TopologyStats
 }
+
 var TopologyPageInfo_Owner_DEFAULT string
+
 func (p *TopologyPageInfo) GetOwner() string {
-  if !p.IsSetOwner() {
-    return TopologyPageInfo_Owner_DEFAULT
-  }
-return *p.Owner
+	if !p.IsSetOwner() {
+		return TopologyPageInfo_Owner_DEFAULT
+	}
+	return *p.Owner
 }
+
 var TopologyPageInfo_ReplicationCount_DEFAULT int32
+
 func (p *TopologyPageInfo) GetReplicationCount() int32 {
-  if !p.IsSetReplicationCount() {
-    return TopologyPageInfo_ReplicationCount_DEFAULT
-  }
-return *p.ReplicationCount
+	if !p.IsSetReplicationCount() {
+		return TopologyPageInfo_ReplicationCount_DEFAULT
+	}
+	return *p.ReplicationCount
 }
+
 var TopologyPageInfo_Workers_DEFAULT []*WorkerSummary
 
 func (p *TopologyPageInfo) GetWorkers() []*WorkerSummary {
-  return p.Workers
+	return p.Workers
 }
 func (p *TopologyPageInfo) IsSetName() bool {
-  return p.Name != nil
+	return p.Name != nil
 }
 
 func (p *TopologyPageInfo) IsSetUptimeSecs() bool {
-  return p.UptimeSecs != nil
+	return p.UptimeSecs != nil
 }
 
 func (p *TopologyPageInfo) IsSetStatus() bool {
-  return p.Status != nil
+	return p.Status != nil
 }
 
 func (p *TopologyPageInfo) IsSetNumTasks() bool {
-  return p.NumTasks != nil
+	return p.NumTasks != nil
 }
 
 func (p *TopologyPageInfo) IsSetNumWorkers() bool {
-  return p.NumWorkers != nil
+	return p.NumWorkers != nil
 }
 
 func (p *TopologyPageInfo) IsSetNumExecutors() bool {
-  return p.NumExecutors != nil
+	return p.NumExecutors != nil
 }
 
 func (p *TopologyPageInfo) IsSetTopologyConf() bool {
-  return p.TopologyConf != nil
+	return p.TopologyConf != nil
 }
 
 func (p *TopologyPageInfo) IsSetIDToSpoutAggStats() bool {
-  return p.IDToSpoutAggStats != nil
+	return p.IDToSpoutAggStats != nil
 }
 
 func (p *TopologyPageInfo) IsSetIDToBoltAggStats() bool {
-  return p.IDToBoltAggStats != nil
+	return p.IDToBoltAggStats != nil
 }
 
 func (p *TopologyPageInfo) IsSetSchedStatus() bool {
-  return p.SchedStatus != nil
+	return p.SchedStatus != nil
 }
 
 func (p *TopologyPageInfo) IsSetTopologyStats() bool {
-  return p.TopologyStats != nil
+	return p.TopologyStats != nil
 }
 
 func (p *TopologyPageInfo) IsSetOwner() bool {
-  return p.Owner != nil
+	return p.Owner != nil
 }
 
 func (p *TopologyPageInfo) IsSetReplicationCount() bool {
-  return p.ReplicationCount != nil
+	return p.ReplicationCount != nil
 }
 
 func (p *TopologyPageInfo) IsSetWorkers() bool {
-  return p.Workers != nil
+	return p.Workers != nil
 }
 
 func (p *TopologyPageInfo) Read(ctx context.Context, iprot thrift.TProtocol) error {
-  if _, err := iprot.ReadStructBegin(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
-  }
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
 
-  var issetID bool = false;
+	var issetID bool = false
 
-  for {
-    _, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
-    if err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
-    }
-    if fieldTypeId == thrift.STOP { break; }
-    switch fieldId {
-    case 1:
-      if fieldTypeId == thrift.STRING {
-        if err := p.ReadField1(ctx, iprot); err != nil {
-          return err
-        }
-        issetID = true
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 2:
-      if fieldTypeId == thrift.STRING {
-        if err := p.ReadField2(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 3:
-      if fieldTypeId == thrift.I32 {
-        if err := p.ReadField3(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 4:
-      if fieldTypeId == thrift.STRING {
-        if err := p.ReadField4(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 5:
-      if fieldTypeId == thrift.I32 {
-        if err := p.ReadField5(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 6:
-      if fieldTypeId == thrift.I32 {
-        if err := p.ReadField6(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 7:
-      if fieldTypeId == thrift.I32 {
-        if err := p.ReadField7(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 8:
-      if fieldTypeId == thrift.STRING {
-        if err := p.ReadField8(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 9:
-      if fieldTypeId == thrift.MAP {
-        if err := p.ReadField9(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 10:
-      if fieldTypeId == thrift.MAP {
-        if err := p.ReadField10(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 11:
-      if fieldTypeId == thrift.STRING {
-        if err := p.ReadField11(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 12:
-      if fieldTypeId == thrift.STRUCT {
-        if err := p.ReadField12(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 13:
-      if fieldTypeId == thrift.STRING {
-        if err := p.ReadField13(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 15:
-      if fieldTypeId == thrift.I32 {
-        if err := p.ReadField15(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 16:
-      if fieldTypeId == thrift.LIST {
-        if err := p.ReadField16(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    default:
-      if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-        return err
-      }
-    }
-    if err := iprot.ReadFieldEnd(ctx); err != nil {
-      return err
-    }
-  }
-  if err := iprot.ReadStructEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
-  }
-  if !issetID{
-    return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field ID is not set"));
-  }
-  return nil
-}
-
-func (p *TopologyPageInfo)  ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadString(ctx); err != nil {
-  return thrift.PrependError("error reading field 1: ", err)
-} else {
-  p.ID = v
-}
-  return nil
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 1:
+			if fieldTypeId == thrift.STRING {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+				issetID = true
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 2:
+			if fieldTypeId == thrift.STRING {
+				if err := p.ReadField2(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 3:
+			if fieldTypeId == thrift.I32 {
+				if err := p.ReadField3(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 4:
+			if fieldTypeId == thrift.STRING {
+				if err := p.ReadField4(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 5:
+			if fieldTypeId == thrift.I32 {
+				if err := p.ReadField5(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 6:
+			if fieldTypeId == thrift.I32 {
+				if err := p.ReadField6(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 7:
+			if fieldTypeId == thrift.I32 {
+				if err := p.ReadField7(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 8:
+			if fieldTypeId == thrift.STRING {
+				if err := p.ReadField8(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 9:
+			if fieldTypeId == thrift.MAP {
+				if err := p.ReadField9(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 10:
+			if fieldTypeId == thrift.MAP {
+				if err := p.ReadField10(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 11:
+			if fieldTypeId == thrift.STRING {
+				if err := p.ReadField11(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 12:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField12(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 13:
+			if fieldTypeId == thrift.STRING {
+				if err := p.ReadField13(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 15:
+			if fieldTypeId == thrift.I32 {
+				if err := p.ReadField15(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 16:
+			if fieldTypeId == thrift.LIST {
+				if err := p.ReadField16(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	if !issetID {
+		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field ID is not set"))
+	}
+	return nil
 }
 
-func (p *TopologyPageInfo)  ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadString(ctx); err != nil {
-  return thrift.PrependError("error reading field 2: ", err)
-} else {
-  p.Name = &v
-}
-  return nil
-}
-
-func (p *TopologyPageInfo)  ReadField3(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadI32(ctx); err != nil {
-  return thrift.PrependError("error reading field 3: ", err)
-} else {
-  p.UptimeSecs = &v
-}
-  return nil
+func (p *TopologyPageInfo) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadString(ctx); err != nil {
+		return thrift.PrependError("error reading field 1: ", err)
+	} else {
+		p.ID = v
+	}
+	return nil
 }
 
-func (p *TopologyPageInfo)  ReadField4(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadString(ctx); err != nil {
-  return thrift.PrependError("error reading field 4: ", err)
-} else {
-  p.Status = &v
-}
-  return nil
-}
-
-func (p *TopologyPageInfo)  ReadField5(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadI32(ctx); err != nil {
-  return thrift.PrependError("error reading field 5: ", err)
-} else {
-  p.NumTasks = &v
-}
-  return nil
+func (p *TopologyPageInfo) ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadString(ctx); err != nil {
+		return thrift.PrependError("error reading field 2: ", err)
+	} else {
+		p.Name = &v
+	}
+	return nil
 }
 
-func (p *TopologyPageInfo)  ReadField6(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadI32(ctx); err != nil {
-  return thrift.PrependError("error reading field 6: ", err)
-} else {
-  p.NumWorkers = &v
-}
-  return nil
-}
-
-func (p *TopologyPageInfo)  ReadField7(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadI32(ctx); err != nil {
-  return thrift.PrependError("error reading field 7: ", err)
-} else {
-  p.NumExecutors = &v
-}
-  return nil
+func (p *TopologyPageInfo) ReadField3(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadI32(ctx); err != nil {
+		return thrift.PrependError("error reading field 3: ", err)
+	} else {
+		p.UptimeSecs = &v
+	}
+	return nil
 }
 
-func (p *TopologyPageInfo)  ReadField8(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadString(ctx); err != nil {
-  return thrift.PrependError("error reading field 8: ", err)
-} else {
-  p.TopologyConf = &v
-}
-  return nil
-}
-
-func (p *TopologyPageInfo)  ReadField9(ctx context.Context, iprot thrift.TProtocol) error {
-  _, _, size, err := iprot.ReadMapBegin(ctx)
-  if err != nil {
-    return thrift.PrependError("error reading map begin: ", err)
-  }
-  tMap := make(map[string]*ComponentAggregateStats, size)
-  p.IDToSpoutAggStats =  tMap
-  for i := 0; i < size; i ++ {
-var _key24 string
-    if v, err := iprot.ReadString(ctx); err != nil {
-    return thrift.PrependError("error reading field 0: ", err)
-} else {
-    _key24 = v
-}
-    _val25 := &ComponentAggregateStats{}
-    if err := _val25.Read(ctx, iprot); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", _val25), err)
-    }
-    p.IDToSpoutAggStats[_key24] = _val25
-  }
-  if err := iprot.ReadMapEnd(ctx); err != nil {
-    return thrift.PrependError("error reading map end: ", err)
-  }
-  return nil
+func (p *TopologyPageInfo) ReadField4(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadString(ctx); err != nil {
+		return thrift.PrependError("error reading field 4: ", err)
+	} else {
+		p.Status = &v
+	}
+	return nil
 }
 
-func (p *TopologyPageInfo)  ReadField10(ctx context.Context, iprot thrift.TProtocol) error {
-  _, _, size, err := iprot.ReadMapBegin(ctx)
-  if err != nil {
-    return thrift.PrependError("error reading map begin: ", err)
-  }
-  tMap := make(map[string]*ComponentAggregateStats, size)
-  p.IDToBoltAggStats =  tMap
-  for i := 0; i < size; i ++ {
-var _key26 string
-    if v, err := iprot.ReadString(ctx); err != nil {
-    return thrift.PrependError("error reading field 0: ", err)
-} else {
-    _key26 = v
-}
-    _val27 := &ComponentAggregateStats{}
-    if err := _val27.Read(ctx, iprot); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", _val27), err)
-    }
-    p.IDToBoltAggStats[_key26] = _val27
-  }
-  if err := iprot.ReadMapEnd(ctx); err != nil {
-    return thrift.PrependError("error reading map end: ", err)
-  }
-  return nil
+func (p *TopologyPageInfo) ReadField5(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadI32(ctx); err != nil {
+		return thrift.PrependError("error reading field 5: ", err)
+	} else {
+		p.NumTasks = &v
+	}
+	return nil
 }
 
-func (p *TopologyPageInfo)  ReadField11(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadString(ctx); err != nil {
-  return thrift.PrependError("error reading field 11: ", err)
-} else {
-  p.SchedStatus = &v
-}
-  return nil
-}
-
-func (p *TopologyPageInfo)  ReadField12(ctx context.Context, iprot thrift.TProtocol) error {
-  p.TopologyStats = &TopologyStats{}
-  if err := p.TopologyStats.Read(ctx, iprot); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.TopologyStats), err)
-  }
-  return nil
+func (p *TopologyPageInfo) ReadField6(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadI32(ctx); err != nil {
+		return thrift.PrependError("error reading field 6: ", err)
+	} else {
+		p.NumWorkers = &v
+	}
+	return nil
 }
 
-func (p *TopologyPageInfo)  ReadField13(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadString(ctx); err != nil {
-  return thrift.PrependError("error reading field 13: ", err)
-} else {
-  p.Owner = &v
-}
-  return nil
-}
-
-func (p *TopologyPageInfo)  ReadField15(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadI32(ctx); err != nil {
-  return thrift.PrependError("error reading field 15: ", err)
-} else {
-  p.ReplicationCount = &v
-}
-  return nil
+func (p *TopologyPageInfo) ReadField7(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadI32(ctx); err != nil {
+		return thrift.PrependError("error reading field 7: ", err)
+	} else {
+		p.NumExecutors = &v
+	}
+	return nil
 }
 
-func (p *TopologyPageInfo)  ReadField16(ctx context.Context, iprot thrift.TProtocol) error {
-  _, size, err := iprot.ReadListBegin(ctx)
-  if err != nil {
-    return thrift.PrependError("error reading list begin: ", err)
-  }
-  tSlice := make([]*WorkerSummary, 0, size)
-  p.Workers =  tSlice
-  for i := 0; i < size; i ++ {
-    _elem28 := &WorkerSummary{}
-    if err := _elem28.Read(ctx, iprot); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", _elem28), err)
-    }
-    p.Workers = append(p.Workers, _elem28)
-  }
-  if err := iprot.ReadListEnd(ctx); err != nil {
-    return thrift.PrependError("error reading list end: ", err)
-  }
-  return nil
+func (p *TopologyPageInfo) ReadField8(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadString(ctx); err != nil {
+		return thrift.PrependError("error reading field 8: ", err)
+	} else {
+		p.TopologyConf = &v
+	}
+	return nil
+}
+
+func (p *TopologyPageInfo) ReadField9(ctx context.Context, iprot thrift.TProtocol) error {
+	_, _, size, err := iprot.ReadMapBegin(ctx)
+	if err != nil {
+		return thrift.PrependError("error reading map begin: ", err)
+	}
+	tMap := make(map[string]*ComponentAggregateStats, size)
+	p.IDToSpoutAggStats = tMap
+	for i := 0; i < size; i++ {
+		var _key24 string
+		if v, err := iprot.ReadString(ctx); err != nil {
+			return thrift.PrependError("error reading field 0: ", err)
+		} else {
+			_key24 = v
+		}
+		_val25 := &ComponentAggregateStats{}
+		if err := _val25.Read(ctx, iprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", _val25), err)
+		}
+		p.IDToSpoutAggStats[_key24] = _val25
+	}
+	if err := iprot.ReadMapEnd(ctx); err != nil {
+		return thrift.PrependError("error reading map end: ", err)
+	}
+	return nil
+}
+
+func (p *TopologyPageInfo) ReadField10(ctx context.Context, iprot thrift.TProtocol) error {
+	_, _, size, err := iprot.ReadMapBegin(ctx)
+	if err != nil {
+		return thrift.PrependError("error reading map begin: ", err)
+	}
+	tMap := make(map[string]*ComponentAggregateStats, size)
+	p.IDToBoltAggStats = tMap
+	for i := 0; i < size; i++ {
+		var _key26 string
+		if v, err := iprot.ReadString(ctx); err != nil {
+			return thrift.PrependError("error reading field 0: ", err)
+		} else {
+			_key26 = v
+		}
+		_val27 := &ComponentAggregateStats{}
+		if err := _val27.Read(ctx, iprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", _val27), err)
+		}
+		p.IDToBoltAggStats[_key26] = _val27
+	}
+	if err := iprot.ReadMapEnd(ctx); err != nil {
+		return thrift.PrependError("error reading map end: ", err)
+	}
+	return nil
+}
+
+func (p *TopologyPageInfo) ReadField11(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadString(ctx); err != nil {
+		return thrift.PrependError("error reading field 11: ", err)
+	} else {
+		p.SchedStatus = &v
+	}
+	return nil
+}
+
+func (p *TopologyPageInfo) ReadField12(ctx context.Context, iprot thrift.TProtocol) error {
+	p.TopologyStats = &TopologyStats{}
+	if err := p.TopologyStats.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.TopologyStats), err)
+	}
+	return nil
+}
+
+func (p *TopologyPageInfo) ReadField13(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadString(ctx); err != nil {
+		return thrift.PrependError("error reading field 13: ", err)
+	} else {
+		p.Owner = &v
+	}
+	return nil
+}
+
+func (p *TopologyPageInfo) ReadField15(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadI32(ctx); err != nil {
+		return thrift.PrependError("error reading field 15: ", err)
+	} else {
+		p.ReplicationCount = &v
+	}
+	return nil
+}
+
+func (p *TopologyPageInfo) ReadField16(ctx context.Context, iprot thrift.TProtocol) error {
+	_, size, err := iprot.ReadListBegin(ctx)
+	if err != nil {
+		return thrift.PrependError("error reading list begin: ", err)
+	}
+	tSlice := make([]*WorkerSummary, 0, size)
+	p.Workers = tSlice
+	for i := 0; i < size; i++ {
+		_elem28 := &WorkerSummary{}
+		if err := _elem28.Read(ctx, iprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", _elem28), err)
+		}
+		p.Workers = append(p.Workers, _elem28)
+	}
+	if err := iprot.ReadListEnd(ctx); err != nil {
+		return thrift.PrependError("error reading list end: ", err)
+	}
+	return nil
 }
 
 func (p *TopologyPageInfo) Write(ctx context.Context, oprot thrift.TProtocol) error {
-  if err := oprot.WriteStructBegin(ctx, "TopologyPageInfo"); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err) }
-  if p != nil {
-    if err := p.writeField1(ctx, oprot); err != nil { return err }
-    if err := p.writeField2(ctx, oprot); err != nil { return err }
-    if err := p.writeField3(ctx, oprot); err != nil { return err }
-    if err := p.writeField4(ctx, oprot); err != nil { return err }
-    if err := p.writeField5(ctx, oprot); err != nil { return err }
-    if err := p.writeField6(ctx, oprot); err != nil { return err }
-    if err := p.writeField7(ctx, oprot); err != nil { return err }
-    if err := p.writeField8(ctx, oprot); err != nil { return err }
-    if err := p.writeField9(ctx, oprot); err != nil { return err }
-    if err := p.writeField10(ctx, oprot); err != nil { return err }
-    if err := p.writeField11(ctx, oprot); err != nil { return err }
-    if err := p.writeField12(ctx, oprot); err != nil { return err }
-    if err := p.writeField13(ctx, oprot); err != nil { return err }
-    if err := p.writeField15(ctx, oprot); err != nil { return err }
-    if err := p.writeField16(ctx, oprot); err != nil { return err }
-  }
-  if err := oprot.WriteFieldStop(ctx); err != nil {
-    return thrift.PrependError("write field stop error: ", err) }
-  if err := oprot.WriteStructEnd(ctx); err != nil {
-    return thrift.PrependError("write struct stop error: ", err) }
-  return nil
+	if err := oprot.WriteStructBegin(ctx, "TopologyPageInfo"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField2(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField3(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField4(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField5(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField6(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField7(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField8(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField9(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField10(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField11(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField12(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField13(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField15(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField16(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
 }
 
 func (p *TopologyPageInfo) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if err := oprot.WriteFieldBegin(ctx, "id", thrift.STRING, 1); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:id: ", p), err) }
-  if err := oprot.WriteString(ctx, string(p.ID)); err != nil {
-  return thrift.PrependError(fmt.Sprintf("%T.id (1) field write error: ", p), err) }
-  if err := oprot.WriteFieldEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field end error 1:id: ", p), err) }
-  return err
+	if err := oprot.WriteFieldBegin(ctx, "id", thrift.STRING, 1); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:id: ", p), err)
+	}
+	if err := oprot.WriteString(ctx, string(p.ID)); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T.id (1) field write error: ", p), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 1:id: ", p), err)
+	}
+	return err
 }
 
 func (p *TopologyPageInfo) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetName() {
-    if err := oprot.WriteFieldBegin(ctx, "name", thrift.STRING, 2); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:name: ", p), err) }
-    if err := oprot.WriteString(ctx, string(*p.Name)); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T.name (2) field write error: ", p), err) }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 2:name: ", p), err) }
-  }
-  return err
+	if p.IsSetName() {
+		if err := oprot.WriteFieldBegin(ctx, "name", thrift.STRING, 2); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:name: ", p), err)
+		}
+		if err := oprot.WriteString(ctx, string(*p.Name)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.name (2) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 2:name: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *TopologyPageInfo) writeField3(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetUptimeSecs() {
-    if err := oprot.WriteFieldBegin(ctx, "uptime_secs", thrift.I32, 3); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 3:uptime_secs: ", p), err) }
-    if err := oprot.WriteI32(ctx, int32(*p.UptimeSecs)); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T.uptime_secs (3) field write error: ", p), err) }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 3:uptime_secs: ", p), err) }
-  }
-  return err
+	if p.IsSetUptimeSecs() {
+		if err := oprot.WriteFieldBegin(ctx, "uptime_secs", thrift.I32, 3); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 3:uptime_secs: ", p), err)
+		}
+		if err := oprot.WriteI32(ctx, int32(*p.UptimeSecs)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.uptime_secs (3) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 3:uptime_secs: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *TopologyPageInfo) writeField4(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetStatus() {
-    if err := oprot.WriteFieldBegin(ctx, "status", thrift.STRING, 4); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 4:status: ", p), err) }
-    if err := oprot.WriteString(ctx, string(*p.Status)); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T.status (4) field write error: ", p), err) }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 4:status: ", p), err) }
-  }
-  return err
+	if p.IsSetStatus() {
+		if err := oprot.WriteFieldBegin(ctx, "status", thrift.STRING, 4); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 4:status: ", p), err)
+		}
+		if err := oprot.WriteString(ctx, string(*p.Status)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.status (4) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 4:status: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *TopologyPageInfo) writeField5(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetNumTasks() {
-    if err := oprot.WriteFieldBegin(ctx, "num_tasks", thrift.I32, 5); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 5:num_tasks: ", p), err) }
-    if err := oprot.WriteI32(ctx, int32(*p.NumTasks)); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T.num_tasks (5) field write error: ", p), err) }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 5:num_tasks: ", p), err) }
-  }
-  return err
+	if p.IsSetNumTasks() {
+		if err := oprot.WriteFieldBegin(ctx, "num_tasks", thrift.I32, 5); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 5:num_tasks: ", p), err)
+		}
+		if err := oprot.WriteI32(ctx, int32(*p.NumTasks)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.num_tasks (5) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 5:num_tasks: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *TopologyPageInfo) writeField6(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetNumWorkers() {
-    if err := oprot.WriteFieldBegin(ctx, "num_workers", thrift.I32, 6); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 6:num_workers: ", p), err) }
-    if err := oprot.WriteI32(ctx, int32(*p.NumWorkers)); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T.num_workers (6) field write error: ", p), err) }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 6:num_workers: ", p), err) }
-  }
-  return err
+	if p.IsSetNumWorkers() {
+		if err := oprot.WriteFieldBegin(ctx, "num_workers", thrift.I32, 6); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 6:num_workers: ", p), err)
+		}
+		if err := oprot.WriteI32(ctx, int32(*p.NumWorkers)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.num_workers (6) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 6:num_workers: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *TopologyPageInfo) writeField7(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetNumExecutors() {
-    if err := oprot.WriteFieldBegin(ctx, "num_executors", thrift.I32, 7); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 7:num_executors: ", p), err) }
-    if err := oprot.WriteI32(ctx, int32(*p.NumExecutors)); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T.num_executors (7) field write error: ", p), err) }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 7:num_executors: ", p), err) }
-  }
-  return err
+	if p.IsSetNumExecutors() {
+		if err := oprot.WriteFieldBegin(ctx, "num_executors", thrift.I32, 7); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 7:num_executors: ", p), err)
+		}
+		if err := oprot.WriteI32(ctx, int32(*p.NumExecutors)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.num_executors (7) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 7:num_executors: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *TopologyPageInfo) writeField8(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetTopologyConf() {
-    if err := oprot.WriteFieldBegin(ctx, "topology_conf", thrift.STRING, 8); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 8:topology_conf: ", p), err) }
-    if err := oprot.WriteString(ctx, string(*p.TopologyConf)); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T.topology_conf (8) field write error: ", p), err) }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 8:topology_conf: ", p), err) }
-  }
-  return err
+	if p.IsSetTopologyConf() {
+		if err := oprot.WriteFieldBegin(ctx, "topology_conf", thrift.STRING, 8); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 8:topology_conf: ", p), err)
+		}
+		if err := oprot.WriteString(ctx, string(*p.TopologyConf)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.topology_conf (8) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 8:topology_conf: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *TopologyPageInfo) writeField9(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetIDToSpoutAggStats() {
-    if err := oprot.WriteFieldBegin(ctx, "id_to_spout_agg_stats", thrift.MAP, 9); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 9:id_to_spout_agg_stats: ", p), err) }
-    if err := oprot.WriteMapBegin(ctx, thrift.STRING, thrift.STRUCT, len(p.IDToSpoutAggStats)); err != nil {
-      return thrift.PrependError("error writing map begin: ", err)
-    }
-    for k, v := range p.IDToSpoutAggStats {
-      if err := oprot.WriteString(ctx, string(k)); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err) }
-      if err := v.Write(ctx, oprot); err != nil {
-        return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", v), err)
-      }
-    }
-    if err := oprot.WriteMapEnd(ctx); err != nil {
-      return thrift.PrependError("error writing map end: ", err)
-    }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 9:id_to_spout_agg_stats: ", p), err) }
-  }
-  return err
+	if p.IsSetIDToSpoutAggStats() {
+		if err := oprot.WriteFieldBegin(ctx, "id_to_spout_agg_stats", thrift.MAP, 9); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 9:id_to_spout_agg_stats: ", p), err)
+		}
+		if err := oprot.WriteMapBegin(ctx, thrift.STRING, thrift.STRUCT, len(p.IDToSpoutAggStats)); err != nil {
+			return thrift.PrependError("error writing map begin: ", err)
+		}
+		for k, v := range p.IDToSpoutAggStats {
+			if err := oprot.WriteString(ctx, string(k)); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+			}
+			if err := v.Write(ctx, oprot); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", v), err)
+			}
+		}
+		if err := oprot.WriteMapEnd(ctx); err != nil {
+			return thrift.PrependError("error writing map end: ", err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 9:id_to_spout_agg_stats: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *TopologyPageInfo) writeField10(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetIDToBoltAggStats() {
-    if err := oprot.WriteFieldBegin(ctx, "id_to_bolt_agg_stats", thrift.MAP, 10); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 10:id_to_bolt_agg_stats: ", p), err) }
-    if err := oprot.WriteMapBegin(ctx, thrift.STRING, thrift.STRUCT, len(p.IDToBoltAggStats)); err != nil {
-      return thrift.PrependError("error writing map begin: ", err)
-    }
-    for k, v := range p.IDToBoltAggStats {
-      if err := oprot.WriteString(ctx, string(k)); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err) }
-      if err := v.Write(ctx, oprot); err != nil {
-        return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", v), err)
-      }
-    }
-    if err := oprot.WriteMapEnd(ctx); err != nil {
-      return thrift.PrependError("error writing map end: ", err)
-    }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 10:id_to_bolt_agg_stats: ", p), err) }
-  }
-  return err
+	if p.IsSetIDToBoltAggStats() {
+		if err := oprot.WriteFieldBegin(ctx, "id_to_bolt_agg_stats", thrift.MAP, 10); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 10:id_to_bolt_agg_stats: ", p), err)
+		}
+		if err := oprot.WriteMapBegin(ctx, thrift.STRING, thrift.STRUCT, len(p.IDToBoltAggStats)); err != nil {
+			return thrift.PrependError("error writing map begin: ", err)
+		}
+		for k, v := range p.IDToBoltAggStats {
+			if err := oprot.WriteString(ctx, string(k)); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+			}
+			if err := v.Write(ctx, oprot); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", v), err)
+			}
+		}
+		if err := oprot.WriteMapEnd(ctx); err != nil {
+			return thrift.PrependError("error writing map end: ", err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 10:id_to_bolt_agg_stats: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *TopologyPageInfo) writeField11(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetSchedStatus() {
-    if err := oprot.WriteFieldBegin(ctx, "sched_status", thrift.STRING, 11); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 11:sched_status: ", p), err) }
-    if err := oprot.WriteString(ctx, string(*p.SchedStatus)); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T.sched_status (11) field write error: ", p), err) }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 11:sched_status: ", p), err) }
-  }
-  return err
+	if p.IsSetSchedStatus() {
+		if err := oprot.WriteFieldBegin(ctx, "sched_status", thrift.STRING, 11); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 11:sched_status: ", p), err)
+		}
+		if err := oprot.WriteString(ctx, string(*p.SchedStatus)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.sched_status (11) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 11:sched_status: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *TopologyPageInfo) writeField12(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetTopologyStats() {
-    if err := oprot.WriteFieldBegin(ctx, "topology_stats", thrift.STRUCT, 12); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 12:topology_stats: ", p), err) }
-    if err := p.TopologyStats.Write(ctx, oprot); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.TopologyStats), err)
-    }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 12:topology_stats: ", p), err) }
-  }
-  return err
+	if p.IsSetTopologyStats() {
+		if err := oprot.WriteFieldBegin(ctx, "topology_stats", thrift.STRUCT, 12); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 12:topology_stats: ", p), err)
+		}
+		if err := p.TopologyStats.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.TopologyStats), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 12:topology_stats: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *TopologyPageInfo) writeField13(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetOwner() {
-    if err := oprot.WriteFieldBegin(ctx, "owner", thrift.STRING, 13); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 13:owner: ", p), err) }
-    if err := oprot.WriteString(ctx, string(*p.Owner)); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T.owner (13) field write error: ", p), err) }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 13:owner: ", p), err) }
-  }
-  return err
+	if p.IsSetOwner() {
+		if err := oprot.WriteFieldBegin(ctx, "owner", thrift.STRING, 13); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 13:owner: ", p), err)
+		}
+		if err := oprot.WriteString(ctx, string(*p.Owner)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.owner (13) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 13:owner: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *TopologyPageInfo) writeField15(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetReplicationCount() {
-    if err := oprot.WriteFieldBegin(ctx, "replication_count", thrift.I32, 15); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 15:replication_count: ", p), err) }
-    if err := oprot.WriteI32(ctx, int32(*p.ReplicationCount)); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T.replication_count (15) field write error: ", p), err) }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 15:replication_count: ", p), err) }
-  }
-  return err
+	if p.IsSetReplicationCount() {
+		if err := oprot.WriteFieldBegin(ctx, "replication_count", thrift.I32, 15); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 15:replication_count: ", p), err)
+		}
+		if err := oprot.WriteI32(ctx, int32(*p.ReplicationCount)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.replication_count (15) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 15:replication_count: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *TopologyPageInfo) writeField16(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetWorkers() {
-    if err := oprot.WriteFieldBegin(ctx, "workers", thrift.LIST, 16); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 16:workers: ", p), err) }
-    if err := oprot.WriteListBegin(ctx, thrift.STRUCT, len(p.Workers)); err != nil {
-      return thrift.PrependError("error writing list begin: ", err)
-    }
-    for _, v := range p.Workers {
-      if err := v.Write(ctx, oprot); err != nil {
-        return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", v), err)
-      }
-    }
-    if err := oprot.WriteListEnd(ctx); err != nil {
-      return thrift.PrependError("error writing list end: ", err)
-    }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 16:workers: ", p), err) }
-  }
-  return err
+	if p.IsSetWorkers() {
+		if err := oprot.WriteFieldBegin(ctx, "workers", thrift.LIST, 16); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 16:workers: ", p), err)
+		}
+		if err := oprot.WriteListBegin(ctx, thrift.STRUCT, len(p.Workers)); err != nil {
+			return thrift.PrependError("error writing list begin: ", err)
+		}
+		for _, v := range p.Workers {
+			if err := v.Write(ctx, oprot); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", v), err)
+			}
+		}
+		if err := oprot.WriteListEnd(ctx); err != nil {
+			return thrift.PrependError("error writing list end: ", err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 16:workers: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *TopologyPageInfo) Equals(other *TopologyPageInfo) bool {
-  if p == other {
-    return true
-  } else if p == nil || other == nil {
-    return false
-  }
-  if p.ID != other.ID { return false }
-  if p.Name != other.Name {
-    if p.Name == nil || other.Name == nil {
-      return false
-    }
-    if (*p.Name) != (*other.Name) { return false }
-  }
-  if p.UptimeSecs != other.UptimeSecs {
-    if p.UptimeSecs == nil || other.UptimeSecs == nil {
-      return false
-    }
-    if (*p.UptimeSecs) != (*other.UptimeSecs) { return false }
-  }
-  if p.Status != other.Status {
-    if p.Status == nil || other.Status == nil {
-      return false
-    }
-    if (*p.Status) != (*other.Status) { return false }
-  }
-  if p.NumTasks != other.NumTasks {
-    if p.NumTasks == nil || other.NumTasks == nil {
-      return false
-    }
-    if (*p.NumTasks) != (*other.NumTasks) { return false }
-  }
-  if p.NumWorkers != other.NumWorkers {
-    if p.NumWorkers == nil || other.NumWorkers == nil {
-      return false
-    }
-    if (*p.NumWorkers) != (*other.NumWorkers) { return false }
-  }
-  if p.NumExecutors != other.NumExecutors {
-    if p.NumExecutors == nil || other.NumExecutors == nil {
-      return false
-    }
-    if (*p.NumExecutors) != (*other.NumExecutors) { return false }
-  }
-  if p.TopologyConf != other.TopologyConf {
-    if p.TopologyConf == nil || other.TopologyConf == nil {
-      return false
-    }
-    if (*p.TopologyConf) != (*other.TopologyConf) { return false }
-  }
-  if len(p.IDToSpoutAggStats) != len(other.IDToSpoutAggStats) { return false }
-  for k, _tgt := range p.IDToSpoutAggStats {
-    _src29 := other.IDToSpoutAggStats[k]
-    if !_tgt.Equals(_src29) { return false }
-  }
-  if len(p.IDToBoltAggStats) != len(other.IDToBoltAggStats) { return false }
-  for k, _tgt := range p.IDToBoltAggStats {
-    _src30 := other.IDToBoltAggStats[k]
-    if !_tgt.Equals(_src30) { return false }
-  }
-  if p.SchedStatus != other.SchedStatus {
-    if p.SchedStatus == nil || other.SchedStatus == nil {
-      return false
-    }
-    if (*p.SchedStatus) != (*other.SchedStatus) { return false }
-  }
-  if !p.TopologyStats.Equals(other.TopologyStats) { return false }
-  if p.Owner != other.Owner {
-    if p.Owner == nil || other.Owner == nil {
-      return false
-    }
-    if (*p.Owner) != (*other.Owner) { return false }
-  }
-  if p.ReplicationCount != other.ReplicationCount {
-    if p.ReplicationCount == nil || other.ReplicationCount == nil {
-      return false
-    }
-    if (*p.ReplicationCount) != (*other.ReplicationCount) { return false }
-  }
-  if len(p.Workers) != len(other.Workers) { return false }
-  for i, _tgt := range p.Workers {
-    _src31 := other.Workers[i]
-    if !_tgt.Equals(_src31) { return false }
-  }
-  return true
+	if p == other {
+		return true
+	} else if p == nil || other == nil {
+		return false
+	}
+	if p.ID != other.ID {
+		return false
+	}
+	if p.Name != other.Name {
+		if p.Name == nil || other.Name == nil {
+			return false
+		}
+		if (*p.Name) != (*other.Name) {
+			return false
+		}
+	}
+	if p.UptimeSecs != other.UptimeSecs {
+		if p.UptimeSecs == nil || other.UptimeSecs == nil {
+			return false
+		}
+		if (*p.UptimeSecs) != (*other.UptimeSecs) {
+			return false
+		}
+	}
+	if p.Status != other.Status {
+		if p.Status == nil || other.Status == nil {
+			return false
+		}
+		if (*p.Status) != (*other.Status) {
+			return false
+		}
+	}
+	if p.NumTasks != other.NumTasks {
+		if p.NumTasks == nil || other.NumTasks == nil {
+			return false
+		}
+		if (*p.NumTasks) != (*other.NumTasks) {
+			return false
+		}
+	}
+	if p.NumWorkers != other.NumWorkers {
+		if p.NumWorkers == nil || other.NumWorkers == nil {
+			return false
+		}
+		if (*p.NumWorkers) != (*other.NumWorkers) {
+			return false
+		}
+	}
+	if p.NumExecutors != other.NumExecutors {
+		if p.NumExecutors == nil || other.NumExecutors == nil {
+			return false
+		}
+		if (*p.NumExecutors) != (*other.NumExecutors) {
+			return false
+		}
+	}
+	if p.TopologyConf != other.TopologyConf {
+		if p.TopologyConf == nil || other.TopologyConf == nil {
+			return false
+		}
+		if (*p.TopologyConf) != (*other.TopologyConf) {
+			return false
+		}
+	}
+	if len(p.IDToSpoutAggStats) != len(other.IDToSpoutAggStats) {
+		return false
+	}
+	for k, _tgt := range p.IDToSpoutAggStats {
+		_src29 := other.IDToSpoutAggStats[k]
+		if !_tgt.Equals(_src29) {
+			return false
+		}
+	}
+	if len(p.IDToBoltAggStats) != len(other.IDToBoltAggStats) {
+		return false
+	}
+	for k, _tgt := range p.IDToBoltAggStats {
+		_src30 := other.IDToBoltAggStats[k]
+		if !_tgt.Equals(_src30) {
+			return false
+		}
+	}
+	if p.SchedStatus != other.SchedStatus {
+		if p.SchedStatus == nil || other.SchedStatus == nil {
+			return false
+		}
+		if (*p.SchedStatus) != (*other.SchedStatus) {
+			return false
+		}
+	}
+	if !p.TopologyStats.Equals(other.TopologyStats) {
+		return false
+	}
+	if p.Owner != other.Owner {
+		if p.Owner == nil || other.Owner == nil {
+			return false
+		}
+		if (*p.Owner) != (*other.Owner) {
+			return false
+		}
+	}
+	if p.ReplicationCount != other.ReplicationCount {
+		if p.ReplicationCount == nil || other.ReplicationCount == nil {
+			return false
+		}
+		if (*p.ReplicationCount) != (*other.ReplicationCount) {
+			return false
+		}
+	}
+	if len(p.Workers) != len(other.Workers) {
+		return false
+	}
+	for i, _tgt := range p.Workers {
+		_src31 := other.Workers[i]
+		if !_tgt.Equals(_src31) {
+			return false
+		}
+	}
+	return true
 }
 
 func (p *TopologyPageInfo) String() string {
-  if p == nil {
-    return "<nil>"
-  }
-  return fmt.Sprintf("TopologyPageInfo(%+v)", *p)
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("TopologyPageInfo(%+v)", *p)
 }
 
 // Attributes:
-//  - WaitSecs
+//   - WaitSecs
 type KillOptions struct {
-  WaitSecs *int32 `thrift:"wait_secs,1" db:"wait_secs" json:"wait_secs,omitempty"`
+	WaitSecs *int32 `thrift:"wait_secs,1" db:"wait_secs" json:"wait_secs,omitempty"`
 }
 
 func NewKillOptions() *KillOptions {
-  return &KillOptions{}
+	return &KillOptions{}
 }
 
 var KillOptions_WaitSecs_DEFAULT int32
+
 func (p *KillOptions) GetWaitSecs() int32 {
-  if !p.IsSetWaitSecs() {
-    return KillOptions_WaitSecs_DEFAULT
-  }
-return *p.WaitSecs
+	if !p.IsSetWaitSecs() {
+		return KillOptions_WaitSecs_DEFAULT
+	}
+	return *p.WaitSecs
 }
 func (p *KillOptions) IsSetWaitSecs() bool {
-  return p.WaitSecs != nil
+	return p.WaitSecs != nil
 }
 
 func (p *KillOptions) Read(ctx context.Context, iprot thrift.TProtocol) error {
-  if _, err := iprot.ReadStructBegin(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
-  }
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
 
-
-  for {
-    _, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
-    if err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
-    }
-    if fieldTypeId == thrift.STOP { break; }
-    switch fieldId {
-    case 1:
-      if fieldTypeId == thrift.I32 {
-        if err := p.ReadField1(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    default:
-      if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-        return err
-      }
-    }
-    if err := iprot.ReadFieldEnd(ctx); err != nil {
-      return err
-    }
-  }
-  if err := iprot.ReadStructEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
-  }
-  return nil
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 1:
+			if fieldTypeId == thrift.I32 {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	return nil
 }
 
-func (p *KillOptions)  ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadI32(ctx); err != nil {
-  return thrift.PrependError("error reading field 1: ", err)
-} else {
-  p.WaitSecs = &v
-}
-  return nil
+func (p *KillOptions) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadI32(ctx); err != nil {
+		return thrift.PrependError("error reading field 1: ", err)
+	} else {
+		p.WaitSecs = &v
+	}
+	return nil
 }
 
 func (p *KillOptions) Write(ctx context.Context, oprot thrift.TProtocol) error {
-  if err := oprot.WriteStructBegin(ctx, "KillOptions"); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err) }
-  if p != nil {
-    if err := p.writeField1(ctx, oprot); err != nil { return err }
-  }
-  if err := oprot.WriteFieldStop(ctx); err != nil {
-    return thrift.PrependError("write field stop error: ", err) }
-  if err := oprot.WriteStructEnd(ctx); err != nil {
-    return thrift.PrependError("write struct stop error: ", err) }
-  return nil
+	if err := oprot.WriteStructBegin(ctx, "KillOptions"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
 }
 
 func (p *KillOptions) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetWaitSecs() {
-    if err := oprot.WriteFieldBegin(ctx, "wait_secs", thrift.I32, 1); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:wait_secs: ", p), err) }
-    if err := oprot.WriteI32(ctx, int32(*p.WaitSecs)); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T.wait_secs (1) field write error: ", p), err) }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 1:wait_secs: ", p), err) }
-  }
-  return err
+	if p.IsSetWaitSecs() {
+		if err := oprot.WriteFieldBegin(ctx, "wait_secs", thrift.I32, 1); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:wait_secs: ", p), err)
+		}
+		if err := oprot.WriteI32(ctx, int32(*p.WaitSecs)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.wait_secs (1) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 1:wait_secs: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *KillOptions) Equals(other *KillOptions) bool {
-  if p == other {
-    return true
-  } else if p == nil || other == nil {
-    return false
-  }
-  if p.WaitSecs != other.WaitSecs {
-    if p.WaitSecs == nil || other.WaitSecs == nil {
-      return false
-    }
-    if (*p.WaitSecs) != (*other.WaitSecs) { return false }
-  }
-  return true
+	if p == other {
+		return true
+	} else if p == nil || other == nil {
+		return false
+	}
+	if p.WaitSecs != other.WaitSecs {
+		if p.WaitSecs == nil || other.WaitSecs == nil {
+			return false
+		}
+		if (*p.WaitSecs) != (*other.WaitSecs) {
+			return false
+		}
+	}
+	return true
 }
 
 func (p *KillOptions) String() string {
-  if p == nil {
-    return "<nil>"
-  }
-  return fmt.Sprintf("KillOptions(%+v)", *p)
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("KillOptions(%+v)", *p)
 }
 
 // Attributes:
-//  - WaitSecs
-//  - NumWorkers
-//  - NumExecutors
+//   - WaitSecs
+//   - NumWorkers
+//   - NumExecutors
 type RebalanceOptions struct {
-  WaitSecs *int32 `thrift:"wait_secs,1" db:"wait_secs" json:"wait_secs,omitempty"`
-  NumWorkers *int32 `thrift:"num_workers,2" db:"num_workers" json:"num_workers,omitempty"`
-  NumExecutors map[string]int32 `thrift:"num_executors,3" db:"num_executors" json:"num_executors,omitempty"`
+	WaitSecs     *int32           `thrift:"wait_secs,1" db:"wait_secs" json:"wait_secs,omitempty"`
+	NumWorkers   *int32           `thrift:"num_workers,2" db:"num_workers" json:"num_workers,omitempty"`
+	NumExecutors map[string]int32 `thrift:"num_executors,3" db:"num_executors" json:"num_executors,omitempty"`
 }
 
 func NewRebalanceOptions() *RebalanceOptions {
-  return &RebalanceOptions{}
+	return &RebalanceOptions{}
 }
 
 var RebalanceOptions_WaitSecs_DEFAULT int32
+
 func (p *RebalanceOptions) GetWaitSecs() int32 {
-  if !p.IsSetWaitSecs() {
-    return RebalanceOptions_WaitSecs_DEFAULT
-  }
-return *p.WaitSecs
+	if !p.IsSetWaitSecs() {
+		return RebalanceOptions_WaitSecs_DEFAULT
+	}
+	return *p.WaitSecs
 }
+
 var RebalanceOptions_NumWorkers_DEFAULT int32
+
 func (p *RebalanceOptions) GetNumWorkers() int32 {
-  if !p.IsSetNumWorkers() {
-    return RebalanceOptions_NumWorkers_DEFAULT
-  }
-return *p.NumWorkers
+	if !p.IsSetNumWorkers() {
+		return RebalanceOptions_NumWorkers_DEFAULT
+	}
+	return *p.NumWorkers
 }
+
 var RebalanceOptions_NumExecutors_DEFAULT map[string]int32
 
 func (p *RebalanceOptions) GetNumExecutors() map[string]int32 {
-  return p.NumExecutors
+	return p.NumExecutors
 }
 func (p *RebalanceOptions) IsSetWaitSecs() bool {
-  return p.WaitSecs != nil
+	return p.WaitSecs != nil
 }
 
 func (p *RebalanceOptions) IsSetNumWorkers() bool {
-  return p.NumWorkers != nil
+	return p.NumWorkers != nil
 }
 
 func (p *RebalanceOptions) IsSetNumExecutors() bool {
-  return p.NumExecutors != nil
+	return p.NumExecutors != nil
 }
 
 func (p *RebalanceOptions) Read(ctx context.Context, iprot thrift.TProtocol) error {
-  if _, err := iprot.ReadStructBegin(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
-  }
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
 
-
-  for {
-    _, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
-    if err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
-    }
-    if fieldTypeId == thrift.STOP { break; }
-    switch fieldId {
-    case 1:
-      if fieldTypeId == thrift.I32 {
-        if err := p.ReadField1(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 2:
-      if fieldTypeId == thrift.I32 {
-        if err := p.ReadField2(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 3:
-      if fieldTypeId == thrift.MAP {
-        if err := p.ReadField3(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    default:
-      if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-        return err
-      }
-    }
-    if err := iprot.ReadFieldEnd(ctx); err != nil {
-      return err
-    }
-  }
-  if err := iprot.ReadStructEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
-  }
-  return nil
-}
-
-func (p *RebalanceOptions)  ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadI32(ctx); err != nil {
-  return thrift.PrependError("error reading field 1: ", err)
-} else {
-  p.WaitSecs = &v
-}
-  return nil
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 1:
+			if fieldTypeId == thrift.I32 {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 2:
+			if fieldTypeId == thrift.I32 {
+				if err := p.ReadField2(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 3:
+			if fieldTypeId == thrift.MAP {
+				if err := p.ReadField3(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	return nil
 }
 
-func (p *RebalanceOptions)  ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadI32(ctx); err != nil {
-  return thrift.PrependError("error reading field 2: ", err)
-} else {
-  p.NumWorkers = &v
-}
-  return nil
+func (p *RebalanceOptions) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadI32(ctx); err != nil {
+		return thrift.PrependError("error reading field 1: ", err)
+	} else {
+		p.WaitSecs = &v
+	}
+	return nil
 }
 
-func (p *RebalanceOptions)  ReadField3(ctx context.Context, iprot thrift.TProtocol) error {
-  _, _, size, err := iprot.ReadMapBegin(ctx)
-  if err != nil {
-    return thrift.PrependError("error reading map begin: ", err)
-  }
-  tMap := make(map[string]int32, size)
-  p.NumExecutors =  tMap
-  for i := 0; i < size; i ++ {
-var _key32 string
-    if v, err := iprot.ReadString(ctx); err != nil {
-    return thrift.PrependError("error reading field 0: ", err)
-} else {
-    _key32 = v
+func (p *RebalanceOptions) ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadI32(ctx); err != nil {
+		return thrift.PrependError("error reading field 2: ", err)
+	} else {
+		p.NumWorkers = &v
+	}
+	return nil
 }
-var _val33 int32
-    if v, err := iprot.ReadI32(ctx); err != nil {
-    return thrift.PrependError("error reading field 0: ", err)
-} else {
-    _val33 = v
-}
-    p.NumExecutors[_key32] = _val33
-  }
-  if err := iprot.ReadMapEnd(ctx); err != nil {
-    return thrift.PrependError("error reading map end: ", err)
-  }
-  return nil
+
+func (p *RebalanceOptions) ReadField3(ctx context.Context, iprot thrift.TProtocol) error {
+	_, _, size, err := iprot.ReadMapBegin(ctx)
+	if err != nil {
+		return thrift.PrependError("error reading map begin: ", err)
+	}
+	tMap := make(map[string]int32, size)
+	p.NumExecutors = tMap
+	for i := 0; i < size; i++ {
+		var _key32 string
+		if v, err := iprot.ReadString(ctx); err != nil {
+			return thrift.PrependError("error reading field 0: ", err)
+		} else {
+			_key32 = v
+		}
+		var _val33 int32
+		if v, err := iprot.ReadI32(ctx); err != nil {
+			return thrift.PrependError("error reading field 0: ", err)
+		} else {
+			_val33 = v
+		}
+		p.NumExecutors[_key32] = _val33
+	}
+	if err := iprot.ReadMapEnd(ctx); err != nil {
+		return thrift.PrependError("error reading map end: ", err)
+	}
+	return nil
 }
 
 func (p *RebalanceOptions) Write(ctx context.Context, oprot thrift.TProtocol) error {
-  if err := oprot.WriteStructBegin(ctx, "RebalanceOptions"); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err) }
-  if p != nil {
-    if err := p.writeField1(ctx, oprot); err != nil { return err }
-    if err := p.writeField2(ctx, oprot); err != nil { return err }
-    if err := p.writeField3(ctx, oprot); err != nil { return err }
-  }
-  if err := oprot.WriteFieldStop(ctx); err != nil {
-    return thrift.PrependError("write field stop error: ", err) }
-  if err := oprot.WriteStructEnd(ctx); err != nil {
-    return thrift.PrependError("write struct stop error: ", err) }
-  return nil
+	if err := oprot.WriteStructBegin(ctx, "RebalanceOptions"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField2(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField3(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
 }
 
 func (p *RebalanceOptions) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetWaitSecs() {
-    if err := oprot.WriteFieldBegin(ctx, "wait_secs", thrift.I32, 1); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:wait_secs: ", p), err) }
-    if err := oprot.WriteI32(ctx, int32(*p.WaitSecs)); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T.wait_secs (1) field write error: ", p), err) }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 1:wait_secs: ", p), err) }
-  }
-  return err
+	if p.IsSetWaitSecs() {
+		if err := oprot.WriteFieldBegin(ctx, "wait_secs", thrift.I32, 1); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:wait_secs: ", p), err)
+		}
+		if err := oprot.WriteI32(ctx, int32(*p.WaitSecs)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.wait_secs (1) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 1:wait_secs: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *RebalanceOptions) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetNumWorkers() {
-    if err := oprot.WriteFieldBegin(ctx, "num_workers", thrift.I32, 2); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:num_workers: ", p), err) }
-    if err := oprot.WriteI32(ctx, int32(*p.NumWorkers)); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T.num_workers (2) field write error: ", p), err) }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 2:num_workers: ", p), err) }
-  }
-  return err
+	if p.IsSetNumWorkers() {
+		if err := oprot.WriteFieldBegin(ctx, "num_workers", thrift.I32, 2); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:num_workers: ", p), err)
+		}
+		if err := oprot.WriteI32(ctx, int32(*p.NumWorkers)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.num_workers (2) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 2:num_workers: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *RebalanceOptions) writeField3(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetNumExecutors() {
-    if err := oprot.WriteFieldBegin(ctx, "num_executors", thrift.MAP, 3); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 3:num_executors: ", p), err) }
-    if err := oprot.WriteMapBegin(ctx, thrift.STRING, thrift.I32, len(p.NumExecutors)); err != nil {
-      return thrift.PrependError("error writing map begin: ", err)
-    }
-    for k, v := range p.NumExecutors {
-      if err := oprot.WriteString(ctx, string(k)); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err) }
-      if err := oprot.WriteI32(ctx, int32(v)); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err) }
-    }
-    if err := oprot.WriteMapEnd(ctx); err != nil {
-      return thrift.PrependError("error writing map end: ", err)
-    }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 3:num_executors: ", p), err) }
-  }
-  return err
+	if p.IsSetNumExecutors() {
+		if err := oprot.WriteFieldBegin(ctx, "num_executors", thrift.MAP, 3); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 3:num_executors: ", p), err)
+		}
+		if err := oprot.WriteMapBegin(ctx, thrift.STRING, thrift.I32, len(p.NumExecutors)); err != nil {
+			return thrift.PrependError("error writing map begin: ", err)
+		}
+		for k, v := range p.NumExecutors {
+			if err := oprot.WriteString(ctx, string(k)); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+			}
+			if err := oprot.WriteI32(ctx, int32(v)); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+			}
+		}
+		if err := oprot.WriteMapEnd(ctx); err != nil {
+			return thrift.PrependError("error writing map end: ", err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 3:num_executors: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *RebalanceOptions) Equals(other *RebalanceOptions) bool {
-  if p == other {
-    return true
-  } else if p == nil || other == nil {
-    return false
-  }
-  if p.WaitSecs != other.WaitSecs {
-    if p.WaitSecs == nil || other.WaitSecs == nil {
-      return false
-    }
-    if (*p.WaitSecs) != (*other.WaitSecs) { return false }
-  }
-  if p.NumWorkers != other.NumWorkers {
-    if p.NumWorkers == nil || other.NumWorkers == nil {
-      return false
-    }
-    if (*p.NumWorkers) != (*other.NumWorkers) { return false }
-  }
-  if len(p.NumExecutors) != len(other.NumExecutors) { return false }
-  for k, _tgt := range p.NumExecutors {
-    _src34 := other.NumExecutors[k]
-    if _tgt != _src34 { return false }
-  }
-  return true
+	if p == other {
+		return true
+	} else if p == nil || other == nil {
+		return false
+	}
+	if p.WaitSecs != other.WaitSecs {
+		if p.WaitSecs == nil || other.WaitSecs == nil {
+			return false
+		}
+		if (*p.WaitSecs) != (*other.WaitSecs) {
+			return false
+		}
+	}
+	if p.NumWorkers != other.NumWorkers {
+		if p.NumWorkers == nil || other.NumWorkers == nil {
+			return false
+		}
+		if (*p.NumWorkers) != (*other.NumWorkers) {
+			return false
+		}
+	}
+	if len(p.NumExecutors) != len(other.NumExecutors) {
+		return false
+	}
+	for k, _tgt := range p.NumExecutors {
+		_src34 := other.NumExecutors[k]
+		if _tgt != _src34 {
+			return false
+		}
+	}
+	return true
 }
 
 func (p *RebalanceOptions) String() string {
-  if p == nil {
-    return "<nil>"
-  }
-  return fmt.Sprintf("RebalanceOptions(%+v)", *p)
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("RebalanceOptions(%+v)", *p)
 }
 
 type Nimbus interface {
-  // Parameters:
-  //  - Name
-  //  - Options
-  KillTopologyWithOpts(ctx context.Context, name string, options *KillOptions) (_err error)
-  // Parameters:
-  //  - Name
-  Activate(ctx context.Context, name string) (_err error)
-  // Parameters:
-  //  - Name
-  Deactivate(ctx context.Context, name string) (_err error)
-  // Parameters:
-  //  - Name
-  //  - Options
-  Rebalance(ctx context.Context, name string, options *RebalanceOptions) (_err error)
-  GetClusterInfo(ctx context.Context) (_r *ClusterSummary, _err error)
-  GetLeader(ctx context.Context) (_r *NimbusSummary, _err error)
-  // Parameters:
-  //  - ID
-  //  - Window
-  //  - IsIncludeSys
-  GetTopologyPageInfo(ctx context.Context, id string, window string, is_include_sys bool) (_r *TopologyPageInfo, _err error)
+	// Parameters:
+	//  - Name
+	//  - Options
+	KillTopologyWithOpts(ctx context.Context, name string, options *KillOptions) (_err error)
+	// Parameters:
+	//  - Name
+	Activate(ctx context.Context, name string) (_err error)
+	// Parameters:
+	//  - Name
+	Deactivate(ctx context.Context, name string) (_err error)
+	// Parameters:
+	//  - Name
+	//  - Options
+	Rebalance(ctx context.Context, name string, options *RebalanceOptions) (_err error)
+	GetClusterInfo(ctx context.Context) (_r *ClusterSummary, _err error)
+	GetLeader(ctx context.Context) (_r *NimbusSummary, _err error)
+	// Parameters:
+	//  - ID
+	//  - Window
+	//  - IsIncludeSys
+	GetTopologyPageInfo(ctx context.Context, id string, window string, is_include_sys bool) (_r *TopologyPageInfo, _err error)
 }
 
 type NimbusClient struct {
-  c thrift.TClient
-  meta thrift.ResponseMeta
+	c    thrift.TClient
+	meta thrift.ResponseMeta
 }
 
 func NewNimbusClientFactory(t thrift.TTransport, f thrift.TProtocolFactory) *NimbusClient {
-  return &NimbusClient{
-    c: thrift.NewTStandardClient(f.GetProtocol(t), f.GetProtocol(t)),
-  }
+	return &NimbusClient{
+		c: thrift.NewTStandardClient(f.GetProtocol(t), f.GetProtocol(t)),
+	}
 }
 
 func NewNimbusClientProtocol(t thrift.TTransport, iprot thrift.TProtocol, oprot thrift.TProtocol) *NimbusClient {
-  return &NimbusClient{
-    c: thrift.NewTStandardClient(iprot, oprot),
-  }
+	return &NimbusClient{
+		c: thrift.NewTStandardClient(iprot, oprot),
+	}
 }
 
 func NewNimbusClient(c thrift.TClient) *NimbusClient {
-  return &NimbusClient{
-    c: c,
-  }
+	return &NimbusClient{
+		c: c,
+	}
 }
 
 func (p *NimbusClient) Client_() thrift.TClient {
-  return p.c
+	return p.c
 }
 
 func (p *NimbusClient) LastResponseMeta_() thrift.ResponseMeta {
-  return p.meta
+	return p.meta
 }
 
 func (p *NimbusClient) SetLastResponseMeta_(meta thrift.ResponseMeta) {
-  p.meta = meta
+	p.meta = meta
 }
 
 // Parameters:
-//  - Name
-//  - Options
+//   - Name
+//   - Options
 func (p *NimbusClient) KillTopologyWithOpts(ctx context.Context, name string, options *KillOptions) (_err error) {
-  var _args35 NimbusKillTopologyWithOptsArgs
-  _args35.Name = name
-  _args35.Options = options
-  var _result37 NimbusKillTopologyWithOptsResult
-  var _meta36 thrift.ResponseMeta
-  _meta36, _err = p.Client_().Call(ctx, "killTopologyWithOpts", &_args35, &_result37)
-  p.SetLastResponseMeta_(_meta36)
-  if _err != nil {
-    return
-  }
-  switch {
-  case _result37.E!= nil:
-    return _result37.E
-  case _result37.Aze!= nil:
-    return _result37.Aze
-  }
+	var _args35 NimbusKillTopologyWithOptsArgs
+	_args35.Name = name
+	_args35.Options = options
+	var _result37 NimbusKillTopologyWithOptsResult
+	var _meta36 thrift.ResponseMeta
+	_meta36, _err = p.Client_().Call(ctx, "killTopologyWithOpts", &_args35, &_result37)
+	p.SetLastResponseMeta_(_meta36)
+	if _err != nil {
+		return
+	}
+	switch {
+	case _result37.E != nil:
+		return _result37.E
+	case _result37.Aze != nil:
+		return _result37.Aze
+	}
 
-  return nil
+	return nil
 }
 
 // Parameters:
-//  - Name
+//   - Name
 func (p *NimbusClient) Activate(ctx context.Context, name string) (_err error) {
-  var _args38 NimbusActivateArgs
-  _args38.Name = name
-  var _result40 NimbusActivateResult
-  var _meta39 thrift.ResponseMeta
-  _meta39, _err = p.Client_().Call(ctx, "activate", &_args38, &_result40)
-  p.SetLastResponseMeta_(_meta39)
-  if _err != nil {
-    return
-  }
-  switch {
-  case _result40.E!= nil:
-    return _result40.E
-  case _result40.Aze!= nil:
-    return _result40.Aze
-  }
+	var _args38 NimbusActivateArgs
+	_args38.Name = name
+	var _result40 NimbusActivateResult
+	var _meta39 thrift.ResponseMeta
+	_meta39, _err = p.Client_().Call(ctx, "activate", &_args38, &_result40)
+	p.SetLastResponseMeta_(_meta39)
+	if _err != nil {
+		return
+	}
+	switch {
+	case _result40.E != nil:
+		return _result40.E
+	case _result40.Aze != nil:
+		return _result40.Aze
+	}
 
-  return nil
+	return nil
 }
 
 // Parameters:
-//  - Name
+//   - Name
 func (p *NimbusClient) Deactivate(ctx context.Context, name string) (_err error) {
-  var _args41 NimbusDeactivateArgs
-  _args41.Name = name
-  var _result43 NimbusDeactivateResult
-  var _meta42 thrift.ResponseMeta
-  _meta42, _err = p.Client_().Call(ctx, "deactivate", &_args41, &_result43)
-  p.SetLastResponseMeta_(_meta42)
-  if _err != nil {
-    return
-  }
-  switch {
-  case _result43.E!= nil:
-    return _result43.E
-  case _result43.Aze!= nil:
-    return _result43.Aze
-  }
+	var _args41 NimbusDeactivateArgs
+	_args41.Name = name
+	var _result43 NimbusDeactivateResult
+	var _meta42 thrift.ResponseMeta
+	_meta42, _err = p.Client_().Call(ctx, "deactivate", &_args41, &_result43)
+	p.SetLastResponseMeta_(_meta42)
+	if _err != nil {
+		return
+	}
+	switch {
+	case _result43.E != nil:
+		return _result43.E
+	case _result43.Aze != nil:
+		return _result43.Aze
+	}
 
-  return nil
+	return nil
 }
 
 // Parameters:
-//  - Name
-//  - Options
+//   - Name
+//   - Options
 func (p *NimbusClient) Rebalance(ctx context.Context, name string, options *RebalanceOptions) (_err error) {
-  var _args44 NimbusRebalanceArgs
-  _args44.Name = name
-  _args44.Options = options
-  var _result46 NimbusRebalanceResult
-  var _meta45 thrift.ResponseMeta
-  _meta45, _err = p.Client_().Call(ctx, "rebalance", &_args44, &_result46)
-  p.SetLastResponseMeta_(_meta45)
-  if _err != nil {
-    return
-  }
-  switch {
-  case _result46.E!= nil:
-    return _result46.E
-  case _result46.Ite!= nil:
-    return _result46.Ite
-  case _result46.Aze!= nil:
-    return _result46.Aze
-  }
+	var _args44 NimbusRebalanceArgs
+	_args44.Name = name
+	_args44.Options = options
+	var _result46 NimbusRebalanceResult
+	var _meta45 thrift.ResponseMeta
+	_meta45, _err = p.Client_().Call(ctx, "rebalance", &_args44, &_result46)
+	p.SetLastResponseMeta_(_meta45)
+	if _err != nil {
+		return
+	}
+	switch {
+	case _result46.E != nil:
+		return _result46.E
+	case _result46.Ite != nil:
+		return _result46.Ite
+	case _result46.Aze != nil:
+		return _result46.Aze
+	}
 
-  return nil
+	return nil
 }
 
 func (p *NimbusClient) GetClusterInfo(ctx context.Context) (_r *ClusterSummary, _err error) {
-  var _args47 NimbusGetClusterInfoArgs
-  var _result49 NimbusGetClusterInfoResult
-  var _meta48 thrift.ResponseMeta
-  _meta48, _err = p.Client_().Call(ctx, "getClusterInfo", &_args47, &_result49)
-  p.SetLastResponseMeta_(_meta48)
-  if _err != nil {
-    return
-  }
-  switch {
-  case _result49.Aze!= nil:
-    return _r, _result49.Aze
-  }
+	var _args47 NimbusGetClusterInfoArgs
+	var _result49 NimbusGetClusterInfoResult
+	var _meta48 thrift.ResponseMeta
+	_meta48, _err = p.Client_().Call(ctx, "getClusterInfo", &_args47, &_result49)
+	p.SetLastResponseMeta_(_meta48)
+	if _err != nil {
+		return
+	}
+	switch {
+	case _result49.Aze != nil:
+		return _r, _result49.Aze
+	}
 
-  if _ret50 := _result49.GetSuccess(); _ret50 != nil {
-    return _ret50, nil
-  }
-  return nil, thrift.NewTApplicationException(thrift.MISSING_RESULT, "getClusterInfo failed: unknown result")
+	if _ret50 := _result49.GetSuccess(); _ret50 != nil {
+		return _ret50, nil
+	}
+	return nil, thrift.NewTApplicationException(thrift.MISSING_RESULT, "getClusterInfo failed: unknown result")
 }
 
 func (p *NimbusClient) GetLeader(ctx context.Context) (_r *NimbusSummary, _err error) {
-  var _args51 NimbusGetLeaderArgs
-  var _result53 NimbusGetLeaderResult
-  var _meta52 thrift.ResponseMeta
-  _meta52, _err = p.Client_().Call(ctx, "getLeader", &_args51, &_result53)
-  p.SetLastResponseMeta_(_meta52)
-  if _err != nil {
-    return
-  }
-  switch {
-  case _result53.Aze!= nil:
-    return _r, _result53.Aze
-  }
+	var _args51 NimbusGetLeaderArgs
+	var _result53 NimbusGetLeaderResult
+	var _meta52 thrift.ResponseMeta
+	_meta52, _err = p.Client_().Call(ctx, "getLeader", &_args51, &_result53)
+	p.SetLastResponseMeta_(_meta52)
+	if _err != nil {
+		return
+	}
+	switch {
+	case _result53.Aze != nil:
+		return _r, _result53.Aze
+	}
 
-  if _ret54 := _result53.GetSuccess(); _ret54 != nil {
-    return _ret54, nil
-  }
-  return nil, thrift.NewTApplicationException(thrift.MISSING_RESULT, "getLeader failed: unknown result")
+	if _ret54 := _result53.GetSuccess(); _ret54 != nil {
+		return _ret54, nil
+	}
+	return nil, thrift.NewTApplicationException(thrift.MISSING_RESULT, "getLeader failed: unknown result")
 }
 
 // Parameters:
-//  - ID
-//  - Window
-//  - IsIncludeSys
+//   - ID
+//   - Window
+//   - IsIncludeSys
 func (p *NimbusClient) GetTopologyPageInfo(ctx context.Context, id string, window string, is_include_sys bool) (_r *TopologyPageInfo, _err error) {
-  var _args55 NimbusGetTopologyPageInfoArgs
-  _args55.ID = id
-  _args55.Window = window
-  _args55.IsIncludeSys = is_include_sys
-  var _result57 NimbusGetTopologyPageInfoResult
-  var _meta56 thrift.ResponseMeta
-  _meta56, _err = p.Client_().Call(ctx, "getTopologyPageInfo", &_args55, &_result57)
-  p.SetLastResponseMeta_(_meta56)
-  if _err != nil {
-    return
-  }
-  switch {
-  case _result57.E!= nil:
-    return _r, _result57.E
-  case _result57.Aze!= nil:
-    return _r, _result57.Aze
-  }
+	var _args55 NimbusGetTopologyPageInfoArgs
+	_args55.ID = id
+	_args55.Window = window
+	_args55.IsIncludeSys = is_include_sys
+	var _result57 NimbusGetTopologyPageInfoResult
+	var _meta56 thrift.ResponseMeta
+	_meta56, _err = p.Client_().Call(ctx, "getTopologyPageInfo", &_args55, &_result57)
+	p.SetLastResponseMeta_(_meta56)
+	if _err != nil {
+		return
+	}
+	switch {
+	case _result57.E != nil:
+		return _r, _result57.E
+	case _result57.Aze != nil:
+		return _r, _result57.Aze
+	}
 
-  if _ret58 := _result57.GetSuccess(); _ret58 != nil {
-    return _ret58, nil
-  }
-  return nil, thrift.NewTApplicationException(thrift.MISSING_RESULT, "getTopologyPageInfo failed: unknown result")
+	if _ret58 := _result57.GetSuccess(); _ret58 != nil {
+		return _ret58, nil
+	}
+	return nil, thrift.NewTApplicationException(thrift.MISSING_RESULT, "getTopologyPageInfo failed: unknown result")
 }
 
 type NimbusProcessor struct {
-  processorMap map[string]thrift.TProcessorFunction
-  handler Nimbus
+	processorMap map[string]thrift.TProcessorFunction
+	handler      Nimbus
 }
 
 func (p *NimbusProcessor) AddToProcessorMap(key string, processor thrift.TProcessorFunction) {
-  p.processorMap[key] = processor
+	p.processorMap[key] = processor
 }
 
 func (p *NimbusProcessor) GetProcessorFunction(key string) (processor thrift.TProcessorFunction, ok bool) {
-  processor, ok = p.processorMap[key]
-  return processor, ok
+	processor, ok = p.processorMap[key]
+	return processor, ok
 }
 
 func (p *NimbusProcessor) ProcessorMap() map[string]thrift.TProcessorFunction {
-  return p.processorMap
+	return p.processorMap
 }
 
 func NewNimbusProcessor(handler Nimbus) *NimbusProcessor {
 
-  self59 := &NimbusProcessor{handler:handler, processorMap:make(map[string]thrift.TProcessorFunction)}
-  self59.processorMap["killTopologyWithOpts"] = &nimbusProcessorKillTopologyWithOpts{handler:handler}
-  self59.processorMap["activate"] = &nimbusProcessorActivate{handler:handler}
-  self59.processorMap["deactivate"] = &nimbusProcessorDeactivate{handler:handler}
-  self59.processorMap["rebalance"] = &nimbusProcessorRebalance{handler:handler}
-  self59.processorMap["getClusterInfo"] = &nimbusProcessorGetClusterInfo{handler:handler}
-  self59.processorMap["getLeader"] = &nimbusProcessorGetLeader{handler:handler}
-  self59.processorMap["getTopologyPageInfo"] = &nimbusProcessorGetTopologyPageInfo{handler:handler}
-return self59
+	self59 := &NimbusProcessor{handler: handler, processorMap: make(map[string]thrift.TProcessorFunction)}
+	self59.processorMap["killTopologyWithOpts"] = &nimbusProcessorKillTopologyWithOpts{handler: handler}
+	self59.processorMap["activate"] = &nimbusProcessorActivate{handler: handler}
+	self59.processorMap["deactivate"] = &nimbusProcessorDeactivate{handler: handler}
+	self59.processorMap["rebalance"] = &nimbusProcessorRebalance{handler: handler}
+	self59.processorMap["getClusterInfo"] = &nimbusProcessorGetClusterInfo{handler: handler}
+	self59.processorMap["getLeader"] = &nimbusProcessorGetLeader{handler: handler}
+	self59.processorMap["getTopologyPageInfo"] = &nimbusProcessorGetTopologyPageInfo{handler: handler}
+	return self59
 }
 
 func (p *NimbusProcessor) Process(ctx context.Context, iprot, oprot thrift.TProtocol) (success bool, err thrift.TException) {
-  name, _, seqId, err2 := iprot.ReadMessageBegin(ctx)
-  if err2 != nil { return false, thrift.WrapTException(err2) }
-  if processor, ok := p.GetProcessorFunction(name); ok {
-    return processor.Process(ctx, seqId, iprot, oprot)
-  }
-  iprot.Skip(ctx, thrift.STRUCT)
-  iprot.ReadMessageEnd(ctx)
-  x60 := thrift.NewTApplicationException(thrift.UNKNOWN_METHOD, "Unknown function " + name)
-  oprot.WriteMessageBegin(ctx, name, thrift.EXCEPTION, seqId)
-  x60.Write(ctx, oprot)
-  oprot.WriteMessageEnd(ctx)
-  oprot.Flush(ctx)
-  return false, x60
+	name, _, seqId, err2 := iprot.ReadMessageBegin(ctx)
+	if err2 != nil {
+		return false, thrift.WrapTException(err2)
+	}
+	if processor, ok := p.GetProcessorFunction(name); ok {
+		return processor.Process(ctx, seqId, iprot, oprot)
+	}
+	iprot.Skip(ctx, thrift.STRUCT)
+	iprot.ReadMessageEnd(ctx)
+	x60 := thrift.NewTApplicationException(thrift.UNKNOWN_METHOD, "Unknown function "+name)
+	oprot.WriteMessageBegin(ctx, name, thrift.EXCEPTION, seqId)
+	x60.Write(ctx, oprot)
+	oprot.WriteMessageEnd(ctx)
+	oprot.Flush(ctx)
+	return false, x60
 
 }
 
 type nimbusProcessorKillTopologyWithOpts struct {
-  handler Nimbus
+	handler Nimbus
 }
 
 func (p *nimbusProcessorKillTopologyWithOpts) Process(ctx context.Context, seqId int32, iprot, oprot thrift.TProtocol) (success bool, err thrift.TException) {
-  var _write_err61 error
-  args := NimbusKillTopologyWithOptsArgs{}
-  if err2 := args.Read(ctx, iprot); err2 != nil {
-    iprot.ReadMessageEnd(ctx)
-    x := thrift.NewTApplicationException(thrift.PROTOCOL_ERROR, err2.Error())
-    oprot.WriteMessageBegin(ctx, "killTopologyWithOpts", thrift.EXCEPTION, seqId)
-    x.Write(ctx, oprot)
-    oprot.WriteMessageEnd(ctx)
-    oprot.Flush(ctx)
-    return false, thrift.WrapTException(err2)
-  }
-  iprot.ReadMessageEnd(ctx)
+	var _write_err61 error
+	args := NimbusKillTopologyWithOptsArgs{}
+	if err2 := args.Read(ctx, iprot); err2 != nil {
+		iprot.ReadMessageEnd(ctx)
+		x := thrift.NewTApplicationException(thrift.PROTOCOL_ERROR, err2.Error())
+		oprot.WriteMessageBegin(ctx, "killTopologyWithOpts", thrift.EXCEPTION, seqId)
+		x.Write(ctx, oprot)
+		oprot.WriteMessageEnd(ctx)
+		oprot.Flush(ctx)
+		return false, thrift.WrapTException(err2)
+	}
+	iprot.ReadMessageEnd(ctx)
 
-  tickerCancel := func() {}
-  // Start a goroutine to do server side connectivity check.
-  if thrift.ServerConnectivityCheckInterval > 0 {
-    var cancel context.CancelFunc
-    ctx, cancel = context.WithCancel(ctx)
-    defer cancel()
-    var tickerCtx context.Context
-    tickerCtx, tickerCancel = context.WithCancel(context.Background())
-    defer tickerCancel()
-    go func(ctx context.Context, cancel context.CancelFunc) {
-      ticker := time.NewTicker(thrift.ServerConnectivityCheckInterval)
-      defer ticker.Stop()
-      for {
-        select {
-        case <-ctx.Done():
-          return
-        case <-ticker.C:
-          if !iprot.Transport().IsOpen() {
-            cancel()
-            return
-          }
-        }
-      }
-    }(tickerCtx, cancel)
-  }
+	tickerCancel := func() {}
+	// Start a goroutine to do server side connectivity check.
+	if thrift.ServerConnectivityCheckInterval > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(ctx)
+		defer cancel()
+		var tickerCtx context.Context
+		tickerCtx, tickerCancel = context.WithCancel(context.Background())
+		defer tickerCancel()
+		go func(ctx context.Context, cancel context.CancelFunc) {
+			ticker := time.NewTicker(thrift.ServerConnectivityCheckInterval)
+			defer ticker.Stop()
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case <-ticker.C:
+					if !iprot.Transport().IsOpen() {
+						cancel()
+						return
+					}
+				}
+			}
+		}(tickerCtx, cancel)
+	}
 
-  result := NimbusKillTopologyWithOptsResult{}
-  if err2 := p.handler.KillTopologyWithOpts(ctx, args.Name, args.Options); err2 != nil {
-    tickerCancel()
-    err = thrift.WrapTException(err2)
-    switch v := err2.(type) {
-    case *NotAliveException:
-      result.E = v
-    case *AuthorizationException:
-      result.Aze = v
-    default:
-      if errors.Is(err2, thrift.ErrAbandonRequest) {
-        return false, thrift.WrapTException(err2)
-      }
-      _exc62 := thrift.NewTApplicationException(thrift.INTERNAL_ERROR, "Internal error processing killTopologyWithOpts: " + err2.Error())
-      if err2 := oprot.WriteMessageBegin(ctx, "killTopologyWithOpts", thrift.EXCEPTION, seqId); err2 != nil {
-        _write_err61 = thrift.WrapTException(err2)
-      }
-      if err2 := _exc62.Write(ctx, oprot); _write_err61 == nil && err2 != nil {
-        _write_err61 = thrift.WrapTException(err2)
-      }
-      if err2 := oprot.WriteMessageEnd(ctx); _write_err61 == nil && err2 != nil {
-        _write_err61 = thrift.WrapTException(err2)
-      }
-      if err2 := oprot.Flush(ctx); _write_err61 == nil && err2 != nil {
-        _write_err61 = thrift.WrapTException(err2)
-      }
-      if _write_err61 != nil {
-        return false, thrift.WrapTException(_write_err61)
-      }
-      return true, err
-    }
-  }
-  tickerCancel()
-  if err2 := oprot.WriteMessageBegin(ctx, "killTopologyWithOpts", thrift.REPLY, seqId); err2 != nil {
-    _write_err61 = thrift.WrapTException(err2)
-  }
-  if err2 := result.Write(ctx, oprot); _write_err61 == nil && err2 != nil {
-    _write_err61 = thrift.WrapTException(err2)
-  }
-  if err2 := oprot.WriteMessageEnd(ctx); _write_err61 == nil && err2 != nil {
-    _write_err61 = thrift.WrapTException(err2)
-  }
-  if err2 := oprot.Flush(ctx); _write_err61 == nil && err2 != nil {
-    _write_err61 = thrift.WrapTException(err2)
-  }
-  if _write_err61 != nil {
-    return false, thrift.WrapTException(_write_err61)
-  }
-  return true, err
+	result := NimbusKillTopologyWithOptsResult{}
+	if err2 := p.handler.KillTopologyWithOpts(ctx, args.Name, args.Options); err2 != nil {
+		tickerCancel()
+		err = thrift.WrapTException(err2)
+		switch v := err2.(type) {
+		case *NotAliveException:
+			result.E = v
+		case *AuthorizationException:
+			result.Aze = v
+		default:
+			if errors.Is(err2, thrift.ErrAbandonRequest) {
+				return false, thrift.WrapTException(err2)
+			}
+			_exc62 := thrift.NewTApplicationException(thrift.INTERNAL_ERROR, "Internal error processing killTopologyWithOpts: "+err2.Error())
+			if err2 := oprot.WriteMessageBegin(ctx, "killTopologyWithOpts", thrift.EXCEPTION, seqId); err2 != nil {
+				_write_err61 = thrift.WrapTException(err2)
+			}
+			if err2 := _exc62.Write(ctx, oprot); _write_err61 == nil && err2 != nil {
+				_write_err61 = thrift.WrapTException(err2)
+			}
+			if err2 := oprot.WriteMessageEnd(ctx); _write_err61 == nil && err2 != nil {
+				_write_err61 = thrift.WrapTException(err2)
+			}
+			if err2 := oprot.Flush(ctx); _write_err61 == nil && err2 != nil {
+				_write_err61 = thrift.WrapTException(err2)
+			}
+			if _write_err61 != nil {
+				return false, thrift.WrapTException(_write_err61)
+			}
+			return true, err
+		}
+	}
+	tickerCancel()
+	if err2 := oprot.WriteMessageBegin(ctx, "killTopologyWithOpts", thrift.REPLY, seqId); err2 != nil {
+		_write_err61 = thrift.WrapTException(err2)
+	}
+	if err2 := result.Write(ctx, oprot); _write_err61 == nil && err2 != nil {
+		_write_err61 = thrift.WrapTException(err2)
+	}
+	if err2 := oprot.WriteMessageEnd(ctx); _write_err61 == nil && err2 != nil {
+		_write_err61 = thrift.WrapTException(err2)
+	}
+	if err2 := oprot.Flush(ctx); _write_err61 == nil && err2 != nil {
+		_write_err61 = thrift.WrapTException(err2)
+	}
+	if _write_err61 != nil {
+		return false, thrift.WrapTException(_write_err61)
+	}
+	return true, err
 }
 
 type nimbusProcessorActivate struct {
-  handler Nimbus
+	handler Nimbus
 }
 
 func (p *nimbusProcessorActivate) Process(ctx context.Context, seqId int32, iprot, oprot thrift.TProtocol) (success bool, err thrift.TException) {
-  var _write_err63 error
-  args := NimbusActivateArgs{}
-  if err2 := args.Read(ctx, iprot); err2 != nil {
-    iprot.ReadMessageEnd(ctx)
-    x := thrift.NewTApplicationException(thrift.PROTOCOL_ERROR, err2.Error())
-    oprot.WriteMessageBegin(ctx, "activate", thrift.EXCEPTION, seqId)
-    x.Write(ctx, oprot)
-    oprot.WriteMessageEnd(ctx)
-    oprot.Flush(ctx)
-    return false, thrift.WrapTException(err2)
-  }
-  iprot.ReadMessageEnd(ctx)
+	var _write_err63 error
+	args := NimbusActivateArgs{}
+	if err2 := args.Read(ctx, iprot); err2 != nil {
+		iprot.ReadMessageEnd(ctx)
+		x := thrift.NewTApplicationException(thrift.PROTOCOL_ERROR, err2.Error())
+		oprot.WriteMessageBegin(ctx, "activate", thrift.EXCEPTION, seqId)
+		x.Write(ctx, oprot)
+		oprot.WriteMessageEnd(ctx)
+		oprot.Flush(ctx)
+		return false, thrift.WrapTException(err2)
+	}
+	iprot.ReadMessageEnd(ctx)
 
-  tickerCancel := func() {}
-  // Start a goroutine to do server side connectivity check.
-  if thrift.ServerConnectivityCheckInterval > 0 {
-    var cancel context.CancelFunc
-    ctx, cancel = context.WithCancel(ctx)
-    defer cancel()
-    var tickerCtx context.Context
-    tickerCtx, tickerCancel = context.WithCancel(context.Background())
-    defer tickerCancel()
-    go func(ctx context.Context, cancel context.CancelFunc) {
-      ticker := time.NewTicker(thrift.ServerConnectivityCheckInterval)
-      defer ticker.Stop()
-      for {
-        select {
-        case <-ctx.Done():
-          return
-        case <-ticker.C:
-          if !iprot.Transport().IsOpen() {
-            cancel()
-            return
-          }
-        }
-      }
-    }(tickerCtx, cancel)
-  }
+	tickerCancel := func() {}
+	// Start a goroutine to do server side connectivity check.
+	if thrift.ServerConnectivityCheckInterval > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(ctx)
+		defer cancel()
+		var tickerCtx context.Context
+		tickerCtx, tickerCancel = context.WithCancel(context.Background())
+		defer tickerCancel()
+		go func(ctx context.Context, cancel context.CancelFunc) {
+			ticker := time.NewTicker(thrift.ServerConnectivityCheckInterval)
+			defer ticker.Stop()
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case <-ticker.C:
+					if !iprot.Transport().IsOpen() {
+						cancel()
+						return
+					}
+				}
+			}
+		}(tickerCtx, cancel)
+	}
 
-  result := NimbusActivateResult{}
-  if err2 := p.handler.Activate(ctx, args.Name); err2 != nil {
-    tickerCancel()
-    err = thrift.WrapTException(err2)
-    switch v := err2.(type) {
-    case *NotAliveException:
-      result.E = v
-    case *AuthorizationException:
-      result.Aze = v
-    default:
-      if errors.Is(err2, thrift.ErrAbandonRequest) {
-        return false, thrift.WrapTException(err2)
-      }
-      _exc64 := thrift.NewTApplicationException(thrift.INTERNAL_ERROR, "Internal error processing activate: " + err2.Error())
-      if err2 := oprot.WriteMessageBegin(ctx, "activate", thrift.EXCEPTION, seqId); err2 != nil {
-        _write_err63 = thrift.WrapTException(err2)
-      }
-      if err2 := _exc64.Write(ctx, oprot); _write_err63 == nil && err2 != nil {
-        _write_err63 = thrift.WrapTException(err2)
-      }
-      if err2 := oprot.WriteMessageEnd(ctx); _write_err63 == nil && err2 != nil {
-        _write_err63 = thrift.WrapTException(err2)
-      }
-      if err2 := oprot.Flush(ctx); _write_err63 == nil && err2 != nil {
-        _write_err63 = thrift.WrapTException(err2)
-      }
-      if _write_err63 != nil {
-        return false, thrift.WrapTException(_write_err63)
-      }
-      return true, err
-    }
-  }
-  tickerCancel()
-  if err2 := oprot.WriteMessageBegin(ctx, "activate", thrift.REPLY, seqId); err2 != nil {
-    _write_err63 = thrift.WrapTException(err2)
-  }
-  if err2 := result.Write(ctx, oprot); _write_err63 == nil && err2 != nil {
-    _write_err63 = thrift.WrapTException(err2)
-  }
-  if err2 := oprot.WriteMessageEnd(ctx); _write_err63 == nil && err2 != nil {
-    _write_err63 = thrift.WrapTException(err2)
-  }
-  if err2 := oprot.Flush(ctx); _write_err63 == nil && err2 != nil {
-    _write_err63 = thrift.WrapTException(err2)
-  }
-  if _write_err63 != nil {
-    return false, thrift.WrapTException(_write_err63)
-  }
-  return true, err
+	result := NimbusActivateResult{}
+	if err2 := p.handler.Activate(ctx, args.Name); err2 != nil {
+		tickerCancel()
+		err = thrift.WrapTException(err2)
+		switch v := err2.(type) {
+		case *NotAliveException:
+			result.E = v
+		case *AuthorizationException:
+			result.Aze = v
+		default:
+			if errors.Is(err2, thrift.ErrAbandonRequest) {
+				return false, thrift.WrapTException(err2)
+			}
+			_exc64 := thrift.NewTApplicationException(thrift.INTERNAL_ERROR, "Internal error processing activate: "+err2.Error())
+			if err2 := oprot.WriteMessageBegin(ctx, "activate", thrift.EXCEPTION, seqId); err2 != nil {
+				_write_err63 = thrift.WrapTException(err2)
+			}
+			if err2 := _exc64.Write(ctx, oprot); _write_err63 == nil && err2 != nil {
+				_write_err63 = thrift.WrapTException(err2)
+			}
+			if err2 := oprot.WriteMessageEnd(ctx); _write_err63 == nil && err2 != nil {
+				_write_err63 = thrift.WrapTException(err2)
+			}
+			if err2 := oprot.Flush(ctx); _write_err63 == nil && err2 != nil {
+				_write_err63 = thrift.WrapTException(err2)
+			}
+			if _write_err63 != nil {
+				return false, thrift.WrapTException(_write_err63)
+			}
+			return true, err
+		}
+	}
+	tickerCancel()
+	if err2 := oprot.WriteMessageBegin(ctx, "activate", thrift.REPLY, seqId); err2 != nil {
+		_write_err63 = thrift.WrapTException(err2)
+	}
+	if err2 := result.Write(ctx, oprot); _write_err63 == nil && err2 != nil {
+		_write_err63 = thrift.WrapTException(err2)
+	}
+	if err2 := oprot.WriteMessageEnd(ctx); _write_err63 == nil && err2 != nil {
+		_write_err63 = thrift.WrapTException(err2)
+	}
+	if err2 := oprot.Flush(ctx); _write_err63 == nil && err2 != nil {
+		_write_err63 = thrift.WrapTException(err2)
+	}
+	if _write_err63 != nil {
+		return false, thrift.WrapTException(_write_err63)
+	}
+	return true, err
 }
 
 type nimbusProcessorDeactivate struct {
-  handler Nimbus
+	handler Nimbus
 }
 
 func (p *nimbusProcessorDeactivate) Process(ctx context.Context, seqId int32, iprot, oprot thrift.TProtocol) (success bool, err thrift.TException) {
-  var _write_err65 error
-  args := NimbusDeactivateArgs{}
-  if err2 := args.Read(ctx, iprot); err2 != nil {
-    iprot.ReadMessageEnd(ctx)
-    x := thrift.NewTApplicationException(thrift.PROTOCOL_ERROR, err2.Error())
-    oprot.WriteMessageBegin(ctx, "deactivate", thrift.EXCEPTION, seqId)
-    x.Write(ctx, oprot)
-    oprot.WriteMessageEnd(ctx)
-    oprot.Flush(ctx)
-    return false, thrift.WrapTException(err2)
-  }
-  iprot.ReadMessageEnd(ctx)
+	var _write_err65 error
+	args := NimbusDeactivateArgs{}
+	if err2 := args.Read(ctx, iprot); err2 != nil {
+		iprot.ReadMessageEnd(ctx)
+		x := thrift.NewTApplicationException(thrift.PROTOCOL_ERROR, err2.Error())
+		oprot.WriteMessageBegin(ctx, "deactivate", thrift.EXCEPTION, seqId)
+		x.Write(ctx, oprot)
+		oprot.WriteMessageEnd(ctx)
+		oprot.Flush(ctx)
+		return false, thrift.WrapTException(err2)
+	}
+	iprot.ReadMessageEnd(ctx)
 
-  tickerCancel := func() {}
-  // Start a goroutine to do server side connectivity check.
-  if thrift.ServerConnectivityCheckInterval > 0 {
-    var cancel context.CancelFunc
-    ctx, cancel = context.WithCancel(ctx)
-    defer cancel()
-    var tickerCtx context.Context
-    tickerCtx, tickerCancel = context.WithCancel(context.Background())
-    defer tickerCancel()
-    go func(ctx context.Context, cancel context.CancelFunc) {
-      ticker := time.NewTicker(thrift.ServerConnectivityCheckInterval)
-      defer ticker.Stop()
-      for {
-        select {
-        case <-ctx.Done():
-          return
-        case <-ticker.C:
-          if !iprot.Transport().IsOpen() {
-            cancel()
-            return
-          }
-        }
-      }
-    }(tickerCtx, cancel)
-  }
+	tickerCancel := func() {}
+	// Start a goroutine to do server side connectivity check.
+	if thrift.ServerConnectivityCheckInterval > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(ctx)
+		defer cancel()
+		var tickerCtx context.Context
+		tickerCtx, tickerCancel = context.WithCancel(context.Background())
+		defer tickerCancel()
+		go func(ctx context.Context, cancel context.CancelFunc) {
+			ticker := time.NewTicker(thrift.ServerConnectivityCheckInterval)
+			defer ticker.Stop()
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case <-ticker.C:
+					if !iprot.Transport().IsOpen() {
+						cancel()
+						return
+					}
+				}
+			}
+		}(tickerCtx, cancel)
+	}
 
-  result := NimbusDeactivateResult{}
-  if err2 := p.handler.Deactivate(ctx, args.Name); err2 != nil {
-    tickerCancel()
-    err = thrift.WrapTException(err2)
-    switch v := err2.(type) {
-    case *NotAliveException:
-      result.E = v
-    case *AuthorizationException:
-      result.Aze = v
-    default:
-      if errors.Is(err2, thrift.ErrAbandonRequest) {
-        return false, thrift.WrapTException(err2)
-      }
-      _exc66 := thrift.NewTApplicationException(thrift.INTERNAL_ERROR, "Internal error processing deactivate: " + err2.Error())
-      if err2 := oprot.WriteMessageBegin(ctx, "deactivate", thrift.EXCEPTION, seqId); err2 != nil {
-        _write_err65 = thrift.WrapTException(err2)
-      }
-      if err2 := _exc66.Write(ctx, oprot); _write_err65 == nil && err2 != nil {
-        _write_err65 = thrift.WrapTException(err2)
-      }
-      if err2 := oprot.WriteMessageEnd(ctx); _write_err65 == nil && err2 != nil {
-        _write_err65 = thrift.WrapTException(err2)
-      }
-      if err2 := oprot.Flush(ctx); _write_err65 == nil && err2 != nil {
-        _write_err65 = thrift.WrapTException(err2)
-      }
-      if _write_err65 != nil {
-        return false, thrift.WrapTException(_write_err65)
-      }
-      return true, err
-    }
-  }
-  tickerCancel()
-  if err2 := oprot.WriteMessageBegin(ctx, "deactivate", thrift.REPLY, seqId); err2 != nil {
-    _write_err65 = thrift.WrapTException(err2)
-  }
-  if err2 := result.Write(ctx, oprot); _write_err65 == nil && err2 != nil {
-    _write_err65 = thrift.WrapTException(err2)
-  }
-  if err2 := oprot.WriteMessageEnd(ctx); _write_err65 == nil && err2 != nil {
-    _write_err65 = thrift.WrapTException(err2)
-  }
-  if err2 := oprot.Flush(ctx); _write_err65 == nil && err2 != nil {
-    _write_err65 = thrift.WrapTException(err2)
-  }
-  if _write_err65 != nil {
-    return false, thrift.WrapTException(_write_err65)
-  }
-  return true, err
+	result := NimbusDeactivateResult{}
+	if err2 := p.handler.Deactivate(ctx, args.Name); err2 != nil {
+		tickerCancel()
+		err = thrift.WrapTException(err2)
+		switch v := err2.(type) {
+		case *NotAliveException:
+			result.E = v
+		case *AuthorizationException:
+			result.Aze = v
+		default:
+			if errors.Is(err2, thrift.ErrAbandonRequest) {
+				return false, thrift.WrapTException(err2)
+			}
+			_exc66 := thrift.NewTApplicationException(thrift.INTERNAL_ERROR, "Internal error processing deactivate: "+err2.Error())
+			if err2 := oprot.WriteMessageBegin(ctx, "deactivate", thrift.EXCEPTION, seqId); err2 != nil {
+				_write_err65 = thrift.WrapTException(err2)
+			}
+			if err2 := _exc66.Write(ctx, oprot); _write_err65 == nil && err2 != nil {
+				_write_err65 = thrift.WrapTException(err2)
+			}
+			if err2 := oprot.WriteMessageEnd(ctx); _write_err65 == nil && err2 != nil {
+				_write_err65 = thrift.WrapTException(err2)
+			}
+			if err2 := oprot.Flush(ctx); _write_err65 == nil && err2 != nil {
+				_write_err65 = thrift.WrapTException(err2)
+			}
+			if _write_err65 != nil {
+				return false, thrift.WrapTException(_write_err65)
+			}
+			return true, err
+		}
+	}
+	tickerCancel()
+	if err2 := oprot.WriteMessageBegin(ctx, "deactivate", thrift.REPLY, seqId); err2 != nil {
+		_write_err65 = thrift.WrapTException(err2)
+	}
+	if err2 := result.Write(ctx, oprot); _write_err65 == nil && err2 != nil {
+		_write_err65 = thrift.WrapTException(err2)
+	}
+	if err2 := oprot.WriteMessageEnd(ctx); _write_err65 == nil && err2 != nil {
+		_write_err65 = thrift.WrapTException(err2)
+	}
+	if err2 := oprot.Flush(ctx); _write_err65 == nil && err2 != nil {
+		_write_err65 = thrift.WrapTException(err2)
+	}
+	if _write_err65 != nil {
+		return false, thrift.WrapTException(_write_err65)
+	}
+	return true, err
 }
 
 type nimbusProcessorRebalance struct {
-  handler Nimbus
+	handler Nimbus
 }
 
 func (p *nimbusProcessorRebalance) Process(ctx context.Context, seqId int32, iprot, oprot thrift.TProtocol) (success bool, err thrift.TException) {
-  var _write_err67 error
-  args := NimbusRebalanceArgs{}
-  if err2 := args.Read(ctx, iprot); err2 != nil {
-    iprot.ReadMessageEnd(ctx)
-    x := thrift.NewTApplicationException(thrift.PROTOCOL_ERROR, err2.Error())
-    oprot.WriteMessageBegin(ctx, "rebalance", thrift.EXCEPTION, seqId)
-    x.Write(ctx, oprot)
-    oprot.WriteMessageEnd(ctx)
-    oprot.Flush(ctx)
-    return false, thrift.WrapTException(err2)
-  }
-  iprot.ReadMessageEnd(ctx)
+	var _write_err67 error
+	args := NimbusRebalanceArgs{}
+	if err2 := args.Read(ctx, iprot); err2 != nil {
+		iprot.ReadMessageEnd(ctx)
+		x := thrift.NewTApplicationException(thrift.PROTOCOL_ERROR, err2.Error())
+		oprot.WriteMessageBegin(ctx, "rebalance", thrift.EXCEPTION, seqId)
+		x.Write(ctx, oprot)
+		oprot.WriteMessageEnd(ctx)
+		oprot.Flush(ctx)
+		return false, thrift.WrapTException(err2)
+	}
+	iprot.ReadMessageEnd(ctx)
 
-  tickerCancel := func() {}
-  // Start a goroutine to do server side connectivity check.
-  if thrift.ServerConnectivityCheckInterval > 0 {
-    var cancel context.CancelFunc
-    ctx, cancel = context.WithCancel(ctx)
-    defer cancel()
-    var tickerCtx context.Context
-    tickerCtx, tickerCancel = context.WithCancel(context.Background())
-    defer tickerCancel()
-    go func(ctx context.Context, cancel context.CancelFunc) {
-      ticker := time.NewTicker(thrift.ServerConnectivityCheckInterval)
-      defer ticker.Stop()
-      for {
-        select {
-        case <-ctx.Done():
-          return
-        case <-ticker.C:
-          if !iprot.Transport().IsOpen() {
-            cancel()
-            return
-          }
-        }
-      }
-    }(tickerCtx, cancel)
-  }
+	tickerCancel := func() {}
+	// Start a goroutine to do server side connectivity check.
+	if thrift.ServerConnectivityCheckInterval > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(ctx)
+		defer cancel()
+		var tickerCtx context.Context
+		tickerCtx, tickerCancel = context.WithCancel(context.Background())
+		defer tickerCancel()
+		go func(ctx context.Context, cancel context.CancelFunc) {
+			ticker := time.NewTicker(thrift.ServerConnectivityCheckInterval)
+			defer ticker.Stop()
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case <-ticker.C:
+					if !iprot.Transport().IsOpen() {
+						cancel()
+						return
+					}
+				}
+			}
+		}(tickerCtx, cancel)
+	}
 
-  result := NimbusRebalanceResult{}
-  if err2 := p.handler.Rebalance(ctx, args.Name, args.Options); err2 != nil {
-    tickerCancel()
-    err = thrift.WrapTException(err2)
-    switch v := err2.(type) {
-    case *NotAliveException:
-      result.E = v
-    case *InvalidTopologyException:
-      result.Ite = v
-    case *AuthorizationException:
-      result.Aze = v
-    default:
-      if errors.Is(err2, thrift.ErrAbandonRequest) {
-        return false, thrift.WrapTException(err2)
-      }
-      _exc68 := thrift.NewTApplicationException(thrift.INTERNAL_ERROR, "Internal error processing rebalance: " + err2.Error())
-      if err2 := oprot.WriteMessageBegin(ctx, "rebalance", thrift.EXCEPTION, seqId); err2 != nil {
-        _write_err67 = thrift.WrapTException(err2)
-      }
-      if err2 := _exc68.Write(ctx, oprot); _write_err67 == nil && err2 != nil {
-        _write_err67 = thrift.WrapTException(err2)
-      }
-      if err2 := oprot.WriteMessageEnd(ctx); _write_err67 == nil && err2 != nil {
-        _write_err67 = thrift.WrapTException(err2)
-      }
-      if err2 := oprot.Flush(ctx); _write_err67 == nil && err2 != nil {
-        _write_err67 = thrift.WrapTException(err2)
-      }
-      if _write_err67 != nil {
-        return false, thrift.WrapTException(_write_err67)
-      }
-      return true, err
-    }
-  }
-  tickerCancel()
-  if err2 := oprot.WriteMessageBegin(ctx, "rebalance", thrift.REPLY, seqId); err2 != nil {
-    _write_err67 = thrift.WrapTException(err2)
-  }
-  if err2 := result.Write(ctx, oprot); _write_err67 == nil && err2 != nil {
-    _write_err67 = thrift.WrapTException(err2)
-  }
-  if err2 := oprot.WriteMessageEnd(ctx); _write_err67 == nil && err2 != nil {
-    _write_err67 = thrift.WrapTException(err2)
-  }
-  if err2 := oprot.Flush(ctx); _write_err67 == nil && err2 != nil {
-    _write_err67 = thrift.WrapTException(err2)
-  }
-  if _write_err67 != nil {
-    return false, thrift.WrapTException(_write_err67)
-  }
-  return true, err
+	result := NimbusRebalanceResult{}
+	if err2 := p.handler.Rebalance(ctx, args.Name, args.Options); err2 != nil {
+		tickerCancel()
+		err = thrift.WrapTException(err2)
+		switch v := err2.(type) {
+		case *NotAliveException:
+			result.E = v
+		case *InvalidTopologyException:
+			result.Ite = v
+		case *AuthorizationException:
+			result.Aze = v
+		default:
+			if errors.Is(err2, thrift.ErrAbandonRequest) {
+				return false, thrift.WrapTException(err2)
+			}
+			_exc68 := thrift.NewTApplicationException(thrift.INTERNAL_ERROR, "Internal error processing rebalance: "+err2.Error())
+			if err2 := oprot.WriteMessageBegin(ctx, "rebalance", thrift.EXCEPTION, seqId); err2 != nil {
+				_write_err67 = thrift.WrapTException(err2)
+			}
+			if err2 := _exc68.Write(ctx, oprot); _write_err67 == nil && err2 != nil {
+				_write_err67 = thrift.WrapTException(err2)
+			}
+			if err2 := oprot.WriteMessageEnd(ctx); _write_err67 == nil && err2 != nil {
+				_write_err67 = thrift.WrapTException(err2)
+			}
+			if err2 := oprot.Flush(ctx); _write_err67 == nil && err2 != nil {
+				_write_err67 = thrift.WrapTException(err2)
+			}
+			if _write_err67 != nil {
+				return false, thrift.WrapTException(_write_err67)
+			}
+			return true, err
+		}
+	}
+	tickerCancel()
+	if err2 := oprot.WriteMessageBegin(ctx, "rebalance", thrift.REPLY, seqId); err2 != nil {
+		_write_err67 = thrift.WrapTException(err2)
+	}
+	if err2 := result.Write(ctx, oprot); _write_err67 == nil && err2 != nil {
+		_write_err67 = thrift.WrapTException(err2)
+	}
+	if err2 := oprot.WriteMessageEnd(ctx); _write_err67 == nil && err2 != nil {
+		_write_err67 = thrift.WrapTException(err2)
+	}
+	if err2 := oprot.Flush(ctx); _write_err67 == nil && err2 != nil {
+		_write_err67 = thrift.WrapTException(err2)
+	}
+	if _write_err67 != nil {
+		return false, thrift.WrapTException(_write_err67)
+	}
+	return true, err
 }
 
 type nimbusProcessorGetClusterInfo struct {
-  handler Nimbus
+	handler Nimbus
 }
 
 func (p *nimbusProcessorGetClusterInfo) Process(ctx context.Context, seqId int32, iprot, oprot thrift.TProtocol) (success bool, err thrift.TException) {
-  var _write_err69 error
-  args := NimbusGetClusterInfoArgs{}
-  if err2 := args.Read(ctx, iprot); err2 != nil {
-    iprot.ReadMessageEnd(ctx)
-    x := thrift.NewTApplicationException(thrift.PROTOCOL_ERROR, err2.Error())
-    oprot.WriteMessageBegin(ctx, "getClusterInfo", thrift.EXCEPTION, seqId)
-    x.Write(ctx, oprot)
-    oprot.WriteMessageEnd(ctx)
-    oprot.Flush(ctx)
-    return false, thrift.WrapTException(err2)
-  }
-  iprot.ReadMessageEnd(ctx)
+	var _write_err69 error
+	args := NimbusGetClusterInfoArgs{}
+	if err2 := args.Read(ctx, iprot); err2 != nil {
+		iprot.ReadMessageEnd(ctx)
+		x := thrift.NewTApplicationException(thrift.PROTOCOL_ERROR, err2.Error())
+		oprot.WriteMessageBegin(ctx, "getClusterInfo", thrift.EXCEPTION, seqId)
+		x.Write(ctx, oprot)
+		oprot.WriteMessageEnd(ctx)
+		oprot.Flush(ctx)
+		return false, thrift.WrapTException(err2)
+	}
+	iprot.ReadMessageEnd(ctx)
 
-  tickerCancel := func() {}
-  // Start a goroutine to do server side connectivity check.
-  if thrift.ServerConnectivityCheckInterval > 0 {
-    var cancel context.CancelFunc
-    ctx, cancel = context.WithCancel(ctx)
-    defer cancel()
-    var tickerCtx context.Context
-    tickerCtx, tickerCancel = context.WithCancel(context.Background())
-    defer tickerCancel()
-    go func(ctx context.Context, cancel context.CancelFunc) {
-      ticker := time.NewTicker(thrift.ServerConnectivityCheckInterval)
-      defer ticker.Stop()
-      for {
-        select {
-        case <-ctx.Done():
-          return
-        case <-ticker.C:
-          if !iprot.Transport().IsOpen() {
-            cancel()
-            return
-          }
-        }
-      }
-    }(tickerCtx, cancel)
-  }
+	tickerCancel := func() {}
+	// Start a goroutine to do server side connectivity check.
+	if thrift.ServerConnectivityCheckInterval > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(ctx)
+		defer cancel()
+		var tickerCtx context.Context
+		tickerCtx, tickerCancel = context.WithCancel(context.Background())
+		defer tickerCancel()
+		go func(ctx context.Context, cancel context.CancelFunc) {
+			ticker := time.NewTicker(thrift.ServerConnectivityCheckInterval)
+			defer ticker.Stop()
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case <-ticker.C:
+					if !iprot.Transport().IsOpen() {
+						cancel()
+						return
+					}
+				}
+			}
+		}(tickerCtx, cancel)
+	}
 
-  result := NimbusGetClusterInfoResult{}
-  if retval, err2 := p.handler.GetClusterInfo(ctx); err2 != nil {
-    tickerCancel()
-    err = thrift.WrapTException(err2)
-    switch v := err2.(type) {
-    case *AuthorizationException:
-      result.Aze = v
-    default:
-      if errors.Is(err2, thrift.ErrAbandonRequest) {
-        return false, thrift.WrapTException(err2)
-      }
-      _exc70 := thrift.NewTApplicationException(thrift.INTERNAL_ERROR, "Internal error processing getClusterInfo: " + err2.Error())
-      if err2 := oprot.WriteMessageBegin(ctx, "getClusterInfo", thrift.EXCEPTION, seqId); err2 != nil {
-        _write_err69 = thrift.WrapTException(err2)
-      }
-      if err2 := _exc70.Write(ctx, oprot); _write_err69 == nil && err2 != nil {
-        _write_err69 = thrift.WrapTException(err2)
-      }
-      if err2 := oprot.WriteMessageEnd(ctx); _write_err69 == nil && err2 != nil {
-        _write_err69 = thrift.WrapTException(err2)
-      }
-      if err2 := oprot.Flush(ctx); _write_err69 == nil && err2 != nil {
-        _write_err69 = thrift.WrapTException(err2)
-      }
-      if _write_err69 != nil {
-        return false, thrift.WrapTException(_write_err69)
-      }
-      return true, err
-    }
-  } else {
-    result.Success = retval
-  }
-  tickerCancel()
-  if err2 := oprot.WriteMessageBegin(ctx, "getClusterInfo", thrift.REPLY, seqId); err2 != nil {
-    _write_err69 = thrift.WrapTException(err2)
-  }
-  if err2 := result.Write(ctx, oprot); _write_err69 == nil && err2 != nil {
-    _write_err69 = thrift.WrapTException(err2)
-  }
-  if err2 := oprot.WriteMessageEnd(ctx); _write_err69 == nil && err2 != nil {
-    _write_err69 = thrift.WrapTException(err2)
-  }
-  if err2 := oprot.Flush(ctx); _write_err69 == nil && err2 != nil {
-    _write_err69 = thrift.WrapTException(err2)
-  }
-  if _write_err69 != nil {
-    return false, thrift.WrapTException(_write_err69)
-  }
-  return true, err
+	result := NimbusGetClusterInfoResult{}
+	if retval, err2 := p.handler.GetClusterInfo(ctx); err2 != nil {
+		tickerCancel()
+		err = thrift.WrapTException(err2)
+		switch v := err2.(type) {
+		case *AuthorizationException:
+			result.Aze = v
+		default:
+			if errors.Is(err2, thrift.ErrAbandonRequest) {
+				return false, thrift.WrapTException(err2)
+			}
+			_exc70 := thrift.NewTApplicationException(thrift.INTERNAL_ERROR, "Internal error processing getClusterInfo: "+err2.Error())
+			if err2 := oprot.WriteMessageBegin(ctx, "getClusterInfo", thrift.EXCEPTION, seqId); err2 != nil {
+				_write_err69 = thrift.WrapTException(err2)
+			}
+			if err2 := _exc70.Write(ctx, oprot); _write_err69 == nil && err2 != nil {
+				_write_err69 = thrift.WrapTException(err2)
+			}
+			if err2 := oprot.WriteMessageEnd(ctx); _write_err69 == nil && err2 != nil {
+				_write_err69 = thrift.WrapTException(err2)
+			}
+			if err2 := oprot.Flush(ctx); _write_err69 == nil && err2 != nil {
+				_write_err69 = thrift.WrapTException(err2)
+			}
+			if _write_err69 != nil {
+				return false, thrift.WrapTException(_write_err69)
+			}
+			return true, err
+		}
+	} else {
+		result.Success = retval
+	}
+	tickerCancel()
+	if err2 := oprot.WriteMessageBegin(ctx, "getClusterInfo", thrift.REPLY, seqId); err2 != nil {
+		_write_err69 = thrift.WrapTException(err2)
+	}
+	if err2 := result.Write(ctx, oprot); _write_err69 == nil && err2 != nil {
+		_write_err69 = thrift.WrapTException(err2)
+	}
+	if err2 := oprot.WriteMessageEnd(ctx); _write_err69 == nil && err2 != nil {
+		_write_err69 = thrift.WrapTException(err2)
+	}
+	if err2 := oprot.Flush(ctx); _write_err69 == nil && err2 != nil {
+		_write_err69 = thrift.WrapTException(err2)
+	}
+	if _write_err69 != nil {
+		return false, thrift.WrapTException(_write_err69)
+	}
+	return true, err
 }
 
 type nimbusProcessorGetLeader struct {
-  handler Nimbus
+	handler Nimbus
 }
 
 func (p *nimbusProcessorGetLeader) Process(ctx context.Context, seqId int32, iprot, oprot thrift.TProtocol) (success bool, err thrift.TException) {
-  var _write_err71 error
-  args := NimbusGetLeaderArgs{}
-  if err2 := args.Read(ctx, iprot); err2 != nil {
-    iprot.ReadMessageEnd(ctx)
-    x := thrift.NewTApplicationException(thrift.PROTOCOL_ERROR, err2.Error())
-    oprot.WriteMessageBegin(ctx, "getLeader", thrift.EXCEPTION, seqId)
-    x.Write(ctx, oprot)
-    oprot.WriteMessageEnd(ctx)
-    oprot.Flush(ctx)
-    return false, thrift.WrapTException(err2)
-  }
-  iprot.ReadMessageEnd(ctx)
+	var _write_err71 error
+	args := NimbusGetLeaderArgs{}
+	if err2 := args.Read(ctx, iprot); err2 != nil {
+		iprot.ReadMessageEnd(ctx)
+		x := thrift.NewTApplicationException(thrift.PROTOCOL_ERROR, err2.Error())
+		oprot.WriteMessageBegin(ctx, "getLeader", thrift.EXCEPTION, seqId)
+		x.Write(ctx, oprot)
+		oprot.WriteMessageEnd(ctx)
+		oprot.Flush(ctx)
+		return false, thrift.WrapTException(err2)
+	}
+	iprot.ReadMessageEnd(ctx)
 
-  tickerCancel := func() {}
-  // Start a goroutine to do server side connectivity check.
-  if thrift.ServerConnectivityCheckInterval > 0 {
-    var cancel context.CancelFunc
-    ctx, cancel = context.WithCancel(ctx)
-    defer cancel()
-    var tickerCtx context.Context
-    tickerCtx, tickerCancel = context.WithCancel(context.Background())
-    defer tickerCancel()
-    go func(ctx context.Context, cancel context.CancelFunc) {
-      ticker := time.NewTicker(thrift.ServerConnectivityCheckInterval)
-      defer ticker.Stop()
-      for {
-        select {
-        case <-ctx.Done():
-          return
-        case <-ticker.C:
-          if !iprot.Transport().IsOpen() {
-            cancel()
-            return
-          }
-        }
-      }
-    }(tickerCtx, cancel)
-  }
+	tickerCancel := func() {}
+	// Start a goroutine to do server side connectivity check.
+	if thrift.ServerConnectivityCheckInterval > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(ctx)
+		defer cancel()
+		var tickerCtx context.Context
+		tickerCtx, tickerCancel = context.WithCancel(context.Background())
+		defer tickerCancel()
+		go func(ctx context.Context, cancel context.CancelFunc) {
+			ticker := time.NewTicker(thrift.ServerConnectivityCheckInterval)
+			defer ticker.Stop()
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case <-ticker.C:
+					if !iprot.Transport().IsOpen() {
+						cancel()
+						return
+					}
+				}
+			}
+		}(tickerCtx, cancel)
+	}
 
-  result := NimbusGetLeaderResult{}
-  if retval, err2 := p.handler.GetLeader(ctx); err2 != nil {
-    tickerCancel()
-    err = thrift.WrapTException(err2)
-    switch v := err2.(type) {
-    case *AuthorizationException:
-      result.Aze = v
-    default:
-      if errors.Is(err2, thrift.ErrAbandonRequest) {
-        return false, thrift.WrapTException(err2)
-      }
-      _exc72 := thrift.NewTApplicationException(thrift.INTERNAL_ERROR, "Internal error processing getLeader: " + err2.Error())
-      if err2 := oprot.WriteMessageBegin(ctx, "getLeader", thrift.EXCEPTION, seqId); err2 != nil {
-        _write_err71 = thrift.WrapTException(err2)
-      }
-      if err2 := _exc72.Write(ctx, oprot); _write_err71 == nil && err2 != nil {
-        _write_err71 = thrift.WrapTException(err2)
-      }
-      if err2 := oprot.WriteMessageEnd(ctx); _write_err71 == nil && err2 != nil {
-        _write_err71 = thrift.WrapTException(err2)
-      }
-      if err2 := oprot.Flush(ctx); _write_err71 == nil && err2 != nil {
-        _write_err71 = thrift.WrapTException(err2)
-      }
-      if _write_err71 != nil {
-        return false, thrift.WrapTException(_write_err71)
-      }
-      return true, err
-    }
-  } else {
-    result.Success = retval
-  }
-  tickerCancel()
-  if err2 := oprot.WriteMessageBegin(ctx, "getLeader", thrift.REPLY, seqId); err2 != nil {
-    _write_err71 = thrift.WrapTException(err2)
-  }
-  if err2 := result.Write(ctx, oprot); _write_err71 == nil && err2 != nil {
-    _write_err71 = thrift.WrapTException(err2)
-  }
-  if err2 := oprot.WriteMessageEnd(ctx); _write_err71 == nil && err2 != nil {
-    _write_err71 = thrift.WrapTException(err2)
-  }
-  if err2 := oprot.Flush(ctx); _write_err71 == nil && err2 != nil {
-    _write_err71 = thrift.WrapTException(err2)
-  }
-  if _write_err71 != nil {
-    return false, thrift.WrapTException(_write_err71)
-  }
-  return true, err
+	result := NimbusGetLeaderResult{}
+	if retval, err2 := p.handler.GetLeader(ctx); err2 != nil {
+		tickerCancel()
+		err = thrift.WrapTException(err2)
+		switch v := err2.(type) {
+		case *AuthorizationException:
+			result.Aze = v
+		default:
+			if errors.Is(err2, thrift.ErrAbandonRequest) {
+				return false, thrift.WrapTException(err2)
+			}
+			_exc72 := thrift.NewTApplicationException(thrift.INTERNAL_ERROR, "Internal error processing getLeader: "+err2.Error())
+			if err2 := oprot.WriteMessageBegin(ctx, "getLeader", thrift.EXCEPTION, seqId); err2 != nil {
+				_write_err71 = thrift.WrapTException(err2)
+			}
+			if err2 := _exc72.Write(ctx, oprot); _write_err71 == nil && err2 != nil {
+				_write_err71 = thrift.WrapTException(err2)
+			}
+			if err2 := oprot.WriteMessageEnd(ctx); _write_err71 == nil && err2 != nil {
+				_write_err71 = thrift.WrapTException(err2)
+			}
+			if err2 := oprot.Flush(ctx); _write_err71 == nil && err2 != nil {
+				_write_err71 = thrift.WrapTException(err2)
+			}
+			if _write_err71 != nil {
+				return false, thrift.WrapTException(_write_err71)
+			}
+			return true, err
+		}
+	} else {
+		result.Success = retval
+	}
+	tickerCancel()
+	if err2 := oprot.WriteMessageBegin(ctx, "getLeader", thrift.REPLY, seqId); err2 != nil {
+		_write_err71 = thrift.WrapTException(err2)
+	}
+	if err2 := result.Write(ctx, oprot); _write_err71 == nil && err2 != nil {
+		_write_err71 = thrift.WrapTException(err2)
+	}
+	if err2 := oprot.WriteMessageEnd(ctx); _write_err71 == nil && err2 != nil {
+		_write_err71 = thrift.WrapTException(err2)
+	}
+	if err2 := oprot.Flush(ctx); _write_err71 == nil && err2 != nil {
+		_write_err71 = thrift.WrapTException(err2)
+	}
+	if _write_err71 != nil {
+		return false, thrift.WrapTException(_write_err71)
+	}
+	return true, err
 }
 
 type nimbusProcessorGetTopologyPageInfo struct {
-  handler Nimbus
+	handler Nimbus
 }
 
 func (p *nimbusProcessorGetTopologyPageInfo) Process(ctx context.Context, seqId int32, iprot, oprot thrift.TProtocol) (success bool, err thrift.TException) {
-  var _write_err73 error
-  args := NimbusGetTopologyPageInfoArgs{}
-  if err2 := args.Read(ctx, iprot); err2 != nil {
-    iprot.ReadMessageEnd(ctx)
-    x := thrift.NewTApplicationException(thrift.PROTOCOL_ERROR, err2.Error())
-    oprot.WriteMessageBegin(ctx, "getTopologyPageInfo", thrift.EXCEPTION, seqId)
-    x.Write(ctx, oprot)
-    oprot.WriteMessageEnd(ctx)
-    oprot.Flush(ctx)
-    return false, thrift.WrapTException(err2)
-  }
-  iprot.ReadMessageEnd(ctx)
+	var _write_err73 error
+	args := NimbusGetTopologyPageInfoArgs{}
+	if err2 := args.Read(ctx, iprot); err2 != nil {
+		iprot.ReadMessageEnd(ctx)
+		x := thrift.NewTApplicationException(thrift.PROTOCOL_ERROR, err2.Error())
+		oprot.WriteMessageBegin(ctx, "getTopologyPageInfo", thrift.EXCEPTION, seqId)
+		x.Write(ctx, oprot)
+		oprot.WriteMessageEnd(ctx)
+		oprot.Flush(ctx)
+		return false, thrift.WrapTException(err2)
+	}
+	iprot.ReadMessageEnd(ctx)
 
-  tickerCancel := func() {}
-  // Start a goroutine to do server side connectivity check.
-  if thrift.ServerConnectivityCheckInterval > 0 {
-    var cancel context.CancelFunc
-    ctx, cancel = context.WithCancel(ctx)
-    defer cancel()
-    var tickerCtx context.Context
-    tickerCtx, tickerCancel = context.WithCancel(context.Background())
-    defer tickerCancel()
-    go func(ctx context.Context, cancel context.CancelFunc) {
-      ticker := time.NewTicker(thrift.ServerConnectivityCheckInterval)
-      defer ticker.Stop()
-      for {
-        select {
-        case <-ctx.Done():
-          return
-        case <-ticker.C:
-          if !iprot.Transport().IsOpen() {
-            cancel()
-            return
-          }
-        }
-      }
-    }(tickerCtx, cancel)
-  }
+	tickerCancel := func() {}
+	// Start a goroutine to do server side connectivity check.
+	if thrift.ServerConnectivityCheckInterval > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(ctx)
+		defer cancel()
+		var tickerCtx context.Context
+		tickerCtx, tickerCancel = context.WithCancel(context.Background())
+		defer tickerCancel()
+		go func(ctx context.Context, cancel context.CancelFunc) {
+			ticker := time.NewTicker(thrift.ServerConnectivityCheckInterval)
+			defer ticker.Stop()
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case <-ticker.C:
+					if !iprot.Transport().IsOpen() {
+						cancel()
+						return
+					}
+				}
+			}
+		}(tickerCtx, cancel)
+	}
 
-  result := NimbusGetTopologyPageInfoResult{}
-  if retval, err2 := p.handler.GetTopologyPageInfo(ctx, args.ID, args.Window, args.IsIncludeSys); err2 != nil {
-    tickerCancel()
-    err = thrift.WrapTException(err2)
-    switch v := err2.(type) {
-    case *NotAliveException:
-      result.E = v
-    case *AuthorizationException:
-      result.Aze = v
-    default:
-      if errors.Is(err2, thrift.ErrAbandonRequest) {
-        return false, thrift.WrapTException(err2)
-      }
-      _exc74 := thrift.NewTApplicationException(thrift.INTERNAL_ERROR, "Internal error processing getTopologyPageInfo: " + err2.Error())
-      if err2 := oprot.WriteMessageBegin(ctx, "getTopologyPageInfo", thrift.EXCEPTION, seqId); err2 != nil {
-        _write_err73 = thrift.WrapTException(err2)
-      }
-      if err2 := _exc74.Write(ctx, oprot); _write_err73 == nil && err2 != nil {
-        _write_err73 = thrift.WrapTException(err2)
-      }
-      if err2 := oprot.WriteMessageEnd(ctx); _write_err73 == nil && err2 != nil {
-        _write_err73 = thrift.WrapTException(err2)
-      }
-      if err2 := oprot.Flush(ctx); _write_err73 == nil && err2 != nil {
-        _write_err73 = thrift.WrapTException(err2)
-      }
-      if _write_err73 != nil {
-        return false, thrift.WrapTException(_write_err73)
-      }
-      return true, err
-    }
-  } else {
-    result.Success = retval
-  }
-  tickerCancel()
-  if err2 := oprot.WriteMessageBegin(ctx, "getTopologyPageInfo", thrift.REPLY, seqId); err2 != nil {
-    _write_err73 = thrift.WrapTException(err2)
-  }
-  if err2 := result.Write(ctx, oprot); _write_err73 == nil && err2 != nil {
-    _write_err73 = thrift.WrapTException(err2)
-  }
-  if err2 := oprot.WriteMessageEnd(ctx); _write_err73 == nil && err2 != nil {
-    _write_err73 = thrift.WrapTException(err2)
-  }
-  if err2 := oprot.Flush(ctx); _write_err73 == nil && err2 != nil {
-    _write_err73 = thrift.WrapTException(err2)
-  }
-  if _write_err73 != nil {
-    return false, thrift.WrapTException(_write_err73)
-  }
-  return true, err
+	result := NimbusGetTopologyPageInfoResult{}
+	if retval, err2 := p.handler.GetTopologyPageInfo(ctx, args.ID, args.Window, args.IsIncludeSys); err2 != nil {
+		tickerCancel()
+		err = thrift.WrapTException(err2)
+		switch v := err2.(type) {
+		case *NotAliveException:
+			result.E = v
+		case *AuthorizationException:
+			result.Aze = v
+		default:
+			if errors.Is(err2, thrift.ErrAbandonRequest) {
+				return false, thrift.WrapTException(err2)
+			}
+			_exc74 := thrift.NewTApplicationException(thrift.INTERNAL_ERROR, "Internal error processing getTopologyPageInfo: "+err2.Error())
+			if err2 := oprot.WriteMessageBegin(ctx, "getTopologyPageInfo", thrift.EXCEPTION, seqId); err2 != nil {
+				_write_err73 = thrift.WrapTException(err2)
+			}
+			if err2 := _exc74.Write(ctx, oprot); _write_err73 == nil && err2 != nil {
+				_write_err73 = thrift.WrapTException(err2)
+			}
+			if err2 := oprot.WriteMessageEnd(ctx); _write_err73 == nil && err2 != nil {
+				_write_err73 = thrift.WrapTException(err2)
+			}
+			if err2 := oprot.Flush(ctx); _write_err73 == nil && err2 != nil {
+				_write_err73 = thrift.WrapTException(err2)
+			}
+			if _write_err73 != nil {
+				return false, thrift.WrapTException(_write_err73)
+			}
+			return true, err
+		}
+	} else {
+		result.Success = retval
+	}
+	tickerCancel()
+	if err2 := oprot.WriteMessageBegin(ctx, "getTopologyPageInfo", thrift.REPLY, seqId); err2 != nil {
+		_write_err73 = thrift.WrapTException(err2)
+	}
+	if err2 := result.Write(ctx, oprot); _write_err73 == nil && err2 != nil {
+		_write_err73 = thrift.WrapTException(err2)
+	}
+	if err2 := oprot.WriteMessageEnd(ctx); _write_err73 == nil && err2 != nil {
+		_write_err73 = thrift.WrapTException(err2)
+	}
+	if err2 := oprot.Flush(ctx); _write_err73 == nil && err2 != nil {
+		_write_err73 = thrift.WrapTException(err2)
+	}
+	if _write_err73 != nil {
+		return false, thrift.WrapTException(_write_err73)
+	}
+	return true, err
 }
-
 
 // HELPER FUNCTIONS AND STRUCTURES
 
 // Attributes:
-//  - Name
-//  - Options
+//   - Name
+//   - Options
 type NimbusKillTopologyWithOptsArgs struct {
-  Name string `thrift:"name,1" db:"name" json:"name"`
-  Options *KillOptions `thrift:"options,2" db:"options" json:"options"`
+	Name    string       `thrift:"name,1" db:"name" json:"name"`
+	Options *KillOptions `thrift:"options,2" db:"options" json:"options"`
 }
 
 func NewNimbusKillTopologyWithOptsArgs() *NimbusKillTopologyWithOptsArgs {
-  return &NimbusKillTopologyWithOptsArgs{}
+	return &NimbusKillTopologyWithOptsArgs{}
 }
-
 
 func (p *NimbusKillTopologyWithOptsArgs) GetName() string {
-  return p.Name
+	return p.Name
 }
+
 var NimbusKillTopologyWithOptsArgs_Options_DEFAULT *KillOptions
+
 func (p *NimbusKillTopologyWithOptsArgs) GetOptions() *KillOptions {
-  if !p.IsSetOptions() {
-    return NimbusKillTopologyWithOptsArgs_Options_DEFAULT
-  }
-return p.Options
+	if !p.IsSetOptions() {
+		return NimbusKillTopologyWithOptsArgs_Options_DEFAULT
+	}
+	return p.Options
 }
 func (p *NimbusKillTopologyWithOptsArgs) IsSetOptions() bool {
-  return p.Options != nil
+	return p.Options != nil
 }
 
 func (p *NimbusKillTopologyWithOptsArgs) Read(ctx context.Context, iprot thrift.TProtocol) error {
-  if _, err := iprot.ReadStructBegin(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
-  }
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
 
-
-  for {
-    _, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
-    if err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
-    }
-    if fieldTypeId == thrift.STOP { break; }
-    switch fieldId {
-    case 1:
-      if fieldTypeId == thrift.STRING {
-        if err := p.ReadField1(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 2:
-      if fieldTypeId == thrift.STRUCT {
-        if err := p.ReadField2(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    default:
-      if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-        return err
-      }
-    }
-    if err := iprot.ReadFieldEnd(ctx); err != nil {
-      return err
-    }
-  }
-  if err := iprot.ReadStructEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
-  }
-  return nil
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 1:
+			if fieldTypeId == thrift.STRING {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 2:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField2(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	return nil
 }
 
-func (p *NimbusKillTopologyWithOptsArgs)  ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadString(ctx); err != nil {
-  return thrift.PrependError("error reading field 1: ", err)
-} else {
-  p.Name = v
-}
-  return nil
+func (p *NimbusKillTopologyWithOptsArgs) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadString(ctx); err != nil {
+		return thrift.PrependError("error reading field 1: ", err)
+	} else {
+		p.Name = v
+	}
+	return nil
 }
 
-func (p *NimbusKillTopologyWithOptsArgs)  ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
-  p.Options = &KillOptions{}
-  if err := p.Options.Read(ctx, iprot); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.Options), err)
-  }
-  return nil
+func (p *NimbusKillTopologyWithOptsArgs) ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
+	p.Options = &KillOptions{}
+	if err := p.Options.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.Options), err)
+	}
+	return nil
 }
 
 func (p *NimbusKillTopologyWithOptsArgs) Write(ctx context.Context, oprot thrift.TProtocol) error {
-  if err := oprot.WriteStructBegin(ctx, "killTopologyWithOpts_args"); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err) }
-  if p != nil {
-    if err := p.writeField1(ctx, oprot); err != nil { return err }
-    if err := p.writeField2(ctx, oprot); err != nil { return err }
-  }
-  if err := oprot.WriteFieldStop(ctx); err != nil {
-    return thrift.PrependError("write field stop error: ", err) }
-  if err := oprot.WriteStructEnd(ctx); err != nil {
-    return thrift.PrependError("write struct stop error: ", err) }
-  return nil
+	if err := oprot.WriteStructBegin(ctx, "killTopologyWithOpts_args"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField2(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
 }
 
 func (p *NimbusKillTopologyWithOptsArgs) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if err := oprot.WriteFieldBegin(ctx, "name", thrift.STRING, 1); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:name: ", p), err) }
-  if err := oprot.WriteString(ctx, string(p.Name)); err != nil {
-  return thrift.PrependError(fmt.Sprintf("%T.name (1) field write error: ", p), err) }
-  if err := oprot.WriteFieldEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field end error 1:name: ", p), err) }
-  return err
+	if err := oprot.WriteFieldBegin(ctx, "name", thrift.STRING, 1); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:name: ", p), err)
+	}
+	if err := oprot.WriteString(ctx, string(p.Name)); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T.name (1) field write error: ", p), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 1:name: ", p), err)
+	}
+	return err
 }
 
 func (p *NimbusKillTopologyWithOptsArgs) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if err := oprot.WriteFieldBegin(ctx, "options", thrift.STRUCT, 2); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:options: ", p), err) }
-  if err := p.Options.Write(ctx, oprot); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.Options), err)
-  }
-  if err := oprot.WriteFieldEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field end error 2:options: ", p), err) }
-  return err
+	if err := oprot.WriteFieldBegin(ctx, "options", thrift.STRUCT, 2); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:options: ", p), err)
+	}
+	if err := p.Options.Write(ctx, oprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.Options), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 2:options: ", p), err)
+	}
+	return err
 }
 
 func (p *NimbusKillTopologyWithOptsArgs) String() string {
-  if p == nil {
-    return "<nil>"
-  }
-  return fmt.Sprintf("NimbusKillTopologyWithOptsArgs(%+v)", *p)
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("NimbusKillTopologyWithOptsArgs(%+v)", *p)
 }
 
 // Attributes:
-//  - E
-//  - Aze
+//   - E
+//   - Aze
 type NimbusKillTopologyWithOptsResult struct {
-  E *NotAliveException `thrift:"e,1" db:"e" json:"e,omitempty"`
-  Aze *AuthorizationException `thrift:"aze,2" db:"aze" json:"aze,omitempty"`
+	E   *NotAliveException      `thrift:"e,1" db:"e" json:"e,omitempty"`
+	Aze *AuthorizationException `thrift:"aze,2" db:"aze" json:"aze,omitempty"`
 }
 
 func NewNimbusKillTopologyWithOptsResult() *NimbusKillTopologyWithOptsResult {
-  return &NimbusKillTopologyWithOptsResult{}
+	return &NimbusKillTopologyWithOptsResult{}
 }
 
 var NimbusKillTopologyWithOptsResult_E_DEFAULT *NotAliveException
+
 func (p *NimbusKillTopologyWithOptsResult) GetE() *NotAliveException {
-  if !p.IsSetE() {
-    return NimbusKillTopologyWithOptsResult_E_DEFAULT
-  }
-return p.E
+	if !p.IsSetE() {
+		return NimbusKillTopologyWithOptsResult_E_DEFAULT
+	}
+	return p.E
 }
+
 var NimbusKillTopologyWithOptsResult_Aze_DEFAULT *AuthorizationException
+
 func (p *NimbusKillTopologyWithOptsResult) GetAze() *AuthorizationException {
-  if !p.IsSetAze() {
-    return NimbusKillTopologyWithOptsResult_Aze_DEFAULT
-  }
-return p.Aze
+	if !p.IsSetAze() {
+		return NimbusKillTopologyWithOptsResult_Aze_DEFAULT
+	}
+	return p.Aze
 }
 func (p *NimbusKillTopologyWithOptsResult) IsSetE() bool {
-  return p.E != nil
+	return p.E != nil
 }
 
 func (p *NimbusKillTopologyWithOptsResult) IsSetAze() bool {
-  return p.Aze != nil
+	return p.Aze != nil
 }
 
 func (p *NimbusKillTopologyWithOptsResult) Read(ctx context.Context, iprot thrift.TProtocol) error {
-  if _, err := iprot.ReadStructBegin(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
-  }
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
 
-
-  for {
-    _, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
-    if err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
-    }
-    if fieldTypeId == thrift.STOP { break; }
-    switch fieldId {
-    case 1:
-      if fieldTypeId == thrift.STRUCT {
-        if err := p.ReadField1(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 2:
-      if fieldTypeId == thrift.STRUCT {
-        if err := p.ReadField2(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    default:
-      if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-        return err
-      }
-    }
-    if err := iprot.ReadFieldEnd(ctx); err != nil {
-      return err
-    }
-  }
-  if err := iprot.ReadStructEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
-  }
-  return nil
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 1:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 2:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField2(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	return nil
 }
 
-func (p *NimbusKillTopologyWithOptsResult)  ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
-  p.E = &NotAliveException{}
-  if err := p.E.Read(ctx, iprot); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.E), err)
-  }
-  return nil
+func (p *NimbusKillTopologyWithOptsResult) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	p.E = &NotAliveException{}
+	if err := p.E.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.E), err)
+	}
+	return nil
 }
 
-func (p *NimbusKillTopologyWithOptsResult)  ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
-  p.Aze = &AuthorizationException{}
-  if err := p.Aze.Read(ctx, iprot); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.Aze), err)
-  }
-  return nil
+func (p *NimbusKillTopologyWithOptsResult) ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
+	p.Aze = &AuthorizationException{}
+	if err := p.Aze.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.Aze), err)
+	}
+	return nil
 }
 
 func (p *NimbusKillTopologyWithOptsResult) Write(ctx context.Context, oprot thrift.TProtocol) error {
-  if err := oprot.WriteStructBegin(ctx, "killTopologyWithOpts_result"); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err) }
-  if p != nil {
-    if err := p.writeField1(ctx, oprot); err != nil { return err }
-    if err := p.writeField2(ctx, oprot); err != nil { return err }
-  }
-  if err := oprot.WriteFieldStop(ctx); err != nil {
-    return thrift.PrependError("write field stop error: ", err) }
-  if err := oprot.WriteStructEnd(ctx); err != nil {
-    return thrift.PrependError("write struct stop error: ", err) }
-  return nil
+	if err := oprot.WriteStructBegin(ctx, "killTopologyWithOpts_result"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField2(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
 }
 
 func (p *NimbusKillTopologyWithOptsResult) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetE() {
-    if err := oprot.WriteFieldBegin(ctx, "e", thrift.STRUCT, 1); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:e: ", p), err) }
-    if err := p.E.Write(ctx, oprot); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.E), err)
-    }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 1:e: ", p), err) }
-  }
-  return err
+	if p.IsSetE() {
+		if err := oprot.WriteFieldBegin(ctx, "e", thrift.STRUCT, 1); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:e: ", p), err)
+		}
+		if err := p.E.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.E), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 1:e: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *NimbusKillTopologyWithOptsResult) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetAze() {
-    if err := oprot.WriteFieldBegin(ctx, "aze", thrift.STRUCT, 2); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:aze: ", p), err) }
-    if err := p.Aze.Write(ctx, oprot); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.Aze), err)
-    }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 2:aze: ", p), err) }
-  }
-  return err
+	if p.IsSetAze() {
+		if err := oprot.WriteFieldBegin(ctx, "aze", thrift.STRUCT, 2); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:aze: ", p), err)
+		}
+		if err := p.Aze.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.Aze), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 2:aze: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *NimbusKillTopologyWithOptsResult) String() string {
-  if p == nil {
-    return "<nil>"
-  }
-  return fmt.Sprintf("NimbusKillTopologyWithOptsResult(%+v)", *p)
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("NimbusKillTopologyWithOptsResult(%+v)", *p)
 }
 
 // Attributes:
-//  - Name
+//   - Name
 type NimbusActivateArgs struct {
-  Name string `thrift:"name,1" db:"name" json:"name"`
+	Name string `thrift:"name,1" db:"name" json:"name"`
 }
 
 func NewNimbusActivateArgs() *NimbusActivateArgs {
-  return &NimbusActivateArgs{}
+	return &NimbusActivateArgs{}
 }
-
 
 func (p *NimbusActivateArgs) GetName() string {
-  return p.Name
+	return p.Name
 }
 func (p *NimbusActivateArgs) Read(ctx context.Context, iprot thrift.TProtocol) error {
-  if _, err := iprot.ReadStructBegin(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
-  }
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
 
-
-  for {
-    _, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
-    if err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
-    }
-    if fieldTypeId == thrift.STOP { break; }
-    switch fieldId {
-    case 1:
-      if fieldTypeId == thrift.STRING {
-        if err := p.ReadField1(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    default:
-      if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-        return err
-      }
-    }
-    if err := iprot.ReadFieldEnd(ctx); err != nil {
-      return err
-    }
-  }
-  if err := iprot.ReadStructEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
-  }
-  return nil
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 1:
+			if fieldTypeId == thrift.STRING {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	return nil
 }
 
-func (p *NimbusActivateArgs)  ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadString(ctx); err != nil {
-  return thrift.PrependError("error reading field 1: ", err)
-} else {
-  p.Name = v
-}
-  return nil
+func (p *NimbusActivateArgs) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadString(ctx); err != nil {
+		return thrift.PrependError("error reading field 1: ", err)
+	} else {
+		p.Name = v
+	}
+	return nil
 }
 
 func (p *NimbusActivateArgs) Write(ctx context.Context, oprot thrift.TProtocol) error {
-  if err := oprot.WriteStructBegin(ctx, "activate_args"); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err) }
-  if p != nil {
-    if err := p.writeField1(ctx, oprot); err != nil { return err }
-  }
-  if err := oprot.WriteFieldStop(ctx); err != nil {
-    return thrift.PrependError("write field stop error: ", err) }
-  if err := oprot.WriteStructEnd(ctx); err != nil {
-    return thrift.PrependError("write struct stop error: ", err) }
-  return nil
+	if err := oprot.WriteStructBegin(ctx, "activate_args"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
 }
 
 func (p *NimbusActivateArgs) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if err := oprot.WriteFieldBegin(ctx, "name", thrift.STRING, 1); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:name: ", p), err) }
-  if err := oprot.WriteString(ctx, string(p.Name)); err != nil {
-  return thrift.PrependError(fmt.Sprintf("%T.name (1) field write error: ", p), err) }
-  if err := oprot.WriteFieldEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field end error 1:name: ", p), err) }
-  return err
+	if err := oprot.WriteFieldBegin(ctx, "name", thrift.STRING, 1); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:name: ", p), err)
+	}
+	if err := oprot.WriteString(ctx, string(p.Name)); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T.name (1) field write error: ", p), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 1:name: ", p), err)
+	}
+	return err
 }
 
 func (p *NimbusActivateArgs) String() string {
-  if p == nil {
-    return "<nil>"
-  }
-  return fmt.Sprintf("NimbusActivateArgs(%+v)", *p)
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("NimbusActivateArgs(%+v)", *p)
 }
 
 // Attributes:
-//  - E
-//  - Aze
+//   - E
+//   - Aze
 type NimbusActivateResult struct {
-  E *NotAliveException `thrift:"e,1" db:"e" json:"e,omitempty"`
-  Aze *AuthorizationException `thrift:"aze,2" db:"aze" json:"aze,omitempty"`
+	E   *NotAliveException      `thrift:"e,1" db:"e" json:"e,omitempty"`
+	Aze *AuthorizationException `thrift:"aze,2" db:"aze" json:"aze,omitempty"`
 }
 
 func NewNimbusActivateResult() *NimbusActivateResult {
-  return &NimbusActivateResult{}
+	return &NimbusActivateResult{}
 }
 
 var NimbusActivateResult_E_DEFAULT *NotAliveException
+
 func (p *NimbusActivateResult) GetE() *NotAliveException {
-  if !p.IsSetE() {
-    return NimbusActivateResult_E_DEFAULT
-  }
-return p.E
+	if !p.IsSetE() {
+		return NimbusActivateResult_E_DEFAULT
+	}
+	return p.E
 }
+
 var NimbusActivateResult_Aze_DEFAULT *AuthorizationException
+
 func (p *NimbusActivateResult) GetAze() *AuthorizationException {
-  if !p.IsSetAze() {
-    return NimbusActivateResult_Aze_DEFAULT
-  }
-return p.Aze
+	if !p.IsSetAze() {
+		return NimbusActivateResult_Aze_DEFAULT
+	}
+	return p.Aze
 }
 func (p *NimbusActivateResult) IsSetE() bool {
-  return p.E != nil
+	return p.E != nil
 }
 
 func (p *NimbusActivateResult) IsSetAze() bool {
-  return p.Aze != nil
+	return p.Aze != nil
 }
 
 func (p *NimbusActivateResult) Read(ctx context.Context, iprot thrift.TProtocol) error {
-  if _, err := iprot.ReadStructBegin(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
-  }
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
 
-
-  for {
-    _, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
-    if err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
-    }
-    if fieldTypeId == thrift.STOP { break; }
-    switch fieldId {
-    case 1:
-      if fieldTypeId == thrift.STRUCT {
-        if err := p.ReadField1(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 2:
-      if fieldTypeId == thrift.STRUCT {
-        if err := p.ReadField2(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    default:
-      if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-        return err
-      }
-    }
-    if err := iprot.ReadFieldEnd(ctx); err != nil {
-      return err
-    }
-  }
-  if err := iprot.ReadStructEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
-  }
-  return nil
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 1:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 2:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField2(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	return nil
 }
 
-func (p *NimbusActivateResult)  ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
-  p.E = &NotAliveException{}
-  if err := p.E.Read(ctx, iprot); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.E), err)
-  }
-  return nil
+func (p *NimbusActivateResult) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	p.E = &NotAliveException{}
+	if err := p.E.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.E), err)
+	}
+	return nil
 }
 
-func (p *NimbusActivateResult)  ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
-  p.Aze = &AuthorizationException{}
-  if err := p.Aze.Read(ctx, iprot); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.Aze), err)
-  }
-  return nil
+func (p *NimbusActivateResult) ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
+	p.Aze = &AuthorizationException{}
+	if err := p.Aze.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.Aze), err)
+	}
+	return nil
 }
 
 func (p *NimbusActivateResult) Write(ctx context.Context, oprot thrift.TProtocol) error {
-  if err := oprot.WriteStructBegin(ctx, "activate_result"); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err) }
-  if p != nil {
-    if err := p.writeField1(ctx, oprot); err != nil { return err }
-    if err := p.writeField2(ctx, oprot); err != nil { return err }
-  }
-  if err := oprot.WriteFieldStop(ctx); err != nil {
-    return thrift.PrependError("write field stop error: ", err) }
-  if err := oprot.WriteStructEnd(ctx); err != nil {
-    return thrift.PrependError("write struct stop error: ", err) }
-  return nil
+	if err := oprot.WriteStructBegin(ctx, "activate_result"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField2(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
 }
 
 func (p *NimbusActivateResult) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetE() {
-    if err := oprot.WriteFieldBegin(ctx, "e", thrift.STRUCT, 1); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:e: ", p), err) }
-    if err := p.E.Write(ctx, oprot); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.E), err)
-    }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 1:e: ", p), err) }
-  }
-  return err
+	if p.IsSetE() {
+		if err := oprot.WriteFieldBegin(ctx, "e", thrift.STRUCT, 1); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:e: ", p), err)
+		}
+		if err := p.E.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.E), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 1:e: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *NimbusActivateResult) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetAze() {
-    if err := oprot.WriteFieldBegin(ctx, "aze", thrift.STRUCT, 2); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:aze: ", p), err) }
-    if err := p.Aze.Write(ctx, oprot); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.Aze), err)
-    }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 2:aze: ", p), err) }
-  }
-  return err
+	if p.IsSetAze() {
+		if err := oprot.WriteFieldBegin(ctx, "aze", thrift.STRUCT, 2); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:aze: ", p), err)
+		}
+		if err := p.Aze.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.Aze), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 2:aze: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *NimbusActivateResult) String() string {
-  if p == nil {
-    return "<nil>"
-  }
-  return fmt.Sprintf("NimbusActivateResult(%+v)", *p)
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("NimbusActivateResult(%+v)", *p)
 }
 
 // Attributes:
-//  - Name
+//   - Name
 type NimbusDeactivateArgs struct {
-  Name string `thrift:"name,1" db:"name" json:"name"`
+	Name string `thrift:"name,1" db:"name" json:"name"`
 }
 
 func NewNimbusDeactivateArgs() *NimbusDeactivateArgs {
-  return &NimbusDeactivateArgs{}
+	return &NimbusDeactivateArgs{}
 }
-
 
 func (p *NimbusDeactivateArgs) GetName() string {
-  return p.Name
+	return p.Name
 }
 func (p *NimbusDeactivateArgs) Read(ctx context.Context, iprot thrift.TProtocol) error {
-  if _, err := iprot.ReadStructBegin(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
-  }
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
 
-
-  for {
-    _, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
-    if err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
-    }
-    if fieldTypeId == thrift.STOP { break; }
-    switch fieldId {
-    case 1:
-      if fieldTypeId == thrift.STRING {
-        if err := p.ReadField1(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    default:
-      if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-        return err
-      }
-    }
-    if err := iprot.ReadFieldEnd(ctx); err != nil {
-      return err
-    }
-  }
-  if err := iprot.ReadStructEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
-  }
-  return nil
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 1:
+			if fieldTypeId == thrift.STRING {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	return nil
 }
 
-func (p *NimbusDeactivateArgs)  ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadString(ctx); err != nil {
-  return thrift.PrependError("error reading field 1: ", err)
-} else {
-  p.Name = v
-}
-  return nil
+func (p *NimbusDeactivateArgs) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadString(ctx); err != nil {
+		return thrift.PrependError("error reading field 1: ", err)
+	} else {
+		p.Name = v
+	}
+	return nil
 }
 
 func (p *NimbusDeactivateArgs) Write(ctx context.Context, oprot thrift.TProtocol) error {
-  if err := oprot.WriteStructBegin(ctx, "deactivate_args"); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err) }
-  if p != nil {
-    if err := p.writeField1(ctx, oprot); err != nil { return err }
-  }
-  if err := oprot.WriteFieldStop(ctx); err != nil {
-    return thrift.PrependError("write field stop error: ", err) }
-  if err := oprot.WriteStructEnd(ctx); err != nil {
-    return thrift.PrependError("write struct stop error: ", err) }
-  return nil
+	if err := oprot.WriteStructBegin(ctx, "deactivate_args"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
 }
 
 func (p *NimbusDeactivateArgs) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if err := oprot.WriteFieldBegin(ctx, "name", thrift.STRING, 1); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:name: ", p), err) }
-  if err := oprot.WriteString(ctx, string(p.Name)); err != nil {
-  return thrift.PrependError(fmt.Sprintf("%T.name (1) field write error: ", p), err) }
-  if err := oprot.WriteFieldEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field end error 1:name: ", p), err) }
-  return err
+	if err := oprot.WriteFieldBegin(ctx, "name", thrift.STRING, 1); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:name: ", p), err)
+	}
+	if err := oprot.WriteString(ctx, string(p.Name)); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T.name (1) field write error: ", p), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 1:name: ", p), err)
+	}
+	return err
 }
 
 func (p *NimbusDeactivateArgs) String() string {
-  if p == nil {
-    return "<nil>"
-  }
-  return fmt.Sprintf("NimbusDeactivateArgs(%+v)", *p)
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("NimbusDeactivateArgs(%+v)", *p)
 }
 
 // Attributes:
-//  - E
-//  - Aze
+//   - E
+//   - Aze
 type NimbusDeactivateResult struct {
-  E *NotAliveException `thrift:"e,1" db:"e" json:"e,omitempty"`
-  Aze *AuthorizationException `thrift:"aze,2" db:"aze" json:"aze,omitempty"`
+	E   *NotAliveException      `thrift:"e,1" db:"e" json:"e,omitempty"`
+	Aze *AuthorizationException `thrift:"aze,2" db:"aze" json:"aze,omitempty"`
 }
 
 func NewNimbusDeactivateResult() *NimbusDeactivateResult {
-  return &NimbusDeactivateResult{}
+	return &NimbusDeactivateResult{}
 }
 
 var NimbusDeactivateResult_E_DEFAULT *NotAliveException
+
 func (p *NimbusDeactivateResult) GetE() *NotAliveException {
-  if !p.IsSetE() {
-    return NimbusDeactivateResult_E_DEFAULT
-  }
-return p.E
+	if !p.IsSetE() {
+		return NimbusDeactivateResult_E_DEFAULT
+	}
+	return p.E
 }
+
 var NimbusDeactivateResult_Aze_DEFAULT *AuthorizationException
+
 func (p *NimbusDeactivateResult) GetAze() *AuthorizationException {
-  if !p.IsSetAze() {
-    return NimbusDeactivateResult_Aze_DEFAULT
-  }
-return p.Aze
+	if !p.IsSetAze() {
+		return NimbusDeactivateResult_Aze_DEFAULT
+	}
+	return p.Aze
 }
 func (p *NimbusDeactivateResult) IsSetE() bool {
-  return p.E != nil
+	return p.E != nil
 }
 
 func (p *NimbusDeactivateResult) IsSetAze() bool {
-  return p.Aze != nil
+	return p.Aze != nil
 }
 
 func (p *NimbusDeactivateResult) Read(ctx context.Context, iprot thrift.TProtocol) error {
-  if _, err := iprot.ReadStructBegin(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
-  }
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
 
-
-  for {
-    _, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
-    if err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
-    }
-    if fieldTypeId == thrift.STOP { break; }
-    switch fieldId {
-    case 1:
-      if fieldTypeId == thrift.STRUCT {
-        if err := p.ReadField1(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 2:
-      if fieldTypeId == thrift.STRUCT {
-        if err := p.ReadField2(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    default:
-      if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-        return err
-      }
-    }
-    if err := iprot.ReadFieldEnd(ctx); err != nil {
-      return err
-    }
-  }
-  if err := iprot.ReadStructEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
-  }
-  return nil
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 1:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 2:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField2(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	return nil
 }
 
-func (p *NimbusDeactivateResult)  ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
-  p.E = &NotAliveException{}
-  if err := p.E.Read(ctx, iprot); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.E), err)
-  }
-  return nil
+func (p *NimbusDeactivateResult) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	p.E = &NotAliveException{}
+	if err := p.E.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.E), err)
+	}
+	return nil
 }
 
-func (p *NimbusDeactivateResult)  ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
-  p.Aze = &AuthorizationException{}
-  if err := p.Aze.Read(ctx, iprot); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.Aze), err)
-  }
-  return nil
+func (p *NimbusDeactivateResult) ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
+	p.Aze = &AuthorizationException{}
+	if err := p.Aze.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.Aze), err)
+	}
+	return nil
 }
 
 func (p *NimbusDeactivateResult) Write(ctx context.Context, oprot thrift.TProtocol) error {
-  if err := oprot.WriteStructBegin(ctx, "deactivate_result"); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err) }
-  if p != nil {
-    if err := p.writeField1(ctx, oprot); err != nil { return err }
-    if err := p.writeField2(ctx, oprot); err != nil { return err }
-  }
-  if err := oprot.WriteFieldStop(ctx); err != nil {
-    return thrift.PrependError("write field stop error: ", err) }
-  if err := oprot.WriteStructEnd(ctx); err != nil {
-    return thrift.PrependError("write struct stop error: ", err) }
-  return nil
+	if err := oprot.WriteStructBegin(ctx, "deactivate_result"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField2(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
 }
 
 func (p *NimbusDeactivateResult) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetE() {
-    if err := oprot.WriteFieldBegin(ctx, "e", thrift.STRUCT, 1); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:e: ", p), err) }
-    if err := p.E.Write(ctx, oprot); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.E), err)
-    }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 1:e: ", p), err) }
-  }
-  return err
+	if p.IsSetE() {
+		if err := oprot.WriteFieldBegin(ctx, "e", thrift.STRUCT, 1); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:e: ", p), err)
+		}
+		if err := p.E.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.E), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 1:e: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *NimbusDeactivateResult) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetAze() {
-    if err := oprot.WriteFieldBegin(ctx, "aze", thrift.STRUCT, 2); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:aze: ", p), err) }
-    if err := p.Aze.Write(ctx, oprot); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.Aze), err)
-    }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 2:aze: ", p), err) }
-  }
-  return err
+	if p.IsSetAze() {
+		if err := oprot.WriteFieldBegin(ctx, "aze", thrift.STRUCT, 2); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:aze: ", p), err)
+		}
+		if err := p.Aze.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.Aze), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 2:aze: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *NimbusDeactivateResult) String() string {
-  if p == nil {
-    return "<nil>"
-  }
-  return fmt.Sprintf("NimbusDeactivateResult(%+v)", *p)
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("NimbusDeactivateResult(%+v)", *p)
 }
 
 // Attributes:
-//  - Name
-//  - Options
+//   - Name
+//   - Options
 type NimbusRebalanceArgs struct {
-  Name string `thrift:"name,1" db:"name" json:"name"`
-  Options *RebalanceOptions `thrift:"options,2" db:"options" json:"options"`
+	Name    string            `thrift:"name,1" db:"name" json:"name"`
+	Options *RebalanceOptions `thrift:"options,2" db:"options" json:"options"`
 }
 
 func NewNimbusRebalanceArgs() *NimbusRebalanceArgs {
-  return &NimbusRebalanceArgs{}
+	return &NimbusRebalanceArgs{}
 }
-
 
 func (p *NimbusRebalanceArgs) GetName() string {
-  return p.Name
+	return p.Name
 }
+
 var NimbusRebalanceArgs_Options_DEFAULT *RebalanceOptions
+
 func (p *NimbusRebalanceArgs) GetOptions() *RebalanceOptions {
-  if !p.IsSetOptions() {
-    return NimbusRebalanceArgs_Options_DEFAULT
-  }
-return p.Options
+	if !p.IsSetOptions() {
+		return NimbusRebalanceArgs_Options_DEFAULT
+	}
+	return p.Options
 }
 func (p *NimbusRebalanceArgs) IsSetOptions() bool {
-  return p.Options != nil
+	return p.Options != nil
 }
 
 func (p *NimbusRebalanceArgs) Read(ctx context.Context, iprot thrift.TProtocol) error {
-  if _, err := iprot.ReadStructBegin(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
-  }
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
 
-
-  for {
-    _, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
-    if err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
-    }
-    if fieldTypeId == thrift.STOP { break; }
-    switch fieldId {
-    case 1:
-      if fieldTypeId == thrift.STRING {
-        if err := p.ReadField1(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 2:
-      if fieldTypeId == thrift.STRUCT {
-        if err := p.ReadField2(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    default:
-      if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-        return err
-      }
-    }
-    if err := iprot.ReadFieldEnd(ctx); err != nil {
-      return err
-    }
-  }
-  if err := iprot.ReadStructEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
-  }
-  return nil
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 1:
+			if fieldTypeId == thrift.STRING {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 2:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField2(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	return nil
 }
 
-func (p *NimbusRebalanceArgs)  ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadString(ctx); err != nil {
-  return thrift.PrependError("error reading field 1: ", err)
-} else {
-  p.Name = v
-}
-  return nil
+func (p *NimbusRebalanceArgs) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadString(ctx); err != nil {
+		return thrift.PrependError("error reading field 1: ", err)
+	} else {
+		p.Name = v
+	}
+	return nil
 }
 
-func (p *NimbusRebalanceArgs)  ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
-  p.Options = &RebalanceOptions{}
-  if err := p.Options.Read(ctx, iprot); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.Options), err)
-  }
-  return nil
+func (p *NimbusRebalanceArgs) ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
+	p.Options = &RebalanceOptions{}
+	if err := p.Options.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.Options), err)
+	}
+	return nil
 }
 
 func (p *NimbusRebalanceArgs) Write(ctx context.Context, oprot thrift.TProtocol) error {
-  if err := oprot.WriteStructBegin(ctx, "rebalance_args"); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err) }
-  if p != nil {
-    if err := p.writeField1(ctx, oprot); err != nil { return err }
-    if err := p.writeField2(ctx, oprot); err != nil { return err }
-  }
-  if err := oprot.WriteFieldStop(ctx); err != nil {
-    return thrift.PrependError("write field stop error: ", err) }
-  if err := oprot.WriteStructEnd(ctx); err != nil {
-    return thrift.PrependError("write struct stop error: ", err) }
-  return nil
+	if err := oprot.WriteStructBegin(ctx, "rebalance_args"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField2(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
 }
 
 func (p *NimbusRebalanceArgs) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if err := oprot.WriteFieldBegin(ctx, "name", thrift.STRING, 1); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:name: ", p), err) }
-  if err := oprot.WriteString(ctx, string(p.Name)); err != nil {
-  return thrift.PrependError(fmt.Sprintf("%T.name (1) field write error: ", p), err) }
-  if err := oprot.WriteFieldEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field end error 1:name: ", p), err) }
-  return err
+	if err := oprot.WriteFieldBegin(ctx, "name", thrift.STRING, 1); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:name: ", p), err)
+	}
+	if err := oprot.WriteString(ctx, string(p.Name)); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T.name (1) field write error: ", p), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 1:name: ", p), err)
+	}
+	return err
 }
 
 func (p *NimbusRebalanceArgs) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if err := oprot.WriteFieldBegin(ctx, "options", thrift.STRUCT, 2); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:options: ", p), err) }
-  if err := p.Options.Write(ctx, oprot); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.Options), err)
-  }
-  if err := oprot.WriteFieldEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field end error 2:options: ", p), err) }
-  return err
+	if err := oprot.WriteFieldBegin(ctx, "options", thrift.STRUCT, 2); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:options: ", p), err)
+	}
+	if err := p.Options.Write(ctx, oprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.Options), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 2:options: ", p), err)
+	}
+	return err
 }
 
 func (p *NimbusRebalanceArgs) String() string {
-  if p == nil {
-    return "<nil>"
-  }
-  return fmt.Sprintf("NimbusRebalanceArgs(%+v)", *p)
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("NimbusRebalanceArgs(%+v)", *p)
 }
 
 // Attributes:
-//  - E
-//  - Ite
-//  - Aze
+//   - E
+//   - Ite
+//   - Aze
 type NimbusRebalanceResult struct {
-  E *NotAliveException `thrift:"e,1" db:"e" json:"e,omitempty"`
-  Ite *InvalidTopologyException `thrift:"ite,2" db:"ite" json:"ite,omitempty"`
-  Aze *AuthorizationException `thrift:"aze,3" db:"aze" json:"aze,omitempty"`
+	E   *NotAliveException        `thrift:"e,1" db:"e" json:"e,omitempty"`
+	Ite *InvalidTopologyException `thrift:"ite,2" db:"ite" json:"ite,omitempty"`
+	Aze *AuthorizationException   `thrift:"aze,3" db:"aze" json:"aze,omitempty"`
 }
 
 func NewNimbusRebalanceResult() *NimbusRebalanceResult {
-  return &NimbusRebalanceResult{}
+	return &NimbusRebalanceResult{}
 }
 
 var NimbusRebalanceResult_E_DEFAULT *NotAliveException
+
 func (p *NimbusRebalanceResult) GetE() *NotAliveException {
-  if !p.IsSetE() {
-    return NimbusRebalanceResult_E_DEFAULT
-  }
-return p.E
+	if !p.IsSetE() {
+		return NimbusRebalanceResult_E_DEFAULT
+	}
+	return p.E
 }
+
 var NimbusRebalanceResult_Ite_DEFAULT *InvalidTopologyException
+
 func (p *NimbusRebalanceResult) GetIte() *InvalidTopologyException {
-  if !p.IsSetIte() {
-    return NimbusRebalanceResult_Ite_DEFAULT
-  }
-return p.Ite
+	if !p.IsSetIte() {
+		return NimbusRebalanceResult_Ite_DEFAULT
+	}
+	return p.Ite
 }
+
 var NimbusRebalanceResult_Aze_DEFAULT *AuthorizationException
+
 func (p *NimbusRebalanceResult) GetAze() *AuthorizationException {
-  if !p.IsSetAze() {
-    return NimbusRebalanceResult_Aze_DEFAULT
-  }
-return p.Aze
+	if !p.IsSetAze() {
+		return NimbusRebalanceResult_Aze_DEFAULT
+	}
+	return p.Aze
 }
 func (p *NimbusRebalanceResult) IsSetE() bool {
-  return p.E != nil
+	return p.E != nil
 }
 
 func (p *NimbusRebalanceResult) IsSetIte() bool {
-  return p.Ite != nil
+	return p.Ite != nil
 }
 
 func (p *NimbusRebalanceResult) IsSetAze() bool {
-  return p.Aze != nil
+	return p.Aze != nil
 }
 
 func (p *NimbusRebalanceResult) Read(ctx context.Context, iprot thrift.TProtocol) error {
-  if _, err := iprot.ReadStructBegin(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
-  }
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
 
-
-  for {
-    _, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
-    if err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
-    }
-    if fieldTypeId == thrift.STOP { break; }
-    switch fieldId {
-    case 1:
-      if fieldTypeId == thrift.STRUCT {
-        if err := p.ReadField1(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 2:
-      if fieldTypeId == thrift.STRUCT {
-        if err := p.ReadField2(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 3:
-      if fieldTypeId == thrift.STRUCT {
-        if err := p.ReadField3(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    default:
-      if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-        return err
-      }
-    }
-    if err := iprot.ReadFieldEnd(ctx); err != nil {
-      return err
-    }
-  }
-  if err := iprot.ReadStructEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
-  }
-  return nil
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 1:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 2:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField2(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 3:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField3(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	return nil
 }
 
-func (p *NimbusRebalanceResult)  ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
-  p.E = &NotAliveException{}
-  if err := p.E.Read(ctx, iprot); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.E), err)
-  }
-  return nil
+func (p *NimbusRebalanceResult) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	p.E = &NotAliveException{}
+	if err := p.E.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.E), err)
+	}
+	return nil
 }
 
-func (p *NimbusRebalanceResult)  ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
-  p.Ite = &InvalidTopologyException{}
-  if err := p.Ite.Read(ctx, iprot); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.Ite), err)
-  }
-  return nil
+func (p *NimbusRebalanceResult) ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
+	p.Ite = &InvalidTopologyException{}
+	if err := p.Ite.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.Ite), err)
+	}
+	return nil
 }
 
-func (p *NimbusRebalanceResult)  ReadField3(ctx context.Context, iprot thrift.TProtocol) error {
-  p.Aze = &AuthorizationException{}
-  if err := p.Aze.Read(ctx, iprot); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.Aze), err)
-  }
-  return nil
+func (p *NimbusRebalanceResult) ReadField3(ctx context.Context, iprot thrift.TProtocol) error {
+	p.Aze = &AuthorizationException{}
+	if err := p.Aze.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.Aze), err)
+	}
+	return nil
 }
 
 func (p *NimbusRebalanceResult) Write(ctx context.Context, oprot thrift.TProtocol) error {
-  if err := oprot.WriteStructBegin(ctx, "rebalance_result"); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err) }
-  if p != nil {
-    if err := p.writeField1(ctx, oprot); err != nil { return err }
-    if err := p.writeField2(ctx, oprot); err != nil { return err }
-    if err := p.writeField3(ctx, oprot); err != nil { return err }
-  }
-  if err := oprot.WriteFieldStop(ctx); err != nil {
-    return thrift.PrependError("write field stop error: ", err) }
-  if err := oprot.WriteStructEnd(ctx); err != nil {
-    return thrift.PrependError("write struct stop error: ", err) }
-  return nil
+	if err := oprot.WriteStructBegin(ctx, "rebalance_result"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField2(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField3(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
 }
 
 func (p *NimbusRebalanceResult) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetE() {
-    if err := oprot.WriteFieldBegin(ctx, "e", thrift.STRUCT, 1); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:e: ", p), err) }
-    if err := p.E.Write(ctx, oprot); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.E), err)
-    }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 1:e: ", p), err) }
-  }
-  return err
+	if p.IsSetE() {
+		if err := oprot.WriteFieldBegin(ctx, "e", thrift.STRUCT, 1); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:e: ", p), err)
+		}
+		if err := p.E.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.E), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 1:e: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *NimbusRebalanceResult) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetIte() {
-    if err := oprot.WriteFieldBegin(ctx, "ite", thrift.STRUCT, 2); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:ite: ", p), err) }
-    if err := p.Ite.Write(ctx, oprot); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.Ite), err)
-    }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 2:ite: ", p), err) }
-  }
-  return err
+	if p.IsSetIte() {
+		if err := oprot.WriteFieldBegin(ctx, "ite", thrift.STRUCT, 2); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:ite: ", p), err)
+		}
+		if err := p.Ite.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.Ite), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 2:ite: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *NimbusRebalanceResult) writeField3(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetAze() {
-    if err := oprot.WriteFieldBegin(ctx, "aze", thrift.STRUCT, 3); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 3:aze: ", p), err) }
-    if err := p.Aze.Write(ctx, oprot); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.Aze), err)
-    }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 3:aze: ", p), err) }
-  }
-  return err
+	if p.IsSetAze() {
+		if err := oprot.WriteFieldBegin(ctx, "aze", thrift.STRUCT, 3); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 3:aze: ", p), err)
+		}
+		if err := p.Aze.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.Aze), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 3:aze: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *NimbusRebalanceResult) String() string {
-  if p == nil {
-    return "<nil>"
-  }
-  return fmt.Sprintf("NimbusRebalanceResult(%+v)", *p)
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("NimbusRebalanceResult(%+v)", *p)
 }
 
 type NimbusGetClusterInfoArgs struct {
 }
 
 func NewNimbusGetClusterInfoArgs() *NimbusGetClusterInfoArgs {
-  return &NimbusGetClusterInfoArgs{}
+	return &NimbusGetClusterInfoArgs{}
 }
 
 func (p *NimbusGetClusterInfoArgs) Read(ctx context.Context, iprot thrift.TProtocol) error {
-  if _, err := iprot.ReadStructBegin(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
-  }
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
 
-
-  for {
-    _, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
-    if err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
-    }
-    if fieldTypeId == thrift.STOP { break; }
-    if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-      return err
-    }
-    if err := iprot.ReadFieldEnd(ctx); err != nil {
-      return err
-    }
-  }
-  if err := iprot.ReadStructEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
-  }
-  return nil
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+			return err
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	return nil
 }
 
 func (p *NimbusGetClusterInfoArgs) Write(ctx context.Context, oprot thrift.TProtocol) error {
-  if err := oprot.WriteStructBegin(ctx, "getClusterInfo_args"); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err) }
-  if p != nil {
-  }
-  if err := oprot.WriteFieldStop(ctx); err != nil {
-    return thrift.PrependError("write field stop error: ", err) }
-  if err := oprot.WriteStructEnd(ctx); err != nil {
-    return thrift.PrependError("write struct stop error: ", err) }
-  return nil
+	if err := oprot.WriteStructBegin(ctx, "getClusterInfo_args"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
 }
 
 func (p *NimbusGetClusterInfoArgs) String() string {
-  if p == nil {
-    return "<nil>"
-  }
-  return fmt.Sprintf("NimbusGetClusterInfoArgs(%+v)", *p)
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("NimbusGetClusterInfoArgs(%+v)", *p)
 }
 
 // Attributes:
-//  - Success
-//  - Aze
+//   - Success
+//   - Aze
 type NimbusGetClusterInfoResult struct {
-  Success *ClusterSummary `thrift:"success,0" db:"success" json:"success,omitempty"`
-  Aze *AuthorizationException `thrift:"aze,1" db:"aze" json:"aze,omitempty"`
+	Success *ClusterSummary         `thrift:"success,0" db:"success" json:"success,omitempty"`
+	Aze     *AuthorizationException `thrift:"aze,1" db:"aze" json:"aze,omitempty"`
 }
 
 func NewNimbusGetClusterInfoResult() *NimbusGetClusterInfoResult {
-  return &NimbusGetClusterInfoResult{}
+	return &NimbusGetClusterInfoResult{}
 }
 
 var NimbusGetClusterInfoResult_Success_DEFAULT *ClusterSummary
+
 func (p *NimbusGetClusterInfoResult) GetSuccess() *ClusterSummary {
-  if !p.IsSetSuccess() {
-    return NimbusGetClusterInfoResult_Success_DEFAULT
-  }
-return p.Success
+	if !p.IsSetSuccess() {
+		return NimbusGetClusterInfoResult_Success_DEFAULT
+	}
+	return p.Success
 }
+
 var NimbusGetClusterInfoResult_Aze_DEFAULT *AuthorizationException
+
 func (p *NimbusGetClusterInfoResult) GetAze() *AuthorizationException {
-  if !p.IsSetAze() {
-    return NimbusGetClusterInfoResult_Aze_DEFAULT
-  }
-return p.Aze
+	if !p.IsSetAze() {
+		return NimbusGetClusterInfoResult_Aze_DEFAULT
+	}
+	return p.Aze
 }
 func (p *NimbusGetClusterInfoResult) IsSetSuccess() bool {
-  return p.Success != nil
+	return p.Success != nil
 }
 
 func (p *NimbusGetClusterInfoResult) IsSetAze() bool {
-  return p.Aze != nil
+	return p.Aze != nil
 }
 
 func (p *NimbusGetClusterInfoResult) Read(ctx context.Context, iprot thrift.TProtocol) error {
-  if _, err := iprot.ReadStructBegin(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
-  }
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
 
-
-  for {
-    _, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
-    if err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
-    }
-    if fieldTypeId == thrift.STOP { break; }
-    switch fieldId {
-    case 0:
-      if fieldTypeId == thrift.STRUCT {
-        if err := p.ReadField0(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 1:
-      if fieldTypeId == thrift.STRUCT {
-        if err := p.ReadField1(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    default:
-      if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-        return err
-      }
-    }
-    if err := iprot.ReadFieldEnd(ctx); err != nil {
-      return err
-    }
-  }
-  if err := iprot.ReadStructEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
-  }
-  return nil
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 0:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField0(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 1:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	return nil
 }
 
-func (p *NimbusGetClusterInfoResult)  ReadField0(ctx context.Context, iprot thrift.TProtocol) error {
-  p.Success = &ClusterSummary{}
-  if err := p.Success.Read(ctx, iprot); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.Success), err)
-  }
-  return nil
+func (p *NimbusGetClusterInfoResult) ReadField0(ctx context.Context, iprot thrift.TProtocol) error {
+	p.Success = &ClusterSummary{}
+	if err := p.Success.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.Success), err)
+	}
+	return nil
 }
 
-func (p *NimbusGetClusterInfoResult)  ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
-  p.Aze = &AuthorizationException{}
-  if err := p.Aze.Read(ctx, iprot); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.Aze), err)
-  }
-  return nil
+func (p *NimbusGetClusterInfoResult) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	p.Aze = &AuthorizationException{}
+	if err := p.Aze.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.Aze), err)
+	}
+	return nil
 }
 
 func (p *NimbusGetClusterInfoResult) Write(ctx context.Context, oprot thrift.TProtocol) error {
-  if err := oprot.WriteStructBegin(ctx, "getClusterInfo_result"); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err) }
-  if p != nil {
-    if err := p.writeField0(ctx, oprot); err != nil { return err }
-    if err := p.writeField1(ctx, oprot); err != nil { return err }
-  }
-  if err := oprot.WriteFieldStop(ctx); err != nil {
-    return thrift.PrependError("write field stop error: ", err) }
-  if err := oprot.WriteStructEnd(ctx); err != nil {
-    return thrift.PrependError("write struct stop error: ", err) }
-  return nil
+	if err := oprot.WriteStructBegin(ctx, "getClusterInfo_result"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField0(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
 }
 
 func (p *NimbusGetClusterInfoResult) writeField0(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetSuccess() {
-    if err := oprot.WriteFieldBegin(ctx, "success", thrift.STRUCT, 0); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 0:success: ", p), err) }
-    if err := p.Success.Write(ctx, oprot); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.Success), err)
-    }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 0:success: ", p), err) }
-  }
-  return err
+	if p.IsSetSuccess() {
+		if err := oprot.WriteFieldBegin(ctx, "success", thrift.STRUCT, 0); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 0:success: ", p), err)
+		}
+		if err := p.Success.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.Success), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 0:success: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *NimbusGetClusterInfoResult) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetAze() {
-    if err := oprot.WriteFieldBegin(ctx, "aze", thrift.STRUCT, 1); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:aze: ", p), err) }
-    if err := p.Aze.Write(ctx, oprot); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.Aze), err)
-    }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 1:aze: ", p), err) }
-  }
-  return err
+	if p.IsSetAze() {
+		if err := oprot.WriteFieldBegin(ctx, "aze", thrift.STRUCT, 1); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:aze: ", p), err)
+		}
+		if err := p.Aze.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.Aze), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 1:aze: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *NimbusGetClusterInfoResult) String() string {
-  if p == nil {
-    return "<nil>"
-  }
-  return fmt.Sprintf("NimbusGetClusterInfoResult(%+v)", *p)
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("NimbusGetClusterInfoResult(%+v)", *p)
 }
 
 type NimbusGetLeaderArgs struct {
 }
 
 func NewNimbusGetLeaderArgs() *NimbusGetLeaderArgs {
-  return &NimbusGetLeaderArgs{}
+	return &NimbusGetLeaderArgs{}
 }
 
 func (p *NimbusGetLeaderArgs) Read(ctx context.Context, iprot thrift.TProtocol) error {
-  if _, err := iprot.ReadStructBegin(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
-  }
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
 
-
-  for {
-    _, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
-    if err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
-    }
-    if fieldTypeId == thrift.STOP { break; }
-    if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-      return err
-    }
-    if err := iprot.ReadFieldEnd(ctx); err != nil {
-      return err
-    }
-  }
-  if err := iprot.ReadStructEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
-  }
-  return nil
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+			return err
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	return nil
 }
 
 func (p *NimbusGetLeaderArgs) Write(ctx context.Context, oprot thrift.TProtocol) error {
-  if err := oprot.WriteStructBegin(ctx, "getLeader_args"); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err) }
-  if p != nil {
-  }
-  if err := oprot.WriteFieldStop(ctx); err != nil {
-    return thrift.PrependError("write field stop error: ", err) }
-  if err := oprot.WriteStructEnd(ctx); err != nil {
-    return thrift.PrependError("write struct stop error: ", err) }
-  return nil
+	if err := oprot.WriteStructBegin(ctx, "getLeader_args"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
 }
 
 func (p *NimbusGetLeaderArgs) String() string {
-  if p == nil {
-    return "<nil>"
-  }
-  return fmt.Sprintf("NimbusGetLeaderArgs(%+v)", *p)
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("NimbusGetLeaderArgs(%+v)", *p)
 }
 
 // Attributes:
-//  - Success
-//  - Aze
+//   - Success
+//   - Aze
 type NimbusGetLeaderResult struct {
-  Success *NimbusSummary `thrift:"success,0" db:"success" json:"success,omitempty"`
-  Aze *AuthorizationException `thrift:"aze,1" db:"aze" json:"aze,omitempty"`
+	Success *NimbusSummary          `thrift:"success,0" db:"success" json:"success,omitempty"`
+	Aze     *AuthorizationException `thrift:"aze,1" db:"aze" json:"aze,omitempty"`
 }
 
 func NewNimbusGetLeaderResult() *NimbusGetLeaderResult {
-  return &NimbusGetLeaderResult{}
+	return &NimbusGetLeaderResult{}
 }
 
 var NimbusGetLeaderResult_Success_DEFAULT *NimbusSummary
+
 func (p *NimbusGetLeaderResult) GetSuccess() *NimbusSummary {
-  if !p.IsSetSuccess() {
-    return NimbusGetLeaderResult_Success_DEFAULT
-  }
-return p.Success
+	if !p.IsSetSuccess() {
+		return NimbusGetLeaderResult_Success_DEFAULT
+	}
+	return p.Success
 }
+
 var NimbusGetLeaderResult_Aze_DEFAULT *AuthorizationException
+
 func (p *NimbusGetLeaderResult) GetAze() *AuthorizationException {
-  if !p.IsSetAze() {
-    return NimbusGetLeaderResult_Aze_DEFAULT
-  }
-return p.Aze
+	if !p.IsSetAze() {
+		return NimbusGetLeaderResult_Aze_DEFAULT
+	}
+	return p.Aze
 }
 func (p *NimbusGetLeaderResult) IsSetSuccess() bool {
-  return p.Success != nil
+	return p.Success != nil
 }
 
 func (p *NimbusGetLeaderResult) IsSetAze() bool {
-  return p.Aze != nil
+	return p.Aze != nil
 }
 
 func (p *NimbusGetLeaderResult) Read(ctx context.Context, iprot thrift.TProtocol) error {
-  if _, err := iprot.ReadStructBegin(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
-  }
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
 
-
-  for {
-    _, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
-    if err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
-    }
-    if fieldTypeId == thrift.STOP { break; }
-    switch fieldId {
-    case 0:
-      if fieldTypeId == thrift.STRUCT {
-        if err := p.ReadField0(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 1:
-      if fieldTypeId == thrift.STRUCT {
-        if err := p.ReadField1(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    default:
-      if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-        return err
-      }
-    }
-    if err := iprot.ReadFieldEnd(ctx); err != nil {
-      return err
-    }
-  }
-  if err := iprot.ReadStructEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
-  }
-  return nil
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 0:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField0(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 1:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	return nil
 }
 
-func (p *NimbusGetLeaderResult)  ReadField0(ctx context.Context, iprot thrift.TProtocol) error {
-  p.Success = &NimbusSummary{}
-  if err := p.Success.Read(ctx, iprot); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.Success), err)
-  }
-  return nil
+func (p *NimbusGetLeaderResult) ReadField0(ctx context.Context, iprot thrift.TProtocol) error {
+	p.Success = &NimbusSummary{}
+	if err := p.Success.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.Success), err)
+	}
+	return nil
 }
 
-func (p *NimbusGetLeaderResult)  ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
-  p.Aze = &AuthorizationException{}
-  if err := p.Aze.Read(ctx, iprot); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.Aze), err)
-  }
-  return nil
+func (p *NimbusGetLeaderResult) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	p.Aze = &AuthorizationException{}
+	if err := p.Aze.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.Aze), err)
+	}
+	return nil
 }
 
 func (p *NimbusGetLeaderResult) Write(ctx context.Context, oprot thrift.TProtocol) error {
-  if err := oprot.WriteStructBegin(ctx, "getLeader_result"); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err) }
-  if p != nil {
-    if err := p.writeField0(ctx, oprot); err != nil { return err }
-    if err := p.writeField1(ctx, oprot); err != nil { return err }
-  }
-  if err := oprot.WriteFieldStop(ctx); err != nil {
-    return thrift.PrependError("write field stop error: ", err) }
-  if err := oprot.WriteStructEnd(ctx); err != nil {
-    return thrift.PrependError("write struct stop error: ", err) }
-  return nil
+	if err := oprot.WriteStructBegin(ctx, "getLeader_result"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField0(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
 }
 
 func (p *NimbusGetLeaderResult) writeField0(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetSuccess() {
-    if err := oprot.WriteFieldBegin(ctx, "success", thrift.STRUCT, 0); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 0:success: ", p), err) }
-    if err := p.Success.Write(ctx, oprot); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.Success), err)
-    }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 0:success: ", p), err) }
-  }
-  return err
+	if p.IsSetSuccess() {
+		if err := oprot.WriteFieldBegin(ctx, "success", thrift.STRUCT, 0); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 0:success: ", p), err)
+		}
+		if err := p.Success.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.Success), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 0:success: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *NimbusGetLeaderResult) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetAze() {
-    if err := oprot.WriteFieldBegin(ctx, "aze", thrift.STRUCT, 1); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:aze: ", p), err) }
-    if err := p.Aze.Write(ctx, oprot); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.Aze), err)
-    }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 1:aze: ", p), err) }
-  }
-  return err
+	if p.IsSetAze() {
+		if err := oprot.WriteFieldBegin(ctx, "aze", thrift.STRUCT, 1); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:aze: ", p), err)
+		}
+		if err := p.Aze.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.Aze), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 1:aze: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *NimbusGetLeaderResult) String() string {
-  if p == nil {
-    return "<nil>"
-  }
-  return fmt.Sprintf("NimbusGetLeaderResult(%+v)", *p)
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("NimbusGetLeaderResult(%+v)", *p)
 }
 
 // Attributes:
-//  - ID
-//  - Window
-//  - IsIncludeSys
+//   - ID
+//   - Window
+//   - IsIncludeSys
 type NimbusGetTopologyPageInfoArgs struct {
-  ID string `thrift:"id,1" db:"id" json:"id"`
-  Window string `thrift:"window,2" db:"window" json:"window"`
-  IsIncludeSys bool `thrift:"is_include_sys,3" db:"is_include_sys" json:"is_include_sys"`
+	ID           string `thrift:"id,1" db:"id" json:"id"`
+	Window       string `thrift:"window,2" db:"window" json:"window"`
+	IsIncludeSys bool   `thrift:"is_include_sys,3" db:"is_include_sys" json:"is_include_sys"`
 }
 
 func NewNimbusGetTopologyPageInfoArgs() *NimbusGetTopologyPageInfoArgs {
-  return &NimbusGetTopologyPageInfoArgs{}
+	return &NimbusGetTopologyPageInfoArgs{}
 }
 
-
 func (p *NimbusGetTopologyPageInfoArgs) GetID() string {
-  return p.ID
+	return p.ID
 }
 
 func (p *NimbusGetTopologyPageInfoArgs) GetWindow() string {
-  return p.Window
+	return p.Window
 }
 
 func (p *NimbusGetTopologyPageInfoArgs) GetIsIncludeSys() bool {
-  return p.IsIncludeSys
+	return p.IsIncludeSys
 }
 func (p *NimbusGetTopologyPageInfoArgs) Read(ctx context.Context, iprot thrift.TProtocol) error {
-  if _, err := iprot.ReadStructBegin(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
-  }
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
 
-
-  for {
-    _, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
-    if err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
-    }
-    if fieldTypeId == thrift.STOP { break; }
-    switch fieldId {
-    case 1:
-      if fieldTypeId == thrift.STRING {
-        if err := p.ReadField1(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 2:
-      if fieldTypeId == thrift.STRING {
-        if err := p.ReadField2(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 3:
-      if fieldTypeId == thrift.BOOL {
-        if err := p.ReadField3(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    default:
-      if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-        return err
-      }
-    }
-    if err := iprot.ReadFieldEnd(ctx); err != nil {
-      return err
-    }
-  }
-  if err := iprot.ReadStructEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
-  }
-  return nil
-}
-
-func (p *NimbusGetTopologyPageInfoArgs)  ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadString(ctx); err != nil {
-  return thrift.PrependError("error reading field 1: ", err)
-} else {
-  p.ID = v
-}
-  return nil
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 1:
+			if fieldTypeId == thrift.STRING {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 2:
+			if fieldTypeId == thrift.STRING {
+				if err := p.ReadField2(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 3:
+			if fieldTypeId == thrift.BOOL {
+				if err := p.ReadField3(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	return nil
 }
 
-func (p *NimbusGetTopologyPageInfoArgs)  ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadString(ctx); err != nil {
-  return thrift.PrependError("error reading field 2: ", err)
-} else {
-  p.Window = v
-}
-  return nil
+func (p *NimbusGetTopologyPageInfoArgs) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadString(ctx); err != nil {
+		return thrift.PrependError("error reading field 1: ", err)
+	} else {
+		p.ID = v
+	}
+	return nil
 }
 
-func (p *NimbusGetTopologyPageInfoArgs)  ReadField3(ctx context.Context, iprot thrift.TProtocol) error {
-  if v, err := iprot.ReadBool(ctx); err != nil {
-  return thrift.PrependError("error reading field 3: ", err)
-} else {
-  p.IsIncludeSys = v
+func (p *NimbusGetTopologyPageInfoArgs) ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadString(ctx); err != nil {
+		return thrift.PrependError("error reading field 2: ", err)
+	} else {
+		p.Window = v
+	}
+	return nil
 }
-  return nil
+
+func (p *NimbusGetTopologyPageInfoArgs) ReadField3(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadBool(ctx); err != nil {
+		return thrift.PrependError("error reading field 3: ", err)
+	} else {
+		p.IsIncludeSys = v
+	}
+	return nil
 }
 
 func (p *NimbusGetTopologyPageInfoArgs) Write(ctx context.Context, oprot thrift.TProtocol) error {
-  if err := oprot.WriteStructBegin(ctx, "getTopologyPageInfo_args"); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err) }
-  if p != nil {
-    if err := p.writeField1(ctx, oprot); err != nil { return err }
-    if err := p.writeField2(ctx, oprot); err != nil { return err }
-    if err := p.writeField3(ctx, oprot); err != nil { return err }
-  }
-  if err := oprot.WriteFieldStop(ctx); err != nil {
-    return thrift.PrependError("write field stop error: ", err) }
-  if err := oprot.WriteStructEnd(ctx); err != nil {
-    return thrift.PrependError("write struct stop error: ", err) }
-  return nil
+	if err := oprot.WriteStructBegin(ctx, "getTopologyPageInfo_args"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField2(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField3(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
 }
 
 func (p *NimbusGetTopologyPageInfoArgs) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if err := oprot.WriteFieldBegin(ctx, "id", thrift.STRING, 1); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:id: ", p), err) }
-  if err := oprot.WriteString(ctx, string(p.ID)); err != nil {
-  return thrift.PrependError(fmt.Sprintf("%T.id (1) field write error: ", p), err) }
-  if err := oprot.WriteFieldEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field end error 1:id: ", p), err) }
-  return err
+	if err := oprot.WriteFieldBegin(ctx, "id", thrift.STRING, 1); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:id: ", p), err)
+	}
+	if err := oprot.WriteString(ctx, string(p.ID)); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T.id (1) field write error: ", p), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 1:id: ", p), err)
+	}
+	return err
 }
 
 func (p *NimbusGetTopologyPageInfoArgs) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if err := oprot.WriteFieldBegin(ctx, "window", thrift.STRING, 2); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:window: ", p), err) }
-  if err := oprot.WriteString(ctx, string(p.Window)); err != nil {
-  return thrift.PrependError(fmt.Sprintf("%T.window (2) field write error: ", p), err) }
-  if err := oprot.WriteFieldEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field end error 2:window: ", p), err) }
-  return err
+	if err := oprot.WriteFieldBegin(ctx, "window", thrift.STRING, 2); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:window: ", p), err)
+	}
+	if err := oprot.WriteString(ctx, string(p.Window)); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T.window (2) field write error: ", p), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 2:window: ", p), err)
+	}
+	return err
 }
 
 func (p *NimbusGetTopologyPageInfoArgs) writeField3(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if err := oprot.WriteFieldBegin(ctx, "is_include_sys", thrift.BOOL, 3); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field begin error 3:is_include_sys: ", p), err) }
-  if err := oprot.WriteBool(ctx, bool(p.IsIncludeSys)); err != nil {
-  return thrift.PrependError(fmt.Sprintf("%T.is_include_sys (3) field write error: ", p), err) }
-  if err := oprot.WriteFieldEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write field end error 3:is_include_sys: ", p), err) }
-  return err
+	if err := oprot.WriteFieldBegin(ctx, "is_include_sys", thrift.BOOL, 3); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 3:is_include_sys: ", p), err)
+	}
+	if err := oprot.WriteBool(ctx, bool(p.IsIncludeSys)); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T.is_include_sys (3) field write error: ", p), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 3:is_include_sys: ", p), err)
+	}
+	return err
 }
 
 func (p *NimbusGetTopologyPageInfoArgs) String() string {
-  if p == nil {
-    return "<nil>"
-  }
-  return fmt.Sprintf("NimbusGetTopologyPageInfoArgs(%+v)", *p)
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("NimbusGetTopologyPageInfoArgs(%+v)", *p)
 }
 
 // Attributes:
-//  - Success
-//  - E
-//  - Aze
+//   - Success
+//   - E
+//   - Aze
 type NimbusGetTopologyPageInfoResult struct {
-  Success *TopologyPageInfo `thrift:"success,0" db:"success" json:"success,omitempty"`
-  E *NotAliveException `thrift:"e,1" db:"e" json:"e,omitempty"`
-  Aze *AuthorizationException `thrift:"aze,2" db:"aze" json:"aze,omitempty"`
+	Success *TopologyPageInfo       `thrift:"success,0" db:"success" json:"success,omitempty"`
+	E       *NotAliveException      `thrift:"e,1" db:"e" json:"e,omitempty"`
+	Aze     *AuthorizationException `thrift:"aze,2" db:"aze" json:"aze,omitempty"`
 }
 
 func NewNimbusGetTopologyPageInfoResult() *NimbusGetTopologyPageInfoResult {
-  return &NimbusGetTopologyPageInfoResult{}
+	return &NimbusGetTopologyPageInfoResult{}
 }
 
 var NimbusGetTopologyPageInfoResult_Success_DEFAULT *TopologyPageInfo
+
 func (p *NimbusGetTopologyPageInfoResult) GetSuccess() *TopologyPageInfo {
-  if !p.IsSetSuccess() {
-    return NimbusGetTopologyPageInfoResult_Success_DEFAULT
-  }
-return p.Success
+	if !p.IsSetSuccess() {
+		return NimbusGetTopologyPageInfoResult_Success_DEFAULT
+	}
+	return p.Success
 }
+
 var NimbusGetTopologyPageInfoResult_E_DEFAULT *NotAliveException
+
 func (p *NimbusGetTopologyPageInfoResult) GetE() *NotAliveException {
-  if !p.IsSetE() {
-    return NimbusGetTopologyPageInfoResult_E_DEFAULT
-  }
-return p.E
+	if !p.IsSetE() {
+		return NimbusGetTopologyPageInfoResult_E_DEFAULT
+	}
+	return p.E
 }
+
 var NimbusGetTopologyPageInfoResult_Aze_DEFAULT *AuthorizationException
+
 func (p *NimbusGetTopologyPageInfoResult) GetAze() *AuthorizationException {
-  if !p.IsSetAze() {
-    return NimbusGetTopologyPageInfoResult_Aze_DEFAULT
-  }
-return p.Aze
+	if !p.IsSetAze() {
+		return NimbusGetTopologyPageInfoResult_Aze_DEFAULT
+	}
+	return p.Aze
 }
 func (p *NimbusGetTopologyPageInfoResult) IsSetSuccess() bool {
-  return p.Success != nil
+	return p.Success != nil
 }
 
 func (p *NimbusGetTopologyPageInfoResult) IsSetE() bool {
-  return p.E != nil
+	return p.E != nil
 }
 
 func (p *NimbusGetTopologyPageInfoResult) IsSetAze() bool {
-  return p.Aze != nil
+	return p.Aze != nil
 }
 
 func (p *NimbusGetTopologyPageInfoResult) Read(ctx context.Context, iprot thrift.TProtocol) error {
-  if _, err := iprot.ReadStructBegin(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
-  }
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
 
-
-  for {
-    _, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
-    if err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
-    }
-    if fieldTypeId == thrift.STOP { break; }
-    switch fieldId {
-    case 0:
-      if fieldTypeId == thrift.STRUCT {
-        if err := p.ReadField0(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 1:
-      if fieldTypeId == thrift.STRUCT {
-        if err := p.ReadField1(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    case 2:
-      if fieldTypeId == thrift.STRUCT {
-        if err := p.ReadField2(ctx, iprot); err != nil {
-          return err
-        }
-      } else {
-        if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-          return err
-        }
-      }
-    default:
-      if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-        return err
-      }
-    }
-    if err := iprot.ReadFieldEnd(ctx); err != nil {
-      return err
-    }
-  }
-  if err := iprot.ReadStructEnd(ctx); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
-  }
-  return nil
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 0:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField0(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 1:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 2:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField2(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	return nil
 }
 
-func (p *NimbusGetTopologyPageInfoResult)  ReadField0(ctx context.Context, iprot thrift.TProtocol) error {
-  p.Success = &TopologyPageInfo{}
-  if err := p.Success.Read(ctx, iprot); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.Success), err)
-  }
-  return nil
+func (p *NimbusGetTopologyPageInfoResult) ReadField0(ctx context.Context, iprot thrift.TProtocol) error {
+	p.Success = &TopologyPageInfo{}
+	if err := p.Success.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.Success), err)
+	}
+	return nil
 }
 
-func (p *NimbusGetTopologyPageInfoResult)  ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
-  p.E = &NotAliveException{}
-  if err := p.E.Read(ctx, iprot); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.E), err)
-  }
-  return nil
+func (p *NimbusGetTopologyPageInfoResult) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	p.E = &NotAliveException{}
+	if err := p.E.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.E), err)
+	}
+	return nil
 }
 
-func (p *NimbusGetTopologyPageInfoResult)  ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
-  p.Aze = &AuthorizationException{}
-  if err := p.Aze.Read(ctx, iprot); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.Aze), err)
-  }
-  return nil
+func (p *NimbusGetTopologyPageInfoResult) ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
+	p.Aze = &AuthorizationException{}
+	if err := p.Aze.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.Aze), err)
+	}
+	return nil
 }
 
 func (p *NimbusGetTopologyPageInfoResult) Write(ctx context.Context, oprot thrift.TProtocol) error {
-  if err := oprot.WriteStructBegin(ctx, "getTopologyPageInfo_result"); err != nil {
-    return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err) }
-  if p != nil {
-    if err := p.writeField0(ctx, oprot); err != nil { return err }
-    if err := p.writeField1(ctx, oprot); err != nil { return err }
-    if err := p.writeField2(ctx, oprot); err != nil { return err }
-  }
-  if err := oprot.WriteFieldStop(ctx); err != nil {
-    return thrift.PrependError("write field stop error: ", err) }
-  if err := oprot.WriteStructEnd(ctx); err != nil {
-    return thrift.PrependError("write struct stop error: ", err) }
-  return nil
+	if err := oprot.WriteStructBegin(ctx, "getTopologyPageInfo_result"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField0(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField2(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
 }
 
 func (p *NimbusGetTopologyPageInfoResult) writeField0(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetSuccess() {
-    if err := oprot.WriteFieldBegin(ctx, "success", thrift.STRUCT, 0); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 0:success: ", p), err) }
-    if err := p.Success.Write(ctx, oprot); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.Success), err)
-    }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 0:success: ", p), err) }
-  }
-  return err
+	if p.IsSetSuccess() {
+		if err := oprot.WriteFieldBegin(ctx, "success", thrift.STRUCT, 0); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 0:success: ", p), err)
+		}
+		if err := p.Success.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.Success), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 0:success: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *NimbusGetTopologyPageInfoResult) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetE() {
-    if err := oprot.WriteFieldBegin(ctx, "e", thrift.STRUCT, 1); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:e: ", p), err) }
-    if err := p.E.Write(ctx, oprot); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.E), err)
-    }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 1:e: ", p), err) }
-  }
-  return err
+	if p.IsSetE() {
+		if err := oprot.WriteFieldBegin(ctx, "e", thrift.STRUCT, 1); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:e: ", p), err)
+		}
+		if err := p.E.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.E), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 1:e: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *NimbusGetTopologyPageInfoResult) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
-  if p.IsSetAze() {
-    if err := oprot.WriteFieldBegin(ctx, "aze", thrift.STRUCT, 2); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:aze: ", p), err) }
-    if err := p.Aze.Write(ctx, oprot); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.Aze), err)
-    }
-    if err := oprot.WriteFieldEnd(ctx); err != nil {
-      return thrift.PrependError(fmt.Sprintf("%T write field end error 2:aze: ", p), err) }
-  }
-  return err
+	if p.IsSetAze() {
+		if err := oprot.WriteFieldBegin(ctx, "aze", thrift.STRUCT, 2); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:aze: ", p), err)
+		}
+		if err := p.Aze.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.Aze), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 2:aze: ", p), err)
+		}
+	}
+	return err
 }
 
 func (p *NimbusGetTopologyPageInfoResult) String() string {
-  if p == nil {
-    return "<nil>"
-  }
-  return fmt.Sprintf("NimbusGetTopologyPageInfoResult(%+v)", *p)
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("NimbusGetTopologyPageInfoResult(%+v)", *p)
 }
-
-
