@@ -18,6 +18,9 @@ type Info struct {
 type File struct {
 	Name    string `json:"name" doc:"File name, for findings"`
 	Content string `json:"content" doc:"Its text"`
+	// KeepStacks is how "howdah up" comes back with a newer binary without
+	// reconfiguring what runs.
+	KeepStacks bool `json:"keepStacks,omitempty" doc:"Clusters that are there keep the stack they were made with"`
 }
 
 // Planned is what a plan request finds.

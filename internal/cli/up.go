@@ -276,6 +276,7 @@ func (u *upper) clusters(ctx context.Context, file string) (bool, error) {
 	if err != nil {
 		return true, err
 	}
+	f.KeepStacks = true
 	done, err := u.client.Apply(ctx, f)
 	if err != nil {
 		return true, err
@@ -349,6 +350,13 @@ func (u *upper) show(ctx context.Context) error {
 	if len(rows) > 0 {
 		fmt.Fprintln(u.out)
 		table(u.out, []string{"TIMES", "ARTIFACTS", "NODES", "SERVICES", "SMOKE"}, rows)
+	}
+	for _, c := range cs {
+		for _, cond := range c.Conditions {
+			if cond.Type == "StackOutdated" {
+				fmt.Fprintf(u.out, "\n%s keeps the stack it was made with: %s\n", c.Name, cond.Message)
+			}
+		}
 	}
 	fmt.Fprintln(u.out)
 	rows = [][]string{{"howdah", "API and front page", u.info.Address}}

@@ -32,8 +32,8 @@ type GuardError struct {
 func (e *GuardError) Error() string { return e.Message + "; " + e.Detail }
 
 // completed reads a file and completes every cluster in it.
-func (m *Manager) completed(ctx context.Context, tx *store.Tx, file string, data []byte) ([]definition.Completed, api.Diagnostics) {
-	ps, ds := definition.Read(file, data)
+func (m *Manager) completed(tx *store.Tx, f api.File) ([]definition.Completed, api.Diagnostics) {
+	ps, ds := definition.Read(f.Name, []byte(f.Content))
 	if ps == nil {
 		return nil, ds
 	}
@@ -52,14 +52,21 @@ func (m *Manager) completed(ctx context.Context, tx *store.Tx, file string, data
 	if err != nil {
 		return nil, append(ds, failure(err))
 	}
+	made := map[string]*stack.Stack{}
 	for _, c := range clusters {
 		if _, s, err := m.revision(tx, c.ID, c.Revision); err == nil && c.Intent != agentapi.IntentGone {
+			made[c.Name] = s
 			for e := range s.Exports {
 				w.Exports[c.Name] = append(w.Exports[c.Name], e)
 			}
 		}
 	}
 	out, more := definition.Complete(ps, w)
+	for i, c := range out {
+		if s := made[c.Cluster.Name]; f.KeepStacks && s != nil && s.Name == c.Stack.Name {
+			out[i].Stack = s
+		}
+	}
 	return out, append(ds, more...)
 }
 
@@ -69,14 +76,14 @@ func failure(err error) api.Diagnostic {
 
 // Plan says what applying a file would do and changes nothing. Clusters that
 // link to others of the same file are planned as if those were there.
-func (m *Manager) Plan(ctx context.Context, file string, data []byte) ([]api.Plan, api.Diagnostics, error) {
+func (m *Manager) Plan(ctx context.Context, f api.File) ([]api.Plan, api.Diagnostics, error) {
 	if err := m.refreshInventory(ctx); err != nil {
 		return nil, nil, err
 	}
 	var plans []api.Plan
 	var ds api.Diagnostics
 	err := m.cfg.Store.View(ctx, func(tx *store.Tx) error {
-		cs, more := m.completed(ctx, tx, file, data)
+		cs, more := m.completed(tx, f)
 		ds = more
 		if ds.HasErrors() {
 			return nil
@@ -178,15 +185,15 @@ func positioned(ds api.Diagnostics, c definition.Completed) api.Diagnostics {
 
 // Apply starts an operation for each cluster of a file that is to change.
 // Everything is checked before anything is written.
-func (m *Manager) Apply(ctx context.Context, file string, data []byte) ([]api.Operation, []api.Plan, api.Diagnostics, error) {
-	plans, ds, err := m.Plan(ctx, file, data)
+func (m *Manager) Apply(ctx context.Context, f api.File) ([]api.Operation, []api.Plan, api.Diagnostics, error) {
+	plans, ds, err := m.Plan(ctx, f)
 	if err != nil || ds.HasErrors() {
 		return nil, nil, ds, err
 	}
 	var ops []api.Operation
 	err = m.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		ops = nil
-		cs, more := m.completed(ctx, tx, file, data)
+		cs, more := m.completed(tx, f)
 		if err := more.Err(); err != nil {
 			return err
 		}

@@ -126,14 +126,14 @@ func (s *Server) definitions(a huma.API) {
 		return answer(s.info(), nil)
 	})
 	route(a, http.MethodPost, "/v1/plan", "plan", "What applying a file would do", func(ctx context.Context, in *fileInput) (*body[api.Planned], error) {
-		plans, ds, err := s.manager.Plan(ctx, in.Body.Name, []byte(in.Body.Content))
+		plans, ds, err := s.manager.Plan(ctx, in.Body)
 		if err == nil {
 			err = ds.Err()
 		}
 		return answer(api.Planned{Plans: plans, Diagnostics: ds}, withAll(err, ds))
 	})
 	route(a, http.MethodPost, "/v1/apply", "apply", "Apply a file", func(ctx context.Context, in *fileInput) (*body[api.Applied], error) {
-		ops, plans, ds, err := s.manager.Apply(ctx, in.Body.Name, []byte(in.Body.Content))
+		ops, plans, ds, err := s.manager.Apply(ctx, in.Body)
 		if err == nil {
 			err = ds.Err()
 		}
