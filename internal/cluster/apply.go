@@ -12,6 +12,7 @@ import (
 	"howdah.dev/howdah/internal/agentapi"
 	"howdah.dev/howdah/internal/definition"
 	"howdah.dev/howdah/internal/op"
+	"howdah.dev/howdah/internal/place"
 	"howdah.dev/howdah/internal/stack"
 	"howdah.dev/howdah/internal/store"
 )
@@ -88,14 +89,13 @@ func (m *Manager) Plan(ctx context.Context, f api.File) ([]api.Plan, api.Diagnos
 		if ds.HasErrors() {
 			return nil
 		}
-		taken := 0
+		var taken []place.Used
 		for _, c := range cs {
-			p, more, err := m.planOne(tx, c, cs, taken)
+			p, more, err := m.planOne(tx, c, cs, &taken)
 			if err != nil {
 				return err
 			}
 			ds = append(ds, more...)
-			taken += p.NeedMemoryMB
 			plans = append(plans, p)
 		}
 		return nil
@@ -103,9 +103,9 @@ func (m *Manager) Plan(ctx context.Context, f api.File) ([]api.Plan, api.Diagnos
 	return plans, ds, err
 }
 
-// planOne plans one cluster of a file; taken is the memory the file's earlier
-// clusters take.
-func (m *Manager) planOne(tx *store.Tx, c definition.Completed, all []definition.Completed, taken int) (api.Plan, api.Diagnostics, error) {
+// planOne plans one cluster of a file; taken is what the file's earlier
+// clusters take, and grows by what this one does.
+func (m *Manager) planOne(tx *store.Tx, c definition.Completed, all []definition.Completed, taken *[]place.Used) (api.Plan, api.Diagnostics, error) {
 	row, err := tx.Cluster(c.Cluster.Name)
 	if errors.Is(err, store.ErrNotFound) {
 		row = store.Cluster{Name: c.Cluster.Name}
@@ -121,19 +121,16 @@ func (m *Manager) planOne(tx *store.Tx, c definition.Completed, all []definition
 			want.Links = cloneWithout(want.Links, name) // it will be there when this one is applied
 		}
 	}
-	res, err := m.compute(tx, row, want, c.Stack)
+	res, err := m.compute(tx, row, want, c.Stack, *taken...)
+	for _, a := range res.Add {
+		*taken = append(*taken, place.Used{Host: a.Host, MemoryMB: a.MemoryMB, Address: a.Address})
+	}
 	var ds api.Diagnostics
 	if errors.As(err, &ds) {
 		return api.Plan{}, positioned(ds, c), nil
 	}
 	if err != nil {
 		return api.Plan{}, nil, err
-	}
-	res.Plan.FreeMemoryMB -= taken
-	if res.Plan.FreeMemoryMB < 0 && res.Plan.NeedMemoryMB > 0 {
-		ds = append(ds, api.Diagnostic{Severity: api.SeverityError, Address: c.Cluster.Name,
-			Summary: fmt.Sprintf("the clusters of this file need %d MiB more memory than is free", -res.Plan.FreeMemoryMB),
-			Detail:  "Ask for fewer or smaller nodes, or remove others."})
 	}
 	for name, to := range c.Cluster.Links {
 		if _, still := want.Links[name]; !still {

@@ -154,8 +154,8 @@ func (m *Manager) exports(tx *store.Tx, c store.Cluster) (map[string]string, err
 	return stack.NewRenderer(s, rev, nil).Exports()
 }
 
-// compute makes the plan of an apply.
-func (m *Manager) compute(tx *store.Tx, c store.Cluster, want api.Cluster, s *stack.Stack) (plan.Result, error) {
+// compute makes the plan of an apply; also is taken besides what is stored.
+func (m *Manager) compute(tx *store.Tx, c store.Cluster, want api.Cluster, s *stack.Stack, also ...place.Used) (plan.Result, error) {
 	have, err := m.state(tx, c)
 	if err != nil {
 		return plan.Result{}, err
@@ -164,6 +164,7 @@ func (m *Manager) compute(tx *store.Tx, c store.Cluster, want api.Cluster, s *st
 	if err != nil {
 		return plan.Result{}, err
 	}
+	sp.Used = append(sp.Used, also...)
 	links, err := m.links(tx, want, s)
 	if err != nil {
 		return plan.Result{}, err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"sync"
 	"syscall"
@@ -40,6 +41,7 @@ type want struct {
 	run   bool
 	drain bool
 	gone  bool // no longer in the assignment
+	turn  int  // counts changes of the wish
 }
 
 // record is what must outlive the agent; written before a start and after.
@@ -64,6 +66,7 @@ type service struct {
 
 	mu     sync.Mutex
 	wanted want
+	taken  int                // turn the program has been brought to
 	kick   context.CancelFunc // ends the current round, because the wish changed
 	status api.ServiceStatus
 }
@@ -76,8 +79,26 @@ func newService(a *Agent, name string) *service {
 func (s *service) want(w want) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	w.turn = s.wanted.turn
+	if reflect.DeepEqual(w, s.wanted) {
+		return
+	}
+	w.turn++
 	s.wanted = w
 	s.kick()
+}
+
+// reached notes that the program is as this wish has it. Until then a ready or
+// stopped service is reported as waiting: nobody may take the old for the new.
+func (s *service) reached(w want, state, format string, args ...any) {
+	s.mu.Lock()
+	news := s.taken != w.turn
+	s.taken = w.turn
+	s.mu.Unlock()
+	s.set(state, format, args...)
+	if news {
+		s.agent.changed()
+	}
 }
 
 func (s *service) last() *agentapi.Service {
@@ -156,6 +177,9 @@ func (s *service) observe() api.ServiceStatus {
 		st.Log = s.output(s.wanted.spec)
 	}
 	st.Conditions = slices.Clone(st.Conditions)
+	if s.taken != s.wanted.turn && (st.State == stateReady || st.State == stateStopped) {
+		st.State, st.Message, st.Drained = stateWaiting, "takes up its new assignment", false
+	}
 	return st
 }
 
@@ -186,7 +210,7 @@ func (s *service) loop(ctx context.Context) {
 	for ctx.Err() == nil {
 		w, rctx, cancel := s.round(ctx)
 		if w.gone && s.proc == nil {
-			s.set(stateStopped, "")
+			s.reached(w, stateStopped, "")
 			<-rctx.Done()
 			cancel()
 			continue
@@ -268,14 +292,14 @@ func (s *service) converge(ctx context.Context, w want) error {
 		if err := s.stop(ctx, w.spec); err != nil {
 			return err
 		}
-		s.set(stateStopped, "")
 		s.setDrained(true)
+		s.reached(w, stateStopped, "")
 		<-ctx.Done()
 		return nil
 	case s.proc == nil && w.drain:
 		// A draining service that ended by itself (a decommissioned NodeManager
 		// does) is not started again.
-		s.set(stateStopped, "ended while draining")
+		s.reached(w, stateStopped, "ended while draining")
 		return s.drain(ctx, w)
 	case s.proc == nil:
 		return s.start(ctx, w)

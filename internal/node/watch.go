@@ -16,7 +16,7 @@ func (s *service) watch(ctx context.Context, w want) error {
 			return err
 		}
 	} else {
-		s.set(stateReady, "")
+		s.reached(w, stateReady, "")
 	}
 	if w.drain {
 		return s.drain(ctx, w)
@@ -36,12 +36,15 @@ func (s *service) untilReady(ctx context.Context, w want) error {
 		}
 		if err == nil {
 			s.rec.Ready = true
-			s.set(stateReady, "")
 			if err := s.save(); err != nil {
 				return err
 			}
 			// What changed while it started may want a reload.
-			return s.refresh(ctx, w.spec)
+			if err := s.refresh(ctx, w.spec); err != nil {
+				return err
+			}
+			s.reached(w, stateReady, "")
+			return nil
 		}
 		s.set(stateStarting, "%s: %v", p.Message, err)
 		if time.Now().After(deadline) {
