@@ -82,7 +82,6 @@ type Service struct {
 	Drained *Probe            `json:"drained,omitempty"`
 	Stop    Stop              `json:"stop"`
 	Ports   []Port            `json:"ports,omitempty"`
-	Links   []Link            `json:"links,omitempty"`
 	// RestartKey is a digest of all that takes effect only by a restart: the
 	// agent restarts a service whose running process has another.
 	RestartKey string `json:"restartKey"`
@@ -157,12 +156,6 @@ type Stop struct {
 type Port struct {
 	Name    string `json:"name"`
 	Address string `json:"address"`
-}
-
-// Link is a page of a service worth showing.
-type Link struct {
-	Title string `json:"title"`
-	URL   string `json:"url"`
 }
 
 // Task is a piece of work run once on a node, outside the services: a smoke

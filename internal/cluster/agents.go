@@ -148,7 +148,6 @@ func (m *Manager) connect(n store.Node, cancel context.CancelCauseFunc) {
 		old.fence(errFenced)
 	}
 	m.sessions[n.ID] = &session{incarnation: n.Incarnation, fence: cancel}
-	m.reported[n.ID] = time.Now()
 }
 
 func (m *Manager) disconnect(n store.Node) {
@@ -161,12 +160,13 @@ func (m *Manager) disconnect(n store.Node) {
 
 // Report takes what an agent observes. Reports of fenced agents are refused.
 func (m *Manager) Report(ctx context.Context, r agentapi.Report) (agentapi.ReportResponse, error) {
-	m.mu.Lock()
-	m.reported[r.Node] = time.Now()
-	m.mu.Unlock()
 	same, fenced, err := m.unchanged(ctx, r)
-	if err != nil || same || fenced {
+	if err != nil || fenced {
 		return agentapi.ReportResponse{Fenced: fenced}, err
+	}
+	first := m.noteReport(r.Node)
+	if same && !first {
+		return agentapi.ReportResponse{}, nil
 	}
 	err = m.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		n, err := tx.Node(r.Node)
@@ -194,6 +194,15 @@ func (m *Manager) Report(ctx context.Context, r agentapi.Report) (agentapi.Repor
 		return serviceEvents(tx, c.Name, n.Name, before[n.ID].Report.Services, r.Services)
 	})
 	return agentapi.ReportResponse{}, err
+}
+
+// noteReport remembers when a node reported; true for the first time.
+func (m *Manager) noteReport(node string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, known := m.reported[node]
+	m.reported[node] = time.Now()
+	return !known
 }
 
 // unchanged tells a heartbeat from news, so that heartbeats cost no write.

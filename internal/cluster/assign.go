@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"howdah.dev/howdah/internal/agentapi"
 	"howdah.dev/howdah/internal/stack"
@@ -14,59 +16,93 @@ import (
 // errNoHost is returned for a node whose agent has not told where it runs.
 var errNoHost = errors.New("its agent has not joined yet")
 
+// rendered is a rendering and what it was made from.
+type rendered struct {
+	key string
+	as  *agentapi.Assignment
+	sum string
+}
+
 // Assignment renders what a node should be running now. Its generation rises
 // whenever the rendering differs from the last one; that number and a digest
 // are all that is kept of it.
 func (m *Manager) Assignment(ctx context.Context, nodeID string) (*agentapi.Assignment, error) {
-	var as *agentapi.Assignment
-	var sum string
+	var r *rendered
 	var n store.Node
 	err := m.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
 		if n, err = tx.Node(nodeID); err != nil {
 			return err
 		}
-		as, sum, err = m.render(tx, n)
+		r, err = m.remembered(tx, n)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	if n.Rendered == sum {
-		as.Generation = n.Generation
-		return as, nil
+	as := *r.as
+	if as.Generation = n.Generation; n.Rendered == r.sum {
+		return &as, nil
 	}
 	err = m.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		n, err := tx.Node(nodeID)
 		if err != nil {
 			return err
 		}
-		if as, sum, err = m.render(tx, n); err != nil {
+		if r, err = m.remembered(tx, n); err != nil {
 			return err
 		}
-		if n.Rendered != sum {
-			n.Rendered = sum
+		if n.Rendered != r.sum {
+			n.Rendered = r.sum
 			n.Generation++
 			if err := tx.PutNode(n); err != nil {
 				return err
 			}
 		}
+		as = *r.as
 		as.Generation = n.Generation
 		return nil
 	})
-	return as, err
+	return &as, err
+}
+
+// remembered renders, unless nothing a rendering is made from has changed.
+func (m *Manager) remembered(tx *store.Tx, n store.Node) (*rendered, error) {
+	present, err := presentNodes(tx, n.Cluster)
+	if err != nil {
+		return nil, err
+	}
+	open, err := tx.OpenTasks(n.ID)
+	if err != nil {
+		return nil, err
+	}
+	key := fmt.Sprint(n.Revision, n.Intent, n.Facts, n.Java, len(present), slices.Sorted(maps.Keys(present)))
+	for _, t := range open {
+		key += fmt.Sprint(t.ID, t.Task.Cancel)
+	}
+	m.mu.Lock()
+	r := m.rendered[n.ID]
+	m.mu.Unlock()
+	if r != nil && r.key == key {
+		return r, nil
+	}
+	as, sum, err := m.render(tx, n, present, open)
+	if err != nil {
+		return nil, err
+	}
+	r = &rendered{key: key, as: as, sum: sum}
+	m.mu.Lock()
+	m.rendered[n.ID] = r
+	m.mu.Unlock()
+	return r, nil
 }
 
 // render renders a node's assignment without its generation, and its digest.
-func (m *Manager) render(tx *store.Tx, n store.Node) (*agentapi.Assignment, string, error) {
+func (m *Manager) render(tx *store.Tx, n store.Node, present map[string]bool, open []store.Task) (*agentapi.Assignment, string, error) {
 	host := hostOf(n)
 	if host == nil {
 		return nil, "", errNoHost
 	}
 	rev, s, err := m.revision(tx, n.Cluster, n.Revision)
-	if err != nil {
-		return nil, "", err
-	}
-	present, err := presentNodes(tx, n.Cluster)
 	if err != nil {
 		return nil, "", err
 	}
@@ -78,10 +114,6 @@ func (m *Manager) render(tx *store.Tx, n store.Node) (*agentapi.Assignment, stri
 	as.Node.ID, as.Intent = n.ID, n.Intent
 	for i := range as.Archives {
 		as.Archives[i].ListBlob = m.classList(s, as.Archives[i].ListBlob)
-	}
-	open, err := tx.OpenTasks(n.ID)
-	if err != nil {
-		return nil, "", err
 	}
 	for _, t := range open {
 		as.Tasks = append(as.Tasks, t.Task)

@@ -286,9 +286,17 @@ func patience(as *agentapi.Assignment) time.Duration {
 	return longest + startSlack
 }
 
-// observed returns a node's last report.
+// observed returns a node's last report; an empty one until the agent has
+// reported to this server, because what it told an earlier one may no longer
+// be so.
 func (m *Manager) observed(ctx context.Context, n store.Node) (agentapi.Report, error) {
 	var r agentapi.Report
+	m.mu.Lock()
+	_, fresh := m.reported[n.ID]
+	m.mu.Unlock()
+	if !fresh {
+		return r, nil
+	}
 	err := m.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		all, err := tx.ObservedOf(n.Cluster)
 		r = all[n.ID].Report

@@ -45,9 +45,11 @@ type Manager struct {
 	mu        sync.Mutex
 	stacks    map[string]*stack.Stack // by digest
 	sessions  map[string]*session     // connected agents by node
-	reported  map[string]time.Time    // when each node reported last
+	reported  map[string]time.Time    // when each node reported last to this server
 	progress  map[string]artifact.Progress
 	inventory map[string]infra.Inventory
+	whole     map[string]bool      // artifact sets known to be complete
+	rendered  map[string]*rendered // last rendering of each node
 }
 
 // session is one agent's open stream.
@@ -64,6 +66,7 @@ func New(cfg Config) *Manager {
 	m := &Manager{
 		cfg: cfg, stacks: map[string]*stack.Stack{}, sessions: map[string]*session{}, reported: map[string]time.Time{},
 		progress: map[string]artifact.Progress{}, inventory: map[string]infra.Inventory{},
+		whole: map[string]bool{}, rendered: map[string]*rendered{},
 	}
 	m.engine = op.New(op.Config{Store: cfg.Store, Kinds: m.kinds(), Plan: m.planOperation, Log: cfg.Log, Crash: cfg.Crash})
 	return m

@@ -77,10 +77,11 @@ func (m *Manager) status(tx *store.Tx, c store.Cluster) (api.ClusterStatus, erro
 		}
 		st.Stack, st.StackVersion, st.StackDigest = s.Name, s.Version, s.Digest
 		st.Links, st.Definition = rev.Cluster.Links, &rev.Cluster
-		if st.Exports, err = stack.NewRenderer(s, rev, nil).Exports(); err != nil {
+		r := stack.NewRenderer(s, rev, nil)
+		if st.Exports, err = r.Exports(); err != nil {
 			return st, err
 		}
-		if err := m.nodeStatuses(tx, c, rev, &st); err != nil {
+		if err := m.nodeStatuses(tx, c, rev, r, &st); err != nil {
 			return st, err
 		}
 	}
@@ -99,7 +100,7 @@ func (m *Manager) status(tx *store.Tx, c store.Cluster) (api.ClusterStatus, erro
 }
 
 // nodeStatuses joins what nodes are wanted to be with what they report.
-func (m *Manager) nodeStatuses(tx *store.Tx, c store.Cluster, rev *stack.Revision, st *api.ClusterStatus) error {
+func (m *Manager) nodeStatuses(tx *store.Tx, c store.Cluster, rev *stack.Revision, r *stack.Renderer, st *api.ClusterStatus) error {
 	nodes, err := tx.Nodes(c.ID)
 	if err != nil {
 		return err
@@ -119,16 +120,14 @@ func (m *Manager) nodeStatuses(tx *store.Tx, c store.Cluster, rev *stack.Revisio
 		}
 		ns := m.nodeStatus(c, n, mem, seen[n.ID])
 		st.Nodes = append(st.Nodes, ns)
-		if n.Intent == agentapi.IntentNew || n.Facts == nil || n.Java == nil {
+		if n.Intent == agentapi.IntentNew {
 			continue
 		}
-		if as, _, err := m.render(tx, n); err == nil {
-			for _, s := range as.Services {
-				for _, l := range s.Links {
-					st.Web = append(st.Web, api.WebAddress{Title: l.Title, URL: l.URL})
-				}
-			}
+		pages, err := r.Pages(n.Name)
+		if err != nil {
+			return err
 		}
+		st.Web = append(st.Web, pages...)
 	}
 	return nil
 }
@@ -147,12 +146,12 @@ func (m *Manager) nodeStatus(c store.Cluster, n store.Node, mem stack.Member, se
 	}
 	m.mu.Lock()
 	_, ns.Connected = m.sessions[n.ID]
-	last, ok := m.reported[n.ID]
+	last, fresh := m.reported[n.ID]
 	m.mu.Unlock()
-	if !seen.At.IsZero() && (!ok || seen.At.After(last)) {
-		last, ok = seen.At, true
+	if seen.At.After(last) {
+		last = seen.At
 	}
-	if ok {
+	if !last.IsZero() {
 		ns.LastReport = &last
 	}
 	ns.Services = slices.Clone(seen.Report.Services)
@@ -163,12 +162,13 @@ func (m *Manager) nodeStatus(c store.Cluster, n store.Node, mem stack.Member, se
 			ns.Services[i].State = "unknown"
 		}
 	}
-	ns.State, ns.Message = nodeState(n, ns)
+	ns.State, ns.Message = nodeState(n, ns, fresh)
 	return ns
 }
 
-// nodeState puts a node into one word.
-func nodeState(n store.Node, ns api.NodeStatus) (state, message string) {
+// nodeState puts a node into one word. What was reported to an earlier server
+// may no longer be so: it counts again when the agent has reported to this one.
+func nodeState(n store.Node, ns api.NodeStatus, fresh bool) (state, message string) {
 	switch {
 	case n.Facts == nil:
 		return "joining", "its agent has not joined yet"
@@ -176,6 +176,8 @@ func nodeState(n store.Node, ns api.NodeStatus) (state, message string) {
 		return "blocked", noHost(n)
 	case n.Intent == agentapi.IntentNew:
 		return "joined", ""
+	case !fresh && running(n.Intent):
+		return "connecting", "its agent has not reported since the server started"
 	case ns.Observed < ns.Generation && !ns.Connected:
 		return "unknown", "its agent is not connected"
 	}
@@ -375,7 +377,12 @@ func (m *Manager) artifactSet(l *artifact.Lock, text []byte) *api.ArtifactSet {
 	out := &api.ArtifactSet{Name: l.Name, ID: l.ID(), Files: len(l.Blobs()), Bytes: l.Size(), LockBlob: digestOf(text)}
 	m.mu.Lock()
 	p, working := m.progress[l.Name]
+	whole := m.whole[l.ID()]
 	m.mu.Unlock()
+	if whole {
+		out.DoneBytes, out.DoneFiles = out.Bytes, out.Files
+		return out
+	}
 	if working && p.DoneFiles < p.TotalFiles {
 		out.DoneBytes, out.DoneFiles = p.DoneBytes, p.DoneFiles
 		return out
@@ -384,6 +391,11 @@ func (m *Manager) artifactSet(l *artifact.Lock, text []byte) *api.ArtifactSet {
 	for _, e := range m.cfg.Cache.Missing(l) {
 		out.DoneBytes -= e.Size
 		out.DoneFiles--
+	}
+	if out.DoneFiles == out.Files {
+		m.mu.Lock()
+		m.whole[l.ID()] = true // blobs are not taken away
+		m.mu.Unlock()
 	}
 	return out
 }

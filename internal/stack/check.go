@@ -175,7 +175,7 @@ func (c *checker) service(name string) {
 		c.probe(svc.Drained, e, at.At("drained"))
 	}
 	for i := range svc.Web {
-		c.template(&svc.Web[i].URL, e)
+		c.template(&svc.Web[i].URL, c.s.pageEnv(svc))
 	}
 	c.s.Services[name] = svc
 }

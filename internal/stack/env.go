@@ -70,6 +70,16 @@ func (s *Stack) serviceEnv(svc Service) env {
 	return with(s.hostEnv(), env{"self": memberType, "dir": dirs, "port": ports, "heapMB": types.Int})
 }
 
+// pageEnv declares what the address of a service's page may name: it is asked
+// for often, so it needs nothing of a host.
+func (s *Stack) pageEnv(svc Service) env {
+	ports := env{}
+	for p := range svc.Ports {
+		ports[p] = types.Int
+	}
+	return with(s.clusterEnv(), env{"self": memberType, "port": ports})
+}
+
 // clientEnv adds what the command line tools have.
 func (s *Stack) clientEnv() env {
 	return with(s.hostEnv(), env{"dir": env{"home": types.String, "conf": types.String, "logs": types.String, "tmp": types.String}})

@@ -81,17 +81,13 @@ func (r *Renderer) clusterVars() map[string]any {
 		}
 		links[name] = l
 	}
-	ports := map[string]any{}
+	all := map[string]any{}
 	for name, svc := range r.stack.Services {
-		p := map[string]any{}
-		for k, v := range svc.Ports {
-			p[k] = v
-		}
-		ports[name] = p
+		all[name] = ports(svc)
 	}
 	return map[string]any{
 		"cluster": map[string]any{"name": r.rev.Cluster.Name, "id": r.rev.ClusterID},
-		"role":    roles, "leaving": leaving, "links": links, "ports": ports,
+		"role":    roles, "leaving": leaving, "links": links, "ports": all,
 	}
 }
 
@@ -318,9 +314,6 @@ func (r *Renderer) service(name, role string, m Member, h Host) (*agentapi.Servi
 	if spec.Drained != nil {
 		svc.Drained = e.probe(spec.Drained)
 	}
-	for _, w := range spec.Web {
-		svc.Links = append(svc.Links, agentapi.Link{Title: w.Title, URL: e.text(w.URL)})
-	}
 	if e.err != nil {
 		return nil, e.err
 	}
@@ -337,12 +330,37 @@ func (r *Renderer) serviceVars(spec Service, home string, m Member, h Host) map[
 	for d := range spec.Dirs {
 		dirs[d] = filepath.Join(home, d)
 	}
-	ports := map[string]any{}
-	for p, n := range spec.Ports {
-		ports[p] = n
-	}
-	vars["self"], vars["dir"], vars["port"], vars["heapMB"] = r.member(m, 0), dirs, ports, 0
+	vars["self"], vars["dir"], vars["port"], vars["heapMB"] = r.member(m, 0), dirs, ports(spec), 0
 	return vars
+}
+
+// Pages lists the pages of a node's services.
+func (r *Renderer) Pages(node string) ([]api.WebAddress, error) {
+	m, ok := r.rev.Member(node)
+	if !ok {
+		return nil, nil
+	}
+	vars := maps.Clone(r.cluster)
+	vars["self"] = r.member(m, 0)
+	e := &evaluator{vars: vars}
+	var out []api.WebAddress
+	for _, role := range m.Roles {
+		for _, name := range r.stack.Roles[role].Services {
+			vars["port"] = ports(r.stack.Services[name])
+			for _, w := range r.stack.Services[name].Web {
+				out = append(out, api.WebAddress{Title: w.Title, URL: e.text(w.URL)})
+			}
+		}
+	}
+	return out, e.err
+}
+
+func ports(s Service) map[string]any {
+	out := map[string]any{}
+	for p, n := range s.Ports {
+		out[p] = n
+	}
+	return out
 }
 
 // files renders files and lays the user's configuration over them.
