@@ -139,6 +139,11 @@ func (u *upper) prerequisites(ctx context.Context) error {
 	}
 	rs := host.Check(ctx, needs)
 	if missing(rs) {
+		for _, r := range rs {
+			if !r.OK {
+				fmt.Fprintln(u.err, r.String())
+			}
+		}
 		err := host.Install(ctx, rs, host.InstallOptions{
 			Allow: os.Getenv("HOWDAH_INSTALL") != "0", Progress: func(line string) { fmt.Fprintln(u.err, "  "+line) },
 		})
