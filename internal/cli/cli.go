@@ -156,7 +156,31 @@ All state lives in one directory: $HOWDAH_HOME, or ~/.local/state/howdah.`,
 	root.AddCommand(a.agentCmd())
 	root.SetCompletionCommandGroupID("more")
 	root.SetHelpCommandGroupID("more")
+	strict(root)
 	return root
+}
+
+// strict makes a command that only holds others refuse words it does not know,
+// where cobra would print its help and succeed.
+func strict(c *cobra.Command) {
+	for _, sub := range c.Commands() {
+		strict(sub)
+	}
+	if !c.HasSubCommands() || c.Runnable() {
+		return
+	}
+	c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	c.Args = func(cmd *cobra.Command, got []string) error {
+		if len(got) == 0 {
+			return nil
+		}
+		cmd.SuggestionsMinimumDistance = 2
+		near := ""
+		if s := cmd.SuggestionsFor(got[0]); len(s) > 0 {
+			near = "; did you mean " + s[0] + "?"
+		}
+		return usagef("unknown command %q%s", got[0], near)
+	}
 }
 
 func (a *app) checkOutput() error {
