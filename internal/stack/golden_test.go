@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -56,18 +58,12 @@ func platform(t testing.TB) map[string]*stack.Renderer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var parsed []definition.Parsed
-	for file, text := range map[string]string{"platform.yaml": string(data), "ensemble.yaml": ensemble} {
-		ps, ds := definition.Read(file, []byte(text))
-		if len(ds) > 0 {
-			t.Fatal(ds)
-		}
-		if file == "platform.yaml" {
-			parsed = append(ps, parsed...)
-		} else {
-			parsed = append(parsed, ps...)
-		}
+	parsed, ds := definition.Read("platform.yaml", data)
+	more, ds2 := definition.Read("ensemble.yaml", []byte(ensemble))
+	if len(ds)+len(ds2) > 0 {
+		t.Fatal(ds, ds2)
 	}
+	parsed = append(parsed, more...)
 	cs, ds := definition.Complete(parsed, definition.World{Stacks: builtin(t), Infrastructures: []string{"local"}, OpenPorts: true})
 	if len(ds) > 0 {
 		t.Fatal(ds)
@@ -103,8 +99,8 @@ func shorten(s *stack.Stack, text string) string {
 	var pairs []string
 	for _, l := range s.Locks() {
 		root := artifact.SetRoot("/cache", l.ID())
-		for name, cp := range s.Classpaths {
-			if s.Lock(cp.Set) == l {
+		for _, name := range slices.Sorted(maps.Keys(s.Classpaths)) {
+			if cp := s.Classpaths[name]; s.Lock(cp.Set) == l {
 				pairs = append(pairs, strings.Join(l.Classpath(root, cp.Dirs...), ":"), "<class path "+name+">")
 			}
 		}
@@ -226,16 +222,14 @@ func TestRenderedTools(t *testing.T) {
 				t.Fatal(err)
 			}
 			add("workload", bound)
-			for name, sub := range map[string]stack.Submission{
-				"": {Name: "mine", Jar: "/tasks/RUN/mine.jar", Main: "org.example.Main", Args: []string{"a b", "$c"}, File: "/tasks/RUN/flux.yaml", Properties: "/tasks/RUN/p"},
-			} {
-				task, err := r.SubmitTask(tt.workload, first, host(first), "RUN", "/tasks/RUN", sub)
-				if err != nil {
-					t.Fatal(err)
-				}
-				task.Files = nil
-				add("submission"+name, task)
+			task, err := r.SubmitTask(tt.workload, first, host(first), "RUN", "/tasks/RUN", stack.Submission{
+				Name: "mine", Jar: "/tasks/RUN/mine.jar", Main: "org.example.Main", Args: []string{"a b", "$c"}, File: "/tasks/RUN/flux.yaml", Properties: "/tasks/RUN/p",
+			})
+			if err != nil {
+				t.Fatal(err)
 			}
+			task.Files = nil
+			add("submission", task)
 			logs, err := r.WorkloadLogs(tt.workload, "id-1")
 			if err == nil {
 				add("logs", logs)
