@@ -59,9 +59,11 @@ func LoadCatalog(layers ...Layer) (*Catalog, api.Diagnostics) {
 	for i, l := range layers {
 		for _, name := range stackDirs(l.FS) {
 			if other, dup := from[name]; dup {
-				ds = append(ds, api.Diagnostic{Severity: api.SeverityError, Address: name,
+				ds = append(ds, api.Diagnostic{
+					Severity: api.SeverityError, Address: name,
 					Summary: fmt.Sprintf("stack %s is in %s and in %s", name, other, l.Name),
-					Detail:  "give one of them another name"})
+					Detail:  "give one of them another name",
+				})
 				continue
 			}
 			from[name] = l.Name
@@ -172,7 +174,7 @@ func (l *loader) spec(name string, chain []string, into *Spec, s *Stack) *docume
 		return nil
 	}
 	root := doc.Roots()[0]
-	ds = document.Decode(root, into)
+	ds = append(document.Decode(root, into), document.Check(root, Spec{})...)
 	l.ds = append(l.ds, ds...)
 	if ds.HasErrors() {
 		return root
@@ -187,6 +189,10 @@ func (l *loader) spec(name string, chain []string, into *Spec, s *Stack) *docume
 		at := root.At("includes", i)
 		if slices.Contains(append(chain, name), inc) {
 			l.ds = append(l.ds, document.Error(at, fmt.Sprintf("stack %s includes itself (%s)", inc, strings.Join(append(chain, name, inc), " → ")), "take one of them out"))
+			continue
+		}
+		if _, _, err := l.read(path.Join(inc, "stack.yaml")); err != nil {
+			l.ds = append(l.ds, document.Error(at, fmt.Sprintf("stack %s cannot be read: %v", inc, err), "a stack is a directory with a stack.yaml"))
 			continue
 		}
 		var included Spec
@@ -241,7 +247,7 @@ func readFile(fsys fs.FS, name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() //nolint:errcheck // read only
+	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err == nil && len(data) > maxFile {
 		err = fmt.Errorf("it is larger than %d MiB", maxFile>>20)
