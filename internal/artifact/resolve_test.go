@@ -83,22 +83,38 @@ func TestMavenErrors(t *testing.T) {
 		return "cat <<'EOF'\n" + strings.Join(lines, "\n") + "\nEOF\nexit 1\n"
 	}
 	for _, tt := range []struct{ name, lock, script, want string }{
-		{"no java", one, say("Error: JAVA_HOME is not defined correctly.", "  We cannot execute /x/bin/java"),
-			"Maven cannot fetch g.h:a:1.0: it finds no Java; install a JDK, or set JAVA_HOME to one"},
-		{"no java at all", one, say("The JAVA_HOME environment variable is not defined correctly,", "this environment variable is needed to run this program."),
-			"Maven cannot fetch g.h:a:1.0: it finds no Java; install a JDK, or set JAVA_HOME to one"},
-		{"unreachable", two, say("[ERROR] Failed to execute goal org.apache.maven.plugins:maven-dependency-plugin:2.10:get (a1) on project m1: Couldn't download artifact: Could not transfer artifact g.h:b:jar:1.0 from/to central (https://registry.invalid): Transfer failed for https://registry.invalid/g/h/b/1.0/b-1.0.jar: Unknown host registry.invalid: Name or service not known -> [Help 1]", "[ERROR] "),
-			"Maven cannot fetch g.h:b:1.0 and 1 more: the registry cannot be reached (Unknown host registry.invalid); check the network and the mirrors and proxies in the settings.xml of Maven, then try again: what was fetched is kept"},
-		{"absent", one, say("[ERROR] Failed to execute goal x:get: Could not find artifact g.h:a:jar:1.0 in central (https://registry.invalid) -> [Help 1]"),
-			"Maven cannot fetch g.h:a:1.0: no registry has it; check the coordinates in the lock, and that the mirrors in the settings.xml of Maven serve Maven Central"},
-		{"offline", one, say("[ERROR] Cannot access central (https://registry.invalid) in offline mode and the artifact g.h:a:jar:1.0 has not been downloaded from it before. -> [Help 1]"),
-			"Maven cannot fetch g.h:a:1.0: it is set to offline mode; take <offline> out of the settings.xml of Maven, or import a cache that was exported elsewhere"},
-		{"settings", one, say("[ERROR] Error executing Maven.", "[ERROR] 1 problem was encountered while building the effective settings", "[FATAL] Non-parseable settings /x/settings.xml: unexpected character @ /x/settings.xml"),
-			"Maven cannot fetch g.h:a:1.0: its settings file cannot be read (Non-parseable settings /x/settings.xml); correct the settings.xml of Maven"},
-		{"disk", one, say("[ERROR] Could not transfer artifact g.h:a:jar:1.0: No space left on device -> [Help 1]"),
-			"Maven cannot fetch g.h:a:1.0: the disk of its local repository is full; make room, then try again"},
-		{"unknown", one, say("[ERROR] Something   odd -> [Help 1]", "[ERROR] \tat java.lang.Thread.run"),
-			"Maven cannot fetch g.h:a:1.0: Something odd; try the same with mvn dependency:get to see more"},
+		{
+			"no java", one, say("Error: JAVA_HOME is not defined correctly.", "  We cannot execute /x/bin/java"),
+			"Maven cannot fetch g.h:a:1.0: it finds no Java; install a JDK, or set JAVA_HOME to one",
+		},
+		{
+			"no java at all", one, say("The JAVA_HOME environment variable is not defined correctly,", "this environment variable is needed to run this program."),
+			"Maven cannot fetch g.h:a:1.0: it finds no Java; install a JDK, or set JAVA_HOME to one",
+		},
+		{
+			"unreachable", two, say("[ERROR] Failed to execute goal org.apache.maven.plugins:maven-dependency-plugin:2.10:get (a1) on project m1: Couldn't download artifact: Could not transfer artifact g.h:b:jar:1.0 from/to central (https://registry.invalid): Transfer failed for https://registry.invalid/g/h/b/1.0/b-1.0.jar: Unknown host registry.invalid: Name or service not known -> [Help 1]", "[ERROR] "),
+			"Maven cannot fetch g.h:b:1.0 and 1 more: the registry cannot be reached (Unknown host registry.invalid); check the network and the mirrors and proxies in the settings.xml of Maven, then try again: what was fetched is kept",
+		},
+		{
+			"absent", one, say("[ERROR] Failed to execute goal x:get: Could not find artifact g.h:a:jar:1.0 in central (https://registry.invalid) -> [Help 1]"),
+			"Maven cannot fetch g.h:a:1.0: no registry has it; check the coordinates in the lock, and that the mirrors in the settings.xml of Maven serve Maven Central",
+		},
+		{
+			"offline", one, say("[ERROR] Cannot access central (https://registry.invalid) in offline mode and the artifact g.h:a:jar:1.0 has not been downloaded from it before. -> [Help 1]"),
+			"Maven cannot fetch g.h:a:1.0: it is set to offline mode; take <offline> out of the settings.xml of Maven, or import a cache that was exported elsewhere",
+		},
+		{
+			"settings", one, say("[ERROR] Error executing Maven.", "[ERROR] 1 problem was encountered while building the effective settings", "[FATAL] Non-parseable settings /x/settings.xml: unexpected character @ /x/settings.xml"),
+			"Maven cannot fetch g.h:a:1.0: its settings file cannot be read (Non-parseable settings /x/settings.xml); correct the settings.xml of Maven",
+		},
+		{
+			"disk", one, say("[ERROR] Could not transfer artifact g.h:a:jar:1.0: No space left on device -> [Help 1]"),
+			"Maven cannot fetch g.h:a:1.0: the disk of its local repository is full; make room, then try again",
+		},
+		{
+			"unknown", one, say("[ERROR] Something   odd -> [Help 1]", "[ERROR] \tat java.lang.Thread.run"),
+			"Maven cannot fetch g.h:a:1.0: Something odd; try the same with mvn dependency:get to see more",
+		},
 		{"nothing said", one, "exit 3", "Maven cannot fetch g.h:a:1.0: exit status 3; try the same with mvn dependency:get to see more"},
 		{"lies", one, "exit 0", "cannot resolve set x: Maven reported success but left no mvn:g.h:a:1.0 in its local repository"},
 	} {

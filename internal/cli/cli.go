@@ -95,8 +95,7 @@ func (a *app) fail(cmd *cobra.Command, err error) int {
 		return exit.code
 	}
 	fmt.Fprintln(a.err, "howdah:", err)
-	var usage *usageError
-	if errors.As(err, &usage) {
+	if _, ok := errors.AsType[*usageError](err); ok {
 		fmt.Fprintf(a.err, "see: %s --help\n", cmd.CommandPath())
 		return exitInput
 	}

@@ -209,8 +209,13 @@ func printCluster(w io.Writer, c api.ClusterStatus) {
 		fmt.Fprintf(w, "%s is %s: %s\n\n", c.Name, c.State, c.Message)
 	}
 	rows := [][]string{
-		{"name", c.Name}, {"state", c.State}, {"stack", fmt.Sprintf("%s %s (digest %s)", c.Stack, c.StackVersion, short(c.StackDigest))},
-		{"infrastructure", c.Infrastructure}, {"revision", fmt.Sprint(c.Revision)}, {"links", pairs(c.Links)}, {"used by", strings.Join(c.UsedBy, ", ")},
+		{"name", c.Name},
+		{"state", c.State},
+		{"stack", fmt.Sprintf("%s %s (digest %s)", c.Stack, c.StackVersion, short(c.StackDigest))},
+		{"infrastructure", c.Infrastructure},
+		{"revision", fmt.Sprint(c.Revision)},
+		{"links", pairs(c.Links)},
+		{"used by", strings.Join(c.UsedBy, ", ")},
 		{"created", c.Created.Format(time.DateTime)},
 	}
 	table(w, []string{"", ""}, slices.DeleteFunc(rows, func(r []string) bool { return r[1] == "" }))

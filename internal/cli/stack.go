@@ -73,8 +73,12 @@ func (a *app) listStacks(cat *stack.Catalog) error {
 func printStack(w io.Writer, s api.Stack) {
 	fmt.Fprintf(w, "%s %s  %s\n\n", s.Name, s.Version, s.Summary)
 	table(w, []string{"", ""}, [][]string{
-		{"java", s.Java}, {"digest", s.Digest}, {"exports", strings.Join(s.Exports, ", ")}, {"tools", strings.Join(s.Tools, ", ")},
-		{"runs", strings.Join(s.Workloads, ", ")}, {"configurable", strings.Join(s.Files, ", ")},
+		{"java", s.Java},
+		{"digest", s.Digest},
+		{"exports", strings.Join(s.Exports, ", ")},
+		{"tools", strings.Join(s.Tools, ", ")},
+		{"runs", strings.Join(s.Workloads, ", ")},
+		{"configurable", strings.Join(s.Files, ", ")},
 	})
 	for _, l := range slices.Sorted(maps.Keys(s.Links)) {
 		fmt.Fprintf(w, "link %s: %s\n", l, s.Links[l])

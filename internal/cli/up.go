@@ -131,8 +131,11 @@ func findFiles(path string) (file, pipelineFile string, err error) {
 func (u *upper) prerequisites(ctx context.Context) error {
 	begun := time.Now()
 	needs := []host.Need{
-		{Kind: host.NeedJava, Min: javaMin, Max: javaMax}, {Kind: host.NeedMaven}, {Kind: host.NeedCC},
-		{Kind: host.NeedDisk, Bytes: needDiskBytes, Path: u.home.Dir}, {Kind: host.NeedMemory, Bytes: needMemoryBytes},
+		{Kind: host.NeedJava, Min: javaMin, Max: javaMax},
+		{Kind: host.NeedMaven},
+		{Kind: host.NeedCC},
+		{Kind: host.NeedDisk, Bytes: needDiskBytes, Path: u.home.Dir},
+		{Kind: host.NeedMemory, Bytes: needMemoryBytes},
 	}
 	if u.opts.OpenPorts {
 		needs = slices.DeleteFunc(needs, func(n host.Need) bool { return n.Kind == host.NeedCC })

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"howdah.dev/howdah/internal/agentapi"
 	"howdah.dev/howdah/internal/stack"
@@ -75,21 +76,22 @@ func (m *Manager) remembered(tx *store.Tx, n store.Node) (*rendered, error) {
 	if err != nil {
 		return nil, err
 	}
-	key := fmt.Sprint(n.Revision, n.Intent, n.Facts, n.Java, len(present), slices.Sorted(maps.Keys(present)))
+	var key strings.Builder
+	key.WriteString(fmt.Sprint(n.Revision, n.Intent, n.Facts, n.Java, len(present), slices.Sorted(maps.Keys(present))))
 	for _, t := range open {
-		key += fmt.Sprint(t.ID, t.Task.Cancel)
+		key.WriteString(fmt.Sprint(t.ID, t.Task.Cancel))
 	}
 	m.mu.Lock()
 	r := m.rendered[n.ID]
 	m.mu.Unlock()
-	if r != nil && r.key == key {
+	if r != nil && r.key == key.String() {
 		return r, nil
 	}
 	as, sum, err := m.render(tx, n, present, open)
 	if err != nil {
 		return nil, err
 	}
-	r = &rendered{key: key, as: as, sum: sum}
+	r = &rendered{key: key.String(), as: as, sum: sum}
 	m.mu.Lock()
 	m.rendered[n.ID] = r
 	m.mu.Unlock()

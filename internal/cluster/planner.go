@@ -242,8 +242,10 @@ func (m *Manager) reserve(tx *store.Tx, c *store.Cluster, res *plan.Result) (map
 		return nil, err
 	}
 	for _, a := range res.Add {
-		if err := tx.PutNode(store.Node{ID: ids[a.Name], Cluster: c.ID, Name: a.Name, Group: a.Group, Ordinal: a.Ordinal, Intent: agentapi.IntentNew,
-			Revision: rev.Number, Infrastructure: rev.Cluster.Infrastructure, Address: a.Address, Host: a.Host, MemoryMB: a.MemoryMB, CPUs: a.CPUs}); err != nil {
+		if err := tx.PutNode(store.Node{
+			ID: ids[a.Name], Cluster: c.ID, Name: a.Name, Group: a.Group, Ordinal: a.Ordinal, Intent: agentapi.IntentNew,
+			Revision: rev.Number, Infrastructure: rev.Cluster.Infrastructure, Address: a.Address, Host: a.Host, MemoryMB: a.MemoryMB, CPUs: a.CPUs,
+		}); err != nil {
 			return nil, err
 		}
 	}
@@ -360,11 +362,11 @@ func (m *Manager) stopSteps(tx *store.Tx, c store.Cluster, b *steps, also func(s
 	var before []int
 	groups := rev.Cluster.NodeGroups
 	known := map[string]bool{}
-	for i := len(groups) - 1; i >= 0; i-- {
-		known[groups[i].Name] = true
+	for _, group := range slices.Backward(groups) {
+		known[group.Name] = true
 		var now []int
 		for _, n := range nodes {
-			if n.Group == groups[i].Name {
+			if n.Group == group.Name {
 				s := b.add("stop-node", n.ID, "stop "+n.Name, "remove", before...)
 				also(n, s)
 				now = append(now, s)

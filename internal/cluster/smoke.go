@@ -107,7 +107,9 @@ func (m *Manager) startSmoke(ctx context.Context, c op.Call, s *stack.Stack, rev
 		if err := m.makeJars(task, s, s.Smoke.Jars); err != nil {
 			return err
 		}
-		return tx.PutTask(store.Task{ID: id, Cluster: n.Cluster, Node: n.ID, Kind: kindSmoke, Name: task.Title, Task: *task, State: agentapi.TaskTodo,
-			Status: agentapi.TaskStatus{ID: id, State: agentapi.TaskTodo}, Created: tx.Now()})
+		return tx.PutTask(store.Task{
+			ID: id, Cluster: n.Cluster, Node: n.ID, Kind: kindSmoke, Name: task.Title, Task: *task, State: agentapi.TaskTodo,
+			Status: agentapi.TaskStatus{ID: id, State: agentapi.TaskTodo}, Created: tx.Now(),
+		})
 	})
 }

@@ -120,8 +120,10 @@ func (m *Manager) Submit(ctx context.Context, cluster, kind string, sub api.Subm
 		task.Blobs = blobs
 		task.Files = append(task.Files, agentapi.File{Path: say.Properties, Content: properties(sub.Properties)})
 		out = api.Workload{ID: id, Kind: kind, Name: sub.Name, Cluster: cluster, State: "submitting"}
-		if err := tx.PutTask(store.Task{ID: id, Cluster: c.ID, Node: n.ID, Kind: kind, Name: sub.Name, Task: *task, State: agentapi.TaskTodo,
-			Status: agentapi.TaskStatus{ID: id, State: agentapi.TaskTodo}, Created: tx.Now()}); err != nil {
+		if err := tx.PutTask(store.Task{
+			ID: id, Cluster: c.ID, Node: n.ID, Kind: kind, Name: sub.Name, Task: *task, State: agentapi.TaskTodo,
+			Status: agentapi.TaskStatus{ID: id, State: agentapi.TaskTodo}, Created: tx.Now(),
+		}); err != nil {
 			return err
 		}
 		return tx.Event(api.Event{Type: kind + ".submitted", Cluster: cluster, Node: n.Name, Message: kind + " " + sub.Name + " submitted"})
@@ -218,7 +220,7 @@ func (m *Manager) readBlob(sum string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: no uploaded file %s", ErrInvalid, sum)
 	}
-	defer f.Close() //nolint:errcheck // read only
+	defer f.Close()
 	return io.ReadAll(io.LimitReader(f, maxJar))
 }
 

@@ -2,6 +2,7 @@ package definition
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -38,9 +39,7 @@ type Completed struct {
 func Complete(ps []Parsed, w World) ([]Completed, api.Diagnostics) {
 	var ds api.Diagnostics
 	exports := map[string][]string{}
-	for name, e := range w.Exports {
-		exports[name] = e
-	}
+	maps.Copy(exports, w.Exports)
 	chosen := make([]*stack.Stack, len(ps))
 	for i := range ps {
 		s, more := chooseStack(&ps[i], w.Stacks)

@@ -86,7 +86,8 @@ a.yaml:7:5  error  nodeGroups[1].name: the key is given twice
     It stands on line 6 already; keep one of the two.
 a.yaml:8:18  error  nodeGroups[1].instanceNum: 1.5 has a fraction; a whole number is wanted
 `},
-		{"scalars", "a.json", `{"nodeGroups": [{
+		{
+			"scalars", "a.json", `{"nodeGroups": [{
   "name": true, "roles": "worker", "port": 65536, "memoryMB": 1e99,
   "ha": "yes", "ratio": 1e999, "every": 30, "address": "10.0.0", "exact": "1",
   "own": 5, "pair": [1], "conf": {"x": null}
@@ -118,7 +119,8 @@ a.json:5:46  error  nodeGroups[2].own.b: unknown field
     Known here: a.
 a.json:5:70  error  nodeGroups[2].instanceNum: -9223372036854775809 is out of range
     Give a whole number from -9223372036854775808 to 9223372036854775807.
-`},
+`,
+		},
 		{"root of a wrong kind", "-", "- a\n", "-:1:1  error  is a list; a mapping is wanted\n    Give the value itself, without the list around it.\n"},
 		{"yaml octal", "a.yaml", "nodeGroups:\n- port: 022\n", "a.yaml:2:9  error  nodeGroups[0].port: is a string; a number is wanted\n    Write 22, without leading zeros.\n"},
 		{"yaml separators", "a.yaml", "nodeGroups:\n- port: 1_000\n", "a.yaml:2:9  error  nodeGroups[0].port: is a string; a number is wanted\n    Write 1000, without separators.\n"},
@@ -156,10 +158,12 @@ func TestDecodeValues(t *testing.T) {
 			t.Fatal(ds)
 		}
 		memory := int64(9007199254740993)
-		want := group{base: base{"a"}, Roles: []string{"x", "y"}, Num: 2, Port: 65535, Memory: &memory, HA: true, Ratio: 0.1,
+		want := group{
+			base: base{"a"}, Roles: []string{"x", "y"}, Num: 2, Port: 65535, Memory: &memory, HA: true, Ratio: 0.1,
 			Every: 200 * time.Millisecond, Conf: map[string]Text{"s": "x", "n": "1.10", "b": "false"},
 			Extra:   map[string]any{"big": json.Number("123456789012345678901234567890")},
-			Address: netip.MustParseAddr("10.0.0.1"), Exact: "1.000", Own: own{"o"}, Hidden: "kept", Pair: [2]int{1, 2}, RawJSON: json.RawMessage(`{"q":1}`)}
+			Address: netip.MustParseAddr("10.0.0.1"), Exact: "1.000", Own: own{"o"}, Hidden: "kept", Pair: [2]int{1, 2}, RawJSON: json.RawMessage(`{"q":1}`),
+		}
 		node := g.Node
 		g.Node = nil
 		if diff := cmp.Diff(want, g, cmp.AllowUnexported(group{}, base{}), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {

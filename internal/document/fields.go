@@ -74,8 +74,10 @@ func collect(t reflect.Type, index []int, on map[reflect.Type]bool, out *[]field
 		if name == "" {
 			name = sf.Name
 		}
-		*out = append(*out, field{name: name, index: at, typ: sf.Type, tag: sf.Tag,
-			omitEmpty: strings.Contains(","+options+",", ",omitempty,") || strings.Contains(","+options+",", ",omitzero,")})
+		*out = append(*out, field{
+			name: name, index: at, typ: sf.Type, tag: sf.Tag,
+			omitEmpty: strings.Contains(","+options+",", ",omitempty,") || strings.Contains(","+options+",", ",omitzero,"),
+		})
 	}
 }
 

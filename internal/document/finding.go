@@ -86,9 +86,11 @@ func tidy(ds api.Diagnostics) api.Diagnostics {
 		if out[maxFindings:].HasErrors() {
 			sev = api.SeverityError
 		}
-		out = append(out[:maxFindings:maxFindings], api.Diagnostic{Severity: sev,
-			Summary: fmt.Sprintf("%d more findings are not shown", more),
-			Detail:  "Correct those above and try again."})
+		out = append(out[:maxFindings:maxFindings], api.Diagnostic{
+			Severity: sev,
+			Summary:  fmt.Sprintf("%d more findings are not shown", more),
+			Detail:   "Correct those above and try again.",
+		})
 	}
 	return out
 }

@@ -185,8 +185,10 @@ func (p *jsonParser) next(n *Node, closing byte, count int) (closed bool, s *sto
 		p.at++
 		return true, nil
 	case p.data[p.at] == '}' || p.data[p.at] == ']':
-		return false, &stop{p.at, fmt.Sprintf("%c closes a %c", p.data[p.at], p.data[n.at]),
-			fmt.Sprintf("Write %c, or close what was opened in between.", closing)}
+		return false, &stop{
+			p.at, fmt.Sprintf("%c closes a %c", p.data[p.at], p.data[n.at]),
+			fmt.Sprintf("Write %c, or close what was opened in between.", closing),
+		}
 	case count > 0 && !comma:
 		if !p.startsElement(closing) {
 			return false, &stop{p.at, p.unexpected() + fmt.Sprintf(" where a comma or %c is wanted", closing), ""}

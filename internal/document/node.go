@@ -3,6 +3,7 @@ package document
 import (
 	"encoding/json"
 	"iter"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -246,8 +247,7 @@ func (n *Node) Address() string {
 		path = append(path, n)
 	}
 	var b strings.Builder
-	for i := len(path) - 1; i >= 0; i-- {
-		p := path[i]
+	for _, p := range slices.Backward(path) {
 		switch {
 		case p.index >= 0:
 			b.WriteString("[" + strconv.Itoa(p.index) + "]")

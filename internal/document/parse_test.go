@@ -74,16 +74,22 @@ func TestParseValues(t *testing.T) {
 		{"yaml flow that is no json", "a.yaml", "{a: 1, b: x}\n---\n[c]\n", `[{"a":1,"b":"x"},["c"]]`},
 		{"json without an extension", "-", "// c\n{\"a\": 1}", `[{"a":1}]`},
 		{"yaml without an extension", "-", "# c\na: 1\n", `[{"a":1}]`},
-		{"no yaml 1.1", "a.yaml", "[yes, no, on, off, y, n, 2015-01-02, 012, 1_000, 1:30, 0b11, .inf, .nan, 12e03, '5', =]",
-			`[["yes","no","on","off","y","n","2015-01-02","012","1_000","1:30","0b11",".inf",".nan",12e03,"5","="]]`},
-		{"yaml scalars", "a.yaml", "[null, ~, True, FALSE, 0x1F, 0o17, +5, -.5, 5., 1e3, 123456789012345678901234567890, 0.10, !!str 5, -, +, ., 0x, 1e]",
-			`[[null,null,true,false,31,15,5,-0.5,5,1e3,123456789012345678901234567890,0.10,"5","-","+",".","0x","1e"]]`},
+		{
+			"no yaml 1.1", "a.yaml", "[yes, no, on, off, y, n, 2015-01-02, 012, 1_000, 1:30, 0b11, .inf, .nan, 12e03, '5', =]",
+			`[["yes","no","on","off","y","n","2015-01-02","012","1_000","1:30","0b11",".inf",".nan",12e03,"5","="]]`,
+		},
+		{
+			"yaml scalars", "a.yaml", "[null, ~, True, FALSE, 0x1F, 0o17, +5, -.5, 5., 1e3, 123456789012345678901234567890, 0.10, !!str 5, -, +, ., 0x, 1e]",
+			`[[null,null,true,false,31,15,5,-0.5,5,1e3,123456789012345678901234567890,0.10,"5","-","+",".","0x","1e"]]`,
+		},
 		{"block scalars are text", "a.yaml", "a: |\n  5\nb: >-\n  true\n", `[{"a":"5\n","b":"true"}]`},
 		{"keys as written", "a.yaml", "80: a\ntrue: b\nyes: c\n1.0: d\n", `[{"1.0":"d","80":"a","true":"b","yes":"c"}]`},
 		{"documents", "a.yaml", "---\n# nothing\n---\na: 1\n...\n---\nb: 2\n", `[{"a":1},{"b":2}]`},
 		{"null document", "a.yaml", "~\n", `[null]`},
-		{"aliases and merges", "a.yaml", "x: &x {a: 1, b: 2}\ny:\n  <<: *x\n  b: 3\nz: [*x]\nw: {<<: [*x, {a: 9, c: 9}]}\n",
-			`[{"w":{"a":1,"b":2,"c":9},"x":{"a":1,"b":2},"y":{"a":1,"b":3},"z":[{"a":1,"b":2}]}]`},
+		{
+			"aliases and merges", "a.yaml", "x: &x {a: 1, b: 2}\ny:\n  <<: *x\n  b: 3\nz: [*x]\nw: {<<: [*x, {a: 9, c: 9}]}\n",
+			`[{"w":{"a":1,"b":2,"c":9},"x":{"a":1,"b":2},"y":{"a":1,"b":3},"z":[{"a":1,"b":2}]}]`,
+		},
 		{"last of equal keys", "a.json", `{"a":1,"b":2,"a":3}`, `[{"a":3,"b":2}]`},
 	}
 	for _, tt := range tests {
@@ -220,7 +226,9 @@ func TestExcerpt(t *testing.T) {
 		{2, 6, "    2 | 世: \ufffd\tb\n      |     ^\n"},
 		{2, 8, "    2 | 世: \ufffd\tb\n      |      \t^\n"},
 		{3, 404, "    3 | …" + strings.Repeat("é", 65) + "END\n      | " + strings.Repeat(" ", 66) + "^\n"},
-		{4, 1, ""}, {1, 99, ""}, {0, 0, ""},
+		{4, 1, ""},
+		{1, 99, ""},
+		{0, 0, ""},
 	} {
 		pos.Line, pos.Column = tt.line, tt.column
 		if got := Excerpt(doc, pos); got != tt.want {

@@ -5,6 +5,7 @@ import (
 	"encoding"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"reflect"
 	"regexp"
@@ -51,9 +52,7 @@ func Schema(t reflect.Type, opts SchemaOptions) ([]byte, error) {
 			out[key] = value
 		}
 	}
-	for key, value := range root {
-		out[key] = value
-	}
+	maps.Copy(out, root)
 	if len(g.defs) > 0 {
 		out["$defs"] = g.defs
 	}
@@ -229,7 +228,7 @@ func (g *schemaWriter) annotate(s map[string]any, f field) {
 	}
 	if text := f.tag.Get("enum"); text != "" {
 		var values []any
-		for _, v := range strings.Split(text, ",") {
+		for v := range strings.SplitSeq(text, ",") {
 			values = append(values, tagValue(v, typ))
 		}
 		target["enum"] = values

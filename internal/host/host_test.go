@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	maps0 "maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -27,8 +28,10 @@ type world struct {
 }
 
 func newWorld(t *testing.T, files map[string]string) *world {
-	w := &world{t: t, root: t.TempDir(), env: map[string]string{"PATH": "/usr/local/bin:/usr/bin", "HOME": "/home/u"},
-		runs: map[string]func(Command) (string, error){}, cpus: 8}
+	w := &world{
+		t: t, root: t.TempDir(), env: map[string]string{"PATH": "/usr/local/bin:/usr/bin", "HOME": "/home/u"},
+		runs: map[string]func(Command) (string, error){}, cpus: 8,
+	}
 	for name, content := range files {
 		w.file(name, content)
 	}
@@ -38,8 +41,8 @@ func newWorld(t *testing.T, files map[string]string) *world {
 func (w *world) file(name, content string) {
 	w.t.Helper()
 	mode := os.FileMode(0o644)
-	if strings.HasSuffix(name, "*") {
-		name, mode = strings.TrimSuffix(name, "*"), 0o755
+	if before, ok := strings.CutSuffix(name, "*"); ok {
+		name, mode = before, 0o755
 	}
 	path := filepath.Join(w.root, name)
 	err := os.MkdirAll(filepath.Dir(path), 0o755)
@@ -114,9 +117,7 @@ func jdkFiles(home, version, vendor string) map[string]string {
 func merge(maps ...map[string]string) map[string]string {
 	out := map[string]string{}
 	for _, m := range maps {
-		for k, v := range m {
-			out[k] = v
-		}
+		maps0.Copy(out, m)
 	}
 	return out
 }

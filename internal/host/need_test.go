@@ -2,6 +2,7 @@ package host
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -87,61 +88,89 @@ func TestInstall(t *testing.T) {
 		slept    time.Duration
 	}{
 		{name: "nothing is missing", results: []Result{isThere}},
-		{name: "as root", files: map[string]string{lists: ""}, results: []Result{isThere, noJava, noMaven},
+		{
+			name: "as root", files: map[string]string{lists: ""}, results: []Result{isThere, noJava, noMaven},
 			ran:      []string{"apt-cache policy openjdk-17-jre-headless", installJavaMaven},
-			progress: []string{"installing openjdk-17-jre-headless for Java 17 to 21", "installing maven for Maven", "installed openjdk-17-jre-headless 17.0.15+6-1", "installed maven 3.8.7-1"}},
-		{name: "empty lists are filled first", results: []Result{noCC},
+			progress: []string{"installing openjdk-17-jre-headless for Java 17 to 21", "installing maven for Maven", "installed openjdk-17-jre-headless 17.0.15+6-1", "installed maven 3.8.7-1"},
+		},
+		{
+			name: "empty lists are filled first", results: []Result{noCC},
 			ran:      []string{"apt-get update", "apt-get install -y --no-install-recommends -o Dpkg::Options::=--force-confold gcc libc6-dev"},
-			progress: []string{"reading the package lists (apt-get update)", "installing gcc libc6-dev for a C compiler", "installed openjdk-17-jre-headless 17.0.15+6-1", "installed maven 3.8.7-1"}},
-		{name: "no such java in the lists", files: map[string]string{lists: ""}, runs: programs{"apt-cache policy openjdk-17": says("")}, results: []Result{noJava},
+			progress: []string{"reading the package lists (apt-get update)", "installing gcc libc6-dev for a C compiler", "installed openjdk-17-jre-headless 17.0.15+6-1", "installed maven 3.8.7-1"},
+		},
+		{
+			name: "no such java in the lists", files: map[string]string{lists: ""}, runs: programs{"apt-cache policy openjdk-17": says("")}, results: []Result{noJava},
 			ran:      []string{"apt-cache policy openjdk-17-jre-headless", "apt-cache policy openjdk-21-jre-headless", "apt-get update", "apt-cache policy openjdk-17-jre-headless", "apt-cache policy openjdk-21-jre-headless"},
 			progress: []string{"reading the package lists (apt-get update)"},
-			err:      "cannot install Java 17 to 21: Debian GNU/Linux 12 (bookworm) has no package openjdk-17-jre-headless or openjdk-21-jre-headless; install it by hand and set JAVA_HOME"},
-		{name: "through sudo", uid: 1000, files: map[string]string{lists: "", "/usr/bin/sudo*": ""}, runs: programs{"sudo -n true": says(""), "sudo -n env": says("")}, results: []Result{noMaven},
+			err:      "cannot install Java 17 to 21: Debian GNU/Linux 12 (bookworm) has no package openjdk-17-jre-headless or openjdk-21-jre-headless; install it by hand and set JAVA_HOME",
+		},
+		{
+			name: "through sudo", uid: 1000, files: map[string]string{lists: "", "/usr/bin/sudo*": ""}, runs: programs{"sudo -n true": says(""), "sudo -n env": says("")}, results: []Result{noMaven},
 			ran:      []string{"sudo -n true", "sudo -n env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 LC_ALL=C apt-get install -y --no-install-recommends -o Dpkg::Options::=--force-confold maven"},
-			progress: []string{"installing maven for Maven"}},
-		{name: "sudo asks", uid: 1000, files: map[string]string{"/usr/bin/sudo*": ""}, runs: programs{"sudo -n true": fails(1, "a password is required", "")}, results: []Result{noMaven, noJava}, ran: []string{"sudo -n true"},
-			err: "cannot install Maven, Java 17 to 21: installing packages needs root, and sudo asks for a password; run: sudo apt-get install -y --no-install-recommends maven openjdk-17-jre-headless"},
-		{name: "switched off", forbid: true, results: []Result{noCC},
-			err: "cannot install a C compiler: installing packages is switched off (HOWDAH_INSTALL=0); run: apt-get install -y --no-install-recommends gcc libc6-dev"},
+			progress: []string{"installing maven for Maven"},
+		},
+		{
+			name: "sudo asks", uid: 1000, files: map[string]string{"/usr/bin/sudo*": ""}, runs: programs{"sudo -n true": fails(1, "a password is required", "")}, results: []Result{noMaven, noJava}, ran: []string{"sudo -n true"},
+			err: "cannot install Maven, Java 17 to 21: installing packages needs root, and sudo asks for a password; run: sudo apt-get install -y --no-install-recommends maven openjdk-17-jre-headless",
+		},
+		{
+			name: "switched off", forbid: true, results: []Result{noCC},
+			err: "cannot install a C compiler: installing packages is switched off (HOWDAH_INSTALL=0); run: apt-get install -y --no-install-recommends gcc libc6-dev",
+		},
 		{name: "disk cannot be installed", results: []Result{noCC, noDisk}, err: "disk: 6.0 GiB is needed in /x; 5.0 GiB is free"},
-		{name: "locked for a while", files: map[string]string{lists: ""}, runs: programs{"apt-get install": fails(12, locked, "")}, results: []Result{noMaven}, slept: 36 * time.Second,
+		{
+			name: "locked for a while", files: map[string]string{lists: ""}, runs: programs{"apt-get install": fails(12, locked, "")}, results: []Result{noMaven}, slept: 36 * time.Second,
 			ran:      slices.Repeat([]string{"apt-get install -y --no-install-recommends -o Dpkg::Options::=--force-confold maven"}, 13),
-			progress: []string{"installing maven for Maven", "waiting for unattended-upgr (process 1234), 0s of at most 1m0s", "waiting for unattended-upgr (process 1234), 30s of at most 1m0s"}},
-		{name: "locked for good", files: map[string]string{lists: ""}, runs: programs{"apt-get install": fails(99, locked, "")}, results: []Result{noMaven}, slept: time.Minute,
+			progress: []string{"installing maven for Maven", "waiting for unattended-upgr (process 1234), 0s of at most 1m0s", "waiting for unattended-upgr (process 1234), 30s of at most 1m0s"},
+		},
+		{
+			name: "locked for good", files: map[string]string{lists: ""}, runs: programs{"apt-get install": fails(99, locked, "")}, results: []Result{noMaven}, slept: time.Minute,
 			ran:      slices.Repeat([]string{"apt-get install -y --no-install-recommends -o Dpkg::Options::=--force-confold maven"}, 21),
 			progress: []string{"installing maven for Maven", "waiting for unattended-upgr (process 1234), 0s of at most 1m0s", "waiting for unattended-upgr (process 1234), 30s of at most 1m0s"},
-			err:      "cannot run apt-get install: unattended-upgr (process 1234) still runs after 1m0s; try again when it is done"},
-		{name: "interrupted before", files: map[string]string{lists: ""}, runs: programs{"apt-get install": fails(1, "E: dpkg was interrupted, you must manually run 'dpkg --configure -a'\n", ""), "dpkg": says("")}, results: []Result{noMaven},
+			err:      "cannot run apt-get install: unattended-upgr (process 1234) still runs after 1m0s; try again when it is done",
+		},
+		{
+			name: "interrupted before", files: map[string]string{lists: ""}, runs: programs{"apt-get install": fails(1, "E: dpkg was interrupted, you must manually run 'dpkg --configure -a'\n", ""), "dpkg": says("")}, results: []Result{noMaven},
 			ran:      []string{"apt-get install -y --no-install-recommends -o Dpkg::Options::=--force-confold maven", "dpkg --configure -a --force-confold", "apt-get install -y --no-install-recommends -o Dpkg::Options::=--force-confold maven"},
-			progress: []string{"installing maven for Maven", "completing an interrupted installation (dpkg --configure -a)"}},
-		{name: "stale lists", files: map[string]string{lists: ""}, runs: programs{"apt-get install": fails(1, "E: Unable to fetch some archives, maybe run apt-get update\n", "")}, results: []Result{noMaven},
+			progress: []string{"installing maven for Maven", "completing an interrupted installation (dpkg --configure -a)"},
+		},
+		{
+			name: "stale lists", files: map[string]string{lists: ""}, runs: programs{"apt-get install": fails(1, "E: Unable to fetch some archives, maybe run apt-get update\n", "")}, results: []Result{noMaven},
 			ran:      []string{"apt-get install -y --no-install-recommends -o Dpkg::Options::=--force-confold maven", "apt-get update", "apt-get install -y --no-install-recommends -o Dpkg::Options::=--force-confold maven"},
-			progress: []string{"installing maven for Maven", "reading the package lists (apt-get update)"}},
-		{name: "no network", runs: programs{"apt-get update": fails(1, "Err:1 http://deb.debian.org\nE: The repository has no Release file.\n", "")}, results: []Result{noMaven}, ran: []string{"apt-get update"},
+			progress: []string{"installing maven for Maven", "reading the package lists (apt-get update)"},
+		},
+		{
+			name: "no network", runs: programs{"apt-get update": fails(1, "Err:1 http://deb.debian.org\nE: The repository has no Release file.\n", "")}, results: []Result{noMaven}, ran: []string{"apt-get update"},
 			progress: []string{"reading the package lists (apt-get update)"},
-			err:      "cannot run apt-get update: exit status 100: E: The repository has no Release file."},
-		{name: "fedora", files: map[string]string{"/etc/os-release": "ID=fedora"}, results: []Result{noJava, noMaven, noCC},
-			err: "cannot install Java 17 to 21, Maven, a C compiler: Howdah installs packages on Debian and Ubuntu only; run: dnf install -y java-17-openjdk-headless maven gcc glibc-devel"},
-		{name: "alpine", uid: 1, files: map[string]string{"/etc/os-release": "ID=alpine"}, results: []Result{noJava, noCC},
-			err: "cannot install Java 17 to 21, a C compiler: Howdah installs packages on Debian and Ubuntu only; run: sudo apk add openjdk17-jre-headless gcc musl-dev"},
-		{name: "arch", files: map[string]string{"/etc/os-release": "ID=arch"}, results: []Result{noJava, noCC},
-			err: "cannot install Java 17 to 21, a C compiler: Howdah installs packages on Debian and Ubuntu only; run: pacman -S --needed --noconfirm jre17-openjdk-headless gcc"},
-		{name: "suse", files: map[string]string{"/etc/os-release": "ID=opensuse-leap\nID_LIKE=\"suse opensuse\""}, results: []Result{noJava},
-			err: "cannot install Java 17 to 21: Howdah installs packages on Debian and Ubuntu only; run: zypper install -y java-17-openjdk-headless"},
-		{name: "another system", files: map[string]string{"/etc/os-release": "ID=nixos"}, results: []Result{noMaven},
-			err: "cannot install Maven: Howdah installs packages on Debian and Ubuntu only; install them with your package manager"},
+			err:      "cannot run apt-get update: exit status 100: E: The repository has no Release file.",
+		},
+		{
+			name: "fedora", files: map[string]string{"/etc/os-release": "ID=fedora"}, results: []Result{noJava, noMaven, noCC},
+			err: "cannot install Java 17 to 21, Maven, a C compiler: Howdah installs packages on Debian and Ubuntu only; run: dnf install -y java-17-openjdk-headless maven gcc glibc-devel",
+		},
+		{
+			name: "alpine", uid: 1, files: map[string]string{"/etc/os-release": "ID=alpine"}, results: []Result{noJava, noCC},
+			err: "cannot install Java 17 to 21, a C compiler: Howdah installs packages on Debian and Ubuntu only; run: sudo apk add openjdk17-jre-headless gcc musl-dev",
+		},
+		{
+			name: "arch", files: map[string]string{"/etc/os-release": "ID=arch"}, results: []Result{noJava, noCC},
+			err: "cannot install Java 17 to 21, a C compiler: Howdah installs packages on Debian and Ubuntu only; run: pacman -S --needed --noconfirm jre17-openjdk-headless gcc",
+		},
+		{
+			name: "suse", files: map[string]string{"/etc/os-release": "ID=opensuse-leap\nID_LIKE=\"suse opensuse\""}, results: []Result{noJava},
+			err: "cannot install Java 17 to 21: Howdah installs packages on Debian and Ubuntu only; run: zypper install -y java-17-openjdk-headless",
+		},
+		{
+			name: "another system", files: map[string]string{"/etc/os-release": "ID=nixos"}, results: []Result{noMaven},
+			err: "cannot install Maven: Howdah installs packages on Debian and Ubuntu only; install them with your package manager",
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t, merge(map[string]string{"/etc/os-release": bookworm, "/usr/bin/apt-get*": ""}, tt.files))
 			w.uid = tt.uid
-			for start, f := range base {
-				w.runs[start] = f
-			}
-			for start, f := range tt.runs {
-				w.runs[start] = f
-			}
+			maps.Copy(w.runs, base)
+			maps.Copy(w.runs, tt.runs)
 			var progress []string
 			err := w.host().Install(t.Context(), tt.results, InstallOptions{Allow: !tt.forbid, LockWait: time.Minute, Progress: func(l string) { progress = append(progress, l) }})
 			if err == nil {

@@ -110,8 +110,7 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // KindOf returns the kind of a driver's error; errors without one are temporary.
 func KindOf(err error) Kind {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Kind
 	}
 	return KindTemporary

@@ -90,7 +90,7 @@ func empty(home, dir string) error {
 	if err != nil {
 		return fmt.Errorf("cannot empty %s: %w", dir, err)
 	}
-	defer root.Close() //nolint:errcheck // read only
+	defer root.Close()
 	entries, err := fs.ReadDir(root.FS(), ".")
 	if err != nil {
 		return fmt.Errorf("cannot empty %s: %w", dir, err)
@@ -109,7 +109,7 @@ func tail(path string, n int64) string {
 	if err != nil {
 		return ""
 	}
-	defer f.Close() //nolint:errcheck // read only
+	defer f.Close()
 	st, err := f.Stat()
 	if err != nil {
 		return ""

@@ -115,11 +115,12 @@ func (l *link) session(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stream, err := l.watch.CallServerStream(ctx, connect.NewRequest(&agentapi.WatchRequest{
-		Node: l.identity.Node, Instance: l.instance, Facts: l.agent.facts(ctx)}))
+		Node: l.identity.Node, Instance: l.instance, Facts: l.agent.facts(ctx),
+	}))
 	if err != nil {
 		return err
 	}
-	defer stream.Close() //nolint:errcheck // the connection is over
+	defer stream.Close()
 	reporting := false
 	for stream.Receive() {
 		ev := stream.Msg()
@@ -205,7 +206,7 @@ func (l *link) FetchBlob(ctx context.Context, sum string, offset int64) (io.Read
 		return nil, err
 	}
 	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusPartialContent {
-		defer resp.Body.Close() //nolint:errcheck // the answer is an error
+		defer resp.Body.Close()
 		return nil, fmt.Errorf("cannot fetch %s: the server answers %s", sum, resp.Status)
 	}
 	return resp.Body, nil

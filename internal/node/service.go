@@ -230,8 +230,7 @@ func (s *service) loop(ctx context.Context) {
 // fail says what is wrong and pauses, unless the wish changes first.
 func (s *service) fail(ctx context.Context, err error) {
 	pause := s.backoff()
-	var blocked *blockedError
-	if errors.As(err, &blocked) {
+	if _, ok := errors.AsType[*blockedError](err); ok {
 		pause = 5 * time.Second
 		s.set(stateBlocked, "%v", err)
 	} else {
@@ -334,8 +333,10 @@ func (s *service) command(ctx context.Context, spec *agentapi.Service, name stri
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	out := filepath.Join(spec.Dir, "logs", name+".out")
-	p, err := proc.Start(proc.Spec{Argv: argv, Dir: spec.Dir, Env: s.agent.env(spec.Env), Output: out,
-		Labels: proc.Labels{Node: s.agent.nodeID(), Service: s.name + "-" + name, Incarnation: 1}})
+	p, err := proc.Start(proc.Spec{
+		Argv: argv, Dir: spec.Dir, Env: s.agent.env(spec.Env), Output: out,
+		Labels: proc.Labels{Node: s.agent.nodeID(), Service: s.name + "-" + name, Incarnation: 1},
+	})
 	if err != nil {
 		return err
 	}

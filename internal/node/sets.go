@@ -47,14 +47,14 @@ func (a *Agent) ensureSets(ctx context.Context, sets []agentapi.Set) error {
 // blob returns a small blob, from the cache or the server.
 func (a *Agent) blob(ctx context.Context, sum string) ([]byte, error) {
 	if f, err := a.cache.Open(sum); err == nil {
-		defer f.Close() //nolint:errcheck // read only
+		defer f.Close()
 		return io.ReadAll(io.LimitReader(f, maxLock))
 	}
 	r, err := a.link.FetchBlob(ctx, sum, 0)
 	if err != nil {
 		return nil, err
 	}
-	defer r.Close() //nolint:errcheck // read only
+	defer r.Close()
 	got, _, err := a.cache.Put(ctx, r)
 	if err != nil {
 		return nil, err
@@ -114,7 +114,7 @@ func (a *Agent) buildArchive(ctx context.Context, ar agentapi.Archive) error {
 	if err != nil {
 		return err
 	}
-	defer list.Close() //nolint:errcheck // read only
+	defer list.Close()
 	for _, dir := range ar.Expand {
 		jars, err := artifact.WildcardJars(dir)
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,8 +15,6 @@ import (
 	"howdah.dev/howdah/internal/agentapi"
 	"howdah.dev/howdah/internal/infra/local/sockets"
 	"howdah.dev/howdah/internal/node/proc"
-
-	"net/netip"
 )
 
 // minFree is the disk a service must find free before it starts.
@@ -234,7 +233,8 @@ func (s *service) runOnce(ctx context.Context, spec *agentapi.Service, t *agenta
 			return err
 		}
 		if p, err = proc.StartTask(proc.Task{ExitFile: exitFile, Spec: proc.Spec{
-			Argv: t.Argv, Dir: spec.Dir, Env: s.agent.env(t.Env), Output: out, Labels: labels}}); err != nil {
+			Argv: t.Argv, Dir: spec.Dir, Env: s.agent.env(t.Env), Output: out, Labels: labels,
+		}}); err != nil {
 			return fmt.Errorf("cannot run %s: %w", key, err)
 		}
 	}

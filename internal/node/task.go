@@ -175,7 +175,7 @@ func (t *task) fetch(ctx context.Context, b agentapi.TaskBlob) error {
 		if err != nil {
 			return err
 		}
-		defer r.Close() //nolint:errcheck // read only
+		defer r.Close()
 		if _, _, err := t.agent.cache.Put(ctx, r); err != nil {
 			return err
 		}
@@ -183,7 +183,7 @@ func (t *task) fetch(ctx context.Context, b agentapi.TaskBlob) error {
 			return err
 		}
 	}
-	defer src.Close() //nolint:errcheck // read only
+	defer src.Close()
 	if err := os.MkdirAll(filepath.Dir(b.Path), 0o700); err != nil {
 		return err
 	}
@@ -253,7 +253,8 @@ func (t *task) command(ctx context.Context, i int, st agentapi.TaskStep) error {
 		}
 		var err error
 		if p, err = proc.StartTask(proc.Task{ExitFile: exitFile, Spec: proc.Spec{
-			Argv: st.Argv, Dir: t.spec.Dir, Env: t.agent.env(t.spec.Env), Output: t.output(), Labels: labels}}); err != nil {
+			Argv: st.Argv, Dir: t.spec.Dir, Env: t.agent.env(t.spec.Env), Output: t.output(), Labels: labels,
+		}}); err != nil {
 			return fmt.Errorf("cannot start %s: %w", st.Argv[0], err)
 		}
 	}

@@ -167,8 +167,10 @@ func Parse(file string, data []byte) (*Definition, api.Diagnostics) {
 
 func notOne(file string, roots []*document.Node) api.Diagnostic {
 	if len(roots) == 0 {
-		return api.Diagnostic{Severity: api.SeverityError, Summary: "the file holds no pipeline",
-			Detail: "Declare name, warehouse and steps.", Source: &api.Position{File: file, Line: 1, Column: 1}}
+		return api.Diagnostic{
+			Severity: api.SeverityError, Summary: "the file holds no pipeline",
+			Detail: "Declare name, warehouse and steps.", Source: &api.Position{File: file, Line: 1, Column: 1},
+		}
 	}
 	return document.Error(roots[1], "the file holds more than one pipeline", "Give each a file of its own.")
 }

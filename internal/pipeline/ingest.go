@@ -138,8 +138,10 @@ func few(names []string) string {
 
 func (r *run) writeDataset(ctx context.Context, in *Ingest, t *tree, parts []part, p *progress) error {
 	p.say("joining " + plural(len(t.files), "file") + " into " + plural(len(parts), "part"))
-	m := Manifest{Format: manifestName, Pipeline: r.Definition.Name, Run: r.id, Files: len(t.files), Bytes: t.bytes,
-		Digest: t.digest, PartMB: in.PartMB, Parts: make([]ManifestPart, len(parts))}
+	m := Manifest{
+		Format: manifestName, Pipeline: r.Definition.Name, Run: r.id, Files: len(t.files), Bytes: t.bytes,
+		Digest: t.digest, PartMB: in.PartMB, Parts: make([]ManifestPart, len(parts)),
+	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(writers)
 	for i, part := range parts {

@@ -134,8 +134,8 @@ func (m *memory) names(dir string) []string {
 	defer m.mu.Unlock()
 	var out []string
 	for _, f := range sortedKeys(m.files) {
-		if strings.HasPrefix(f, dir+"/") {
-			out = append(out, strings.TrimPrefix(f, dir+"/"))
+		if after0, ok := strings.CutPrefix(f, dir+"/"); ok {
+			out = append(out, after0)
 		}
 	}
 	return out

@@ -127,8 +127,10 @@ func (r *run) newProgress(s Step) *progress {
 		}
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		r.Events(Event{Time: time.Now().UTC(), Pipeline: r.Definition.Name, Step: s.Name, Kind: s.Kind,
-			State: s.State, Message: s.Message, Figures: s.Figures})
+		r.Events(Event{
+			Time: time.Now().UTC(), Pipeline: r.Definition.Name, Step: s.Name, Kind: s.Kind,
+			State: s.State, Message: s.Message, Figures: s.Figures,
+		})
 	}
 	return p
 }

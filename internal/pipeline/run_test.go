@@ -159,8 +159,10 @@ func TestRunWhole(t *testing.T) {
 	files := newMemory()
 	c := &cluster{files: files, job: JobStatus{State: JobSucceeded, Map: 100, Reduce: 100}, topology: TopologyActive, stay: 2}
 	var events []Event
-	cfg := Config{Definition: d, Files: files, Warehouse: "hdfs://w:8020", Jobs: c, Topologies: c, Poll: time.Millisecond,
-		Events: func(e Event) { events = append(events, e) }}
+	cfg := Config{
+		Definition: d, Files: files, Warehouse: "hdfs://w:8020", Jobs: c, Topologies: c, Poll: time.Millisecond,
+		Events: func(e Event) { events = append(events, e) },
+	}
 	if _, err := LastRun(ctx, files, "whole"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a run is remembered: %v", err)
 	}
@@ -220,8 +222,10 @@ func TestRunWhole(t *testing.T) {
 	_ = os.WriteFile(filepath.Join(dir, "flux.yaml"), []byte("name: changed"), 0o644)
 	d.Steps[0].Ingest.PartMB = 1
 	changes, err := record.Changes(ctx, d)
-	if diff := cmp.Diff([]string{"the definition of whole changed", "the files below " + dir + "/src changed (step ingest)",
-		dir + "/flux.yaml changed (step lines)"}, changes); diff != "" || err != nil {
+	if diff := cmp.Diff([]string{
+		"the definition of whole changed", "the files below " + dir + "/src changed (step ingest)",
+		dir + "/flux.yaml changed (step lines)",
+	}, changes); diff != "" || err != nil {
 		t.Errorf("%v %s", err, diff)
 	}
 }
@@ -232,19 +236,31 @@ func TestRunFailures(t *testing.T) {
 		want    string
 		states  string // of words, lines, verify
 	}{
-		"job fails": {&cluster{job: JobStatus{State: JobFailed, Diagnostics: "Task failed task_1\nJob failed"}},
-			"step words: job job_1 failed: Task failed task_1\nJob failed", "failed done skipped"},
-		"job killed": {&cluster{job: JobStatus{State: JobKilled}},
-			"step words: job job_1 was killed: the cluster gives no reason", "failed done skipped"},
-		"job hangs": {&cluster{job: JobStatus{State: JobWaiting, Diagnostics: "no memory left"}},
-			"step words: job job_1 was not done in 30m0s: waiting, map 0 %, reduce 0 %: no memory left", "failed done skipped"},
-		"server silent": {&cluster{jobErr: errors.New("connection refused")},
-			"step words: cannot follow job job_1: no answer for 1m0s: connection refused", "failed done skipped"},
-		"lines lost": {&cluster{job: JobStatus{State: JobSucceeded}, lose: "net/http"},
+		"job fails": {
+			&cluster{job: JobStatus{State: JobFailed, Diagnostics: "Task failed task_1\nJob failed"}},
+			"step words: job job_1 failed: Task failed task_1\nJob failed", "failed done skipped",
+		},
+		"job killed": {
+			&cluster{job: JobStatus{State: JobKilled}},
+			"step words: job job_1 was killed: the cluster gives no reason", "failed done skipped",
+		},
+		"job hangs": {
+			&cluster{job: JobStatus{State: JobWaiting, Diagnostics: "no memory left"}},
+			"step words: job job_1 was not done in 30m0s: waiting, map 0 %, reduce 0 %: no memory left", "failed done skipped",
+		},
+		"server silent": {
+			&cluster{jobErr: errors.New("connection refused")},
+			"step words: cannot follow job job_1: no answer for 1m0s: connection refused", "failed done skipped",
+		},
+		"lines lost": {
+			&cluster{job: JobStatus{State: JobSucceeded}, lose: "net/http"},
 			"step lines: topology net-lines did not count every line in 3m0s: 3 of 7 lines, 1 of 2 packages complete; " +
-				"net/http wanted 4, have 0; error: java.io.IOException: broken pipe", "done failed skipped"},
-		"earlier topology stays": {&cluster{job: JobStatus{State: JobSucceeded}, topology: TopologyActive, stay: 1000},
-			"step lines: topology net-lines of an earlier run is still killed after 1m30s", "done failed skipped"},
+				"net/http wanted 4, have 0; error: java.io.IOException: broken pipe", "done failed skipped",
+		},
+		"earlier topology stays": {
+			&cluster{job: JobStatus{State: JobSucceeded}, topology: TopologyActive, stay: 1000},
+			"step lines: topology net-lines of an earlier run is still killed after 1m30s", "done failed skipped",
+		},
 		"wrong words": {&cluster{job: JobStatus{State: JobSucceeded}, mangle: func(m map[string]int64) {
 			m["package"]--
 			delete(m, "y")

@@ -62,8 +62,10 @@ func (d *Definition) feedOf(s Step) Step {
 }
 
 func (r *run) topologyRequest(t *Topology, feed, output string) (TopologyRequest, error) {
-	req := TopologyRequest{Cluster: t.Cluster, Name: t.Name, Flux: t.Flux, Resources: t.Resources, Files: t.Files,
-		Properties: make(map[string]string, len(t.Properties))}
+	req := TopologyRequest{
+		Cluster: t.Cluster, Name: t.Name, Flux: t.Flux, Resources: t.Resources, Files: t.Files,
+		Properties: make(map[string]string, len(t.Properties)),
+	}
 	known := values(map[string]string{varFeed: feed, varOutput: output, varWarehouse: r.Warehouse})
 	for key, value := range t.Properties {
 		text, err := expand(string(value), known)

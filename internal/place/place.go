@@ -77,8 +77,10 @@ func Place(reqs []Request, space Space) ([]Placement, []string) {
 			return nil, []string{fmt.Sprintf("no address is left in %s for %s; %d are in use", space.Addresses, r.Name, len(space.Used)+len(out))}
 		}
 		free[host] -= r.MemoryMB
-		out = append(out, Placement{Name: r.Name, Host: host, Address: addr,
-			Reason: fmt.Sprintf("%s has most memory free (%s MiB of which %s go to it)", host, thousands(free[host]+r.MemoryMB), thousands(r.MemoryMB))})
+		out = append(out, Placement{
+			Name: r.Name, Host: host, Address: addr,
+			Reason: fmt.Sprintf("%s has most memory free (%s MiB of which %s go to it)", host, thousands(free[host]+r.MemoryMB), thousands(r.MemoryMB)),
+		})
 	}
 	if len(missing) > 0 {
 		return nil, refusals(reqs, missing, before)

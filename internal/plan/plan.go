@@ -107,8 +107,10 @@ func (p *planner) restack() {
 		return
 	}
 	p.out.Changed = true
-	p.action(api.Action{Kind: api.ActionRestack, Target: "stack " + p.want.Stack.Name,
-		Reason: fmt.Sprintf("the cluster was made with digest %.12s, this howdah brings %.12s", rev.StackDigest, p.want.Stack.Digest)})
+	p.action(api.Action{
+		Kind: api.ActionRestack, Target: "stack " + p.want.Stack.Name,
+		Reason: fmt.Sprintf("the cluster was made with digest %.12s, this howdah brings %.12s", rev.StackDigest, p.want.Stack.Digest),
+	})
 }
 
 // members returns the living nodes of a group, lowest ordinal first.
@@ -217,8 +219,10 @@ func (p *planner) removable() {
 			p.refuse(m.Name, "Keep it, or delete the cluster as a whole.", "%s cannot be removed: %s", m.Name, why)
 		}
 		now.Members = slices.DeleteFunc(slices.Clone(now.Members), func(o stack.Member) bool { return o.Name == m.Name })
-		p.action(api.Action{Kind: api.ActionRemoveNode, Target: "node " + m.Name, Node: m.Name, Group: m.Group, Address: m.Address,
-			Reason: p.gone[m.Name], Destroys: p.have.Stack.Keeps()})
+		p.action(api.Action{
+			Kind: api.ActionRemoveNode, Target: "node " + m.Name, Node: m.Name, Group: m.Group, Address: m.Address,
+			Reason: p.gone[m.Name], Destroys: p.have.Stack.Keeps(),
+		})
 	}
 }
 
@@ -257,8 +261,10 @@ func (p *planner) reconfigure() {
 		}
 		p.out.Changed = true
 		p.out.Reconfigure = append(p.out.Reconfigure, Reconfigure{Member: m, Effect: effect})
-		p.action(api.Action{Kind: api.ActionReconfigure, Target: "node " + m.Name, Node: m.Name, Group: m.Group, Address: m.Address,
-			Effect: string(effect), Services: servicesOf(changes), Changes: changes, Reason: reasonOf(changes, resized)})
+		p.action(api.Action{
+			Kind: api.ActionReconfigure, Target: "node " + m.Name, Node: m.Name, Group: m.Group, Address: m.Address,
+			Effect: string(effect), Services: servicesOf(changes), Changes: changes, Reason: reasonOf(changes, resized),
+		})
 		p.out.Keep[i] = m
 	}
 	p.out.Keep = slices.DeleteFunc(p.out.Keep, func(m stack.Member) bool {

@@ -87,7 +87,7 @@ func (p *Prober) Do(ctx context.Context, r agentapi.Request) error {
 	if err != nil {
 		return plain(err, req.URL.Host)
 	}
-	defer resp.Body.Close() //nolint:errcheck // read only
+	defer resp.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
 	if err != nil {
 		return plain(err, req.URL.Host)
@@ -161,8 +161,7 @@ func (p *Prober) program(src string) (*vm.Program, error) {
 
 // plain puts network errors into the words people use.
 func plain(err error, who string) error {
-	var ue *url.Error
-	if errors.As(err, &ue) {
+	if ue, ok := errors.AsType[*url.Error](err); ok {
 		err = ue.Err
 	}
 	switch {

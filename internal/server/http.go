@@ -65,8 +65,7 @@ func (s *Server) authenticated(h http.Handler) http.Handler {
 func (s *Server) upload(w http.ResponseWriter, r *http.Request) {
 	sum, n, err := s.cache.Put(r.Context(), http.MaxBytesReader(w, r.Body, maxUpload))
 	if err != nil {
-		var large *http.MaxBytesError
-		if errors.As(err, &large) {
+		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 			writeProblem(w, http.StatusRequestEntityTooLarge, "the file is larger than 1 GiB")
 			return
 		}

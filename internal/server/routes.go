@@ -87,8 +87,7 @@ func newProblem(status int, msg string, errs ...error) huma.StatusError {
 			continue
 		}
 		d := api.Diagnostic{Severity: api.SeverityError, Summary: err.Error()}
-		var detail *huma.ErrorDetail
-		if errors.As(err, &detail) {
+		if detail, ok := errors.AsType[*huma.ErrorDetail](err); ok {
 			d.Address, d.Summary = detail.Location, detail.Message
 		}
 		p.Diagnostics = append(p.Diagnostics, d)
@@ -117,8 +116,10 @@ func API(mux *http.ServeMux, s *Server) huma.API {
 
 // route is one row of the API.
 func route[I, O any](a huma.API, method, path, id, summary string, h func(context.Context, *I) (*O, error)) {
-	huma.Register(a, huma.Operation{OperationID: id, Method: method, Path: path, Summary: summary, MaxBodyBytes: maxDocument,
-		Errors: []int{http.StatusUnauthorized, http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity, http.StatusInternalServerError}}, h)
+	huma.Register(a, huma.Operation{
+		OperationID: id, Method: method, Path: path, Summary: summary, MaxBodyBytes: maxDocument,
+		Errors: []int{http.StatusUnauthorized, http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity, http.StatusInternalServerError},
+	}, h)
 }
 
 func (s *Server) definitions(a huma.API) {
@@ -150,8 +151,7 @@ func (s *Server) definitions(a huma.API) {
 
 // withAll keeps warnings beside errors.
 func withAll(err error, ds api.Diagnostics) error {
-	var only api.Diagnostics
-	if errors.As(err, &only) {
+	if _, ok := errors.AsType[api.Diagnostics](err); ok {
 		return ds
 	}
 	return err
@@ -202,8 +202,10 @@ func (s *Server) clusters(a huma.API) {
 	}
 	route(a, http.MethodPost, "/v1/clusters/{name}/client", "cluster-client", "Command line client for a machine", func(ctx context.Context, in *clientInput) (*body[api.ClientBundle], error) {
 		b := in.Body
-		return answer(m.Client(ctx, in.Name, b.Home, stack.Host{Dir: b.Home, Cache: b.Cache,
-			Java: agentapi.Java{Home: b.JavaHome, Bin: b.JavaBin, Key: b.JavaKey, Major: b.Major}}))
+		return answer(m.Client(ctx, in.Name, b.Home, stack.Host{
+			Dir: b.Home, Cache: b.Cache,
+			Java: agentapi.Java{Home: b.JavaHome, Bin: b.JavaBin, Key: b.JavaKey, Major: b.Major},
+		}))
 	})
 }
 

@@ -88,7 +88,7 @@ func Run(ctx context.Context, cfg Config) error {
 	if err := s.open(ctx); err != nil {
 		return err
 	}
-	defer s.store.Close() //nolint:errcheck // every commit is durable already
+	defer s.store.Close()
 	return s.serve(ctx)
 }
 
@@ -188,8 +188,10 @@ func (s *Server) keepOptions() error {
 }
 
 func (s *Server) info() api.Info {
-	return api.Info{Version: s.cfg.Version, Build: s.cfg.Build, Home: s.cfg.Home.Dir, Posture: "single-user", PID: os.Getpid(), Subnet: s.subnet.String(),
-		Address: "http://" + netip.AddrPortFrom(s.address(), apiPort).String(), Memory: s.memoryMB, CPUs: s.cpus, User: s.user}
+	return api.Info{
+		Version: s.cfg.Version, Build: s.cfg.Build, Home: s.cfg.Home.Dir, Posture: "single-user", PID: os.Getpid(), Subnet: s.subnet.String(),
+		Address: "http://" + netip.AddrPortFrom(s.address(), apiPort).String(), Memory: s.memoryMB, CPUs: s.cpus, User: s.user,
+	}
 }
 
 // shutdown ends the server after the answer has gone out.

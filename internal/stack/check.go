@@ -2,6 +2,7 @@ package stack
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -234,9 +235,7 @@ func (f File) over(base File) File {
 	for k, t := range base.Values {
 		out.Values[k] = t.clone()
 	}
-	for k, t := range f.Values {
-		out.Values[k] = t
-	}
+	maps.Copy(out.Values, f.Values)
 	out.Lines = nil
 	for _, t := range slices.Concat(base.Lines, f.Lines) {
 		out.Lines = append(out.Lines, t.clone())

@@ -3,6 +3,7 @@ package stack
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 
@@ -165,12 +166,8 @@ var memberType = types.Map{
 // with returns a copy of the environment with more names.
 func with(e env, more env) env {
 	out := make(env, len(e)+len(more))
-	for k, v := range e {
-		out[k] = v
-	}
-	for k, v := range more {
-		out[k] = v
-	}
+	maps.Copy(out, e)
+	maps.Copy(out, more)
 	return out
 }
 
@@ -180,8 +177,7 @@ func compile(src string, e env, opts ...expr.Option) (*vm.Program, error) {
 	if err == nil {
 		return prog, nil
 	}
-	var fe *file.Error
-	if errors.As(err, &fe) {
+	if fe, ok := errors.AsType[*file.Error](err); ok {
 		return nil, errors.New(fe.Message)
 	}
 	return nil, err
@@ -299,8 +295,7 @@ func run(prog *vm.Program, src string, vars map[string]any) (any, error) {
 	}
 	v, err := expr.Run(prog, vars)
 	if err != nil {
-		var fe *file.Error
-		if errors.As(err, &fe) {
+		if fe, ok := errors.AsType[*file.Error](err); ok {
 			return nil, fmt.Errorf("cannot evaluate %s: %s", src, fe.Message)
 		}
 		return nil, fmt.Errorf("cannot evaluate %s: %w", src, err)

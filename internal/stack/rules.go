@@ -34,8 +34,10 @@ func (s *Stack) Problems(c api.Cluster) []Problem {
 		}
 		for _, need := range spec.Needs {
 			if counts[need] == 0 {
-				out = append(out, Problem{Role: role, Field: "roles", Message: fmt.Sprintf("role %s needs a node with role %s", role, need),
-					Detail: "Add a node group with it."})
+				out = append(out, Problem{
+					Role: role, Field: "roles", Message: fmt.Sprintf("role %s needs a node with role %s", role, need),
+					Detail: "Add a node group with it.",
+				})
 			}
 		}
 		vars := maps.Clone(r.cluster)
@@ -77,8 +79,10 @@ func pretend(c api.Cluster) []Member {
 	var out []Member
 	for _, g := range c.NodeGroups {
 		for i := range min(g.InstanceNum, maxPretend) {
-			out = append(out, Member{Name: fmt.Sprintf("%s-%s-%d", c.Name, g.Name, i+1), Group: g.Name, Ordinal: i + 1, Roles: g.Roles,
-				Address: "192.0.2.1", MemoryMB: g.MemCapacityMB, CPUs: g.CPUNum})
+			out = append(out, Member{
+				Name: fmt.Sprintf("%s-%s-%d", c.Name, g.Name, i+1), Group: g.Name, Ordinal: i + 1, Roles: g.Roles,
+				Address: "192.0.2.1", MemoryMB: g.MemCapacityMB, CPUs: g.CPUNum,
+			})
 		}
 	}
 	return out

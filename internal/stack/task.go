@@ -2,6 +2,7 @@ package stack
 
 import (
 	"fmt"
+	"maps"
 	"path/filepath"
 	"time"
 
@@ -92,9 +93,7 @@ func (r *Renderer) SubmitTask(kind, node string, h Host, id, dir string, sub Sub
 	}
 	w := r.stack.Workloads[kind]
 	e := &evaluator{vars: r.taskVars(m, h, id, dir)}
-	for k, v := range map[string]any{"jar": sub.Jar, "main": sub.Main, "name": sub.Name, "id": "", "args": append([]string{}, sub.Args...), "file": sub.File, "properties": sub.Properties} {
-		e.vars[k] = v
-	}
+	maps.Copy(e.vars, map[string]any{"jar": sub.Jar, "main": sub.Main, "name": sub.Name, "id": "", "args": append([]string{}, sub.Args...), "file": sub.File, "properties": sub.Properties})
 	t := &agentapi.Task{ID: id, Title: kind + " " + sub.Name, Dir: dir, Timeout: 24 * time.Hour}
 	r.clientParts(e, t, m)
 	t.Steps = []agentapi.TaskStep{{Title: "submit", Argv: e.list(w.Submit), Capture: w.ID}}

@@ -149,8 +149,10 @@ func (t *Tx) Steps(operation int64) ([]Step, error) {
 func (o Operation) API(steps []Step) api.Operation {
 	out := api.Operation{ID: o.ID, Cluster: o.Name, Kind: o.Kind, State: o.State, Reason: o.Reason, Created: o.Created, Started: o.Started, Finished: o.Finished}
 	for _, s := range steps {
-		out.Steps = append(out.Steps, api.Step{ID: s.ID, Kind: s.Kind, Node: s.Node, Title: s.Title, Phase: s.Phase, State: s.State, Waiting: s.Waiting,
-			Until: s.Until, Error: s.Error, Tries: s.Tries, After: s.After, Started: s.Started, Finished: s.Finished})
+		out.Steps = append(out.Steps, api.Step{
+			ID: s.ID, Kind: s.Kind, Node: s.Node, Title: s.Title, Phase: s.Phase, State: s.State, Waiting: s.Waiting,
+			Until: s.Until, Error: s.Error, Tries: s.Tries, After: s.After, Started: s.Started, Finished: s.Finished,
+		})
 	}
 	return out
 }

@@ -206,7 +206,7 @@ func (s *Store) View(ctx context.Context, fn func(*Tx) error) error {
 	if err != nil {
 		return fmt.Errorf("cannot read: %w", err)
 	}
-	defer tx.Rollback() //nolint:errcheck // nothing was written
+	defer tx.Rollback()
 	return fn(&Tx{ctx: ctx, tx: tx, now: time.Now()})
 }
 
@@ -251,7 +251,7 @@ func (s *Store) run(group []*update) (map[string]struct{}, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot write: %w", err)
 	}
-	defer tx.Rollback() //nolint:errcheck // after a commit there is nothing to undo
+	defer tx.Rollback()
 	touched := map[string]struct{}{}
 	for _, u := range group {
 		if err := context.Cause(u.ctx); err != nil {

@@ -68,7 +68,7 @@ func rows[T any](t *Tx, scan func(func(...any) error) (T, error), query string, 
 	if err != nil {
 		return nil, err
 	}
-	defer rs.Close() //nolint:errcheck // read only
+	defer rs.Close()
 	var out []T
 	for rs.Next() {
 		v, err := scan(rs.Scan)

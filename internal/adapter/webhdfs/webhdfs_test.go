@@ -147,33 +147,57 @@ func TestRefusals(t *testing.T) {
 		is     error
 		text   string
 	}{
-		{404, "not-found.json", func(ctx context.Context, c *Client) error { _, err := c.Status(ctx, "/nope"); return err },
-			fs.ErrNotExist, "cannot read status of /nope: File does not exist: /nope (FileNotFoundException)"},
-		{403, "exists.json", func(ctx context.Context, c *Client) error { return c.Mkdirs(ctx, "/page/a.txt", 0) },
-			fs.ErrExist, "cannot make folder /page/a.txt: Path is not a directory: /page/a.txt (FileAlreadyExistsException)"},
-		{403, "permission.json", func(ctx context.Context, c *Client) error { return c.SetOwner(ctx, "/page", "bob", "") },
-			fs.ErrPermission, `cannot set owner of /page: Permission denied: user=bob, access=WRITE, inode="/page":root:root:drwxr-xr-x (AccessControlException)`},
-		{403, "not-empty.json", func(ctx context.Context, c *Client) error { return c.Delete(ctx, "/page", false) },
-			ErrNotEmpty, "cannot delete /page: `/page is non empty': Directory is not empty (PathIsNotEmptyDirectoryException)"},
-		{403, "safe-mode.json", func(ctx context.Context, c *Client) error { return c.SetPermission(ctx, "/sm", 0o700) },
-			ErrSafeMode, "cannot set permissions of /sm: Cannot create directory /sm. Name node is in safe mode. (SafeModeException)"},
-		{403, "quota.json", func(ctx context.Context, c *Client) error { return c.SetQuota(ctx, "/page", 5, -1) },
-			ErrQuota, "cannot set quota of /page: The NameSpace quota (directories and files) of directory /page is exceeded: quota=5 file count=6 (NSQuotaExceededException)"},
-		{403, "range.json", func(ctx context.Context, c *Client) error {
-			_, err := c.Open(ctx, "/page/a.txt", 99999, -1)
-			return err
+		{
+			404, "not-found.json", func(ctx context.Context, c *Client) error { _, err := c.Status(ctx, "/nope"); return err },
+			fs.ErrNotExist, "cannot read status of /nope: File does not exist: /nope (FileNotFoundException)",
 		},
-			ErrRange, "cannot open /page/a.txt: Offset=99999 out of the range [0, 677); OPEN, path=/page/a.txt (IOException)"},
-		{502, "", func(ctx context.Context, c *Client) error { _, err := c.ContentSummary(ctx, "/x"); return err },
-			nil, "cannot add up /x: HTTP status 502: Bad Gateway"},
-		{200, no, func(ctx context.Context, c *Client) error { return c.Delete(ctx, "/x", true) },
-			fs.ErrNotExist, "cannot delete /x: file does not exist"},
-		{200, no, func(ctx context.Context, c *Client) error { return c.Mkdirs(ctx, "/x", 0o755) },
-			errRefused, "cannot make folder /x: NameNode refused without a reason"},
-		{200, no, func(ctx context.Context, c *Client) error { return c.Rename(ctx, "/x", "/y") },
-			fs.ErrExist, "cannot rename /x to /y: file already exists"},
-		{200, "{}", func(ctx context.Context, c *Client) error { return c.Rename(ctx, "x", "/y") },
-			nil, `cannot rename x to /y: path "x" does not start with a slash`},
+		{
+			403, "exists.json", func(ctx context.Context, c *Client) error { return c.Mkdirs(ctx, "/page/a.txt", 0) },
+			fs.ErrExist, "cannot make folder /page/a.txt: Path is not a directory: /page/a.txt (FileAlreadyExistsException)",
+		},
+		{
+			403, "permission.json", func(ctx context.Context, c *Client) error { return c.SetOwner(ctx, "/page", "bob", "") },
+			fs.ErrPermission, `cannot set owner of /page: Permission denied: user=bob, access=WRITE, inode="/page":root:root:drwxr-xr-x (AccessControlException)`,
+		},
+		{
+			403, "not-empty.json", func(ctx context.Context, c *Client) error { return c.Delete(ctx, "/page", false) },
+			ErrNotEmpty, "cannot delete /page: `/page is non empty': Directory is not empty (PathIsNotEmptyDirectoryException)",
+		},
+		{
+			403, "safe-mode.json", func(ctx context.Context, c *Client) error { return c.SetPermission(ctx, "/sm", 0o700) },
+			ErrSafeMode, "cannot set permissions of /sm: Cannot create directory /sm. Name node is in safe mode. (SafeModeException)",
+		},
+		{
+			403, "quota.json", func(ctx context.Context, c *Client) error { return c.SetQuota(ctx, "/page", 5, -1) },
+			ErrQuota, "cannot set quota of /page: The NameSpace quota (directories and files) of directory /page is exceeded: quota=5 file count=6 (NSQuotaExceededException)",
+		},
+		{
+			403, "range.json", func(ctx context.Context, c *Client) error {
+				_, err := c.Open(ctx, "/page/a.txt", 99999, -1)
+				return err
+			},
+			ErrRange, "cannot open /page/a.txt: Offset=99999 out of the range [0, 677); OPEN, path=/page/a.txt (IOException)",
+		},
+		{
+			502, "", func(ctx context.Context, c *Client) error { _, err := c.ContentSummary(ctx, "/x"); return err },
+			nil, "cannot add up /x: HTTP status 502: Bad Gateway",
+		},
+		{
+			200, no, func(ctx context.Context, c *Client) error { return c.Delete(ctx, "/x", true) },
+			fs.ErrNotExist, "cannot delete /x: file does not exist",
+		},
+		{
+			200, no, func(ctx context.Context, c *Client) error { return c.Mkdirs(ctx, "/x", 0o755) },
+			errRefused, "cannot make folder /x: NameNode refused without a reason",
+		},
+		{
+			200, no, func(ctx context.Context, c *Client) error { return c.Rename(ctx, "/x", "/y") },
+			fs.ErrExist, "cannot rename /x to /y: file already exists",
+		},
+		{
+			200, "{}", func(ctx context.Context, c *Client) error { return c.Rename(ctx, "x", "/y") },
+			nil, `cannot rename x to /y: path "x" does not start with a slash`,
+		},
 	} {
 		err := test.call(t.Context(), newFake(t).always(test.status, test.file).client())
 		if err == nil || err.Error() != test.text || test.is != nil && !errors.Is(err, test.is) {

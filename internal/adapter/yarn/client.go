@@ -79,8 +79,7 @@ func (c *Client) open(ctx context.Context, method, target string, body []byte, a
 
 // transportError hides the URL, which names the user, and keeps the cause.
 func transportError(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
+	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err
 	}
 	return fmt.Errorf("%w: %w", ErrUnreachable, err)

@@ -50,8 +50,10 @@ func (c *Client) Metrics(ctx context.Context) (Metrics, error) {
 	}
 	m := a.ClusterMetrics
 	return Metrics{
-		Nodes: NodeCounts{m.ActiveNodes, m.UnhealthyNodes, m.LostNodes, m.DecommissioningNodes,
-			m.DecommissionedNodes, m.ShutdownNodes, m.RebootedNodes},
+		Nodes: NodeCounts{
+			m.ActiveNodes, m.UnhealthyNodes, m.LostNodes, m.DecommissioningNodes,
+			m.DecommissionedNodes, m.ShutdownNodes, m.RebootedNodes,
+		},
 		Apps:       AppCounts{m.AppsSubmitted, m.AppsPending, m.AppsRunning, m.AppsCompleted, m.AppsFailed, m.AppsKilled},
 		MemoryMB:   Resource{m.TotalMB, m.AllocatedMB, m.AvailableMB, m.ReservedMB},
 		VCores:     Resource{m.TotalVirtualCores, m.AllocatedVirtualCores, m.AvailableVirtualCores, m.ReservedVirtualCores},

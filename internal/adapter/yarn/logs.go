@@ -154,8 +154,7 @@ func (c *Client) nodeLogs(ctx context.Context, server, app string) ([]Log, error
 	for _, container := range a.App.ContainerIDs {
 		var l struct{ ContainerLogsInfo oneOrMore[jsonLogs] }
 		err := c.get(ctx, address(server, "containers", url.PathEscape(container), "logs"), &l)
-		var refused *RemoteError
-		if errors.As(err, &refused) {
+		if _, ok := errors.AsType[*RemoteError](err); ok {
 			continue // ended since
 		}
 		if err != nil {

@@ -336,7 +336,7 @@ func agentRuns(dir string) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("cannot look for agent: %w", err)
 	}
-	defer f.Close()                                          //nolint:errcheck // nothing was written
+	defer f.Close()
 	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) //nolint:gosec // a descriptor fits an int
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		return true, nil

@@ -174,7 +174,7 @@ func fork(program string, argv []string, attr *syscall.ProcAttr, nice int) (pid 
 		}
 		// Files without close-on-exec may have been inherited from whoever started us.
 		// Kernels before 5.11 cannot; there such files are passed on.
-		if err = unix.CloseRange(3, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC); err != nil && err != unix.ENOSYS && err != unix.EINVAL {
+		if err = unix.CloseRange(3, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC); err != nil && !errors.Is(err, unix.ENOSYS) && !errors.Is(err, unix.EINVAL) {
 			return
 		}
 		defer defaultSignals()()
