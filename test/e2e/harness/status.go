@@ -1,0 +1,118 @@
+package harness
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"howdah.dev/howdah/api"
+)
+
+// Up starts the server of a home, with further flags.
+func (h *Home) Up(flags ...string) string {
+	h.t.Helper()
+	return h.OK(append([]string{"up"}, flags...)...)
+}
+
+// Apply applies a definition and waits for its end.
+func (h *Home) Apply(name, definition string) string {
+	h.t.Helper()
+	return h.OK("apply", "--yes", "-f", h.Write(name+".yaml", definition))
+}
+
+// Begin applies a definition and returns the number of its operation at once.
+func (h *Home) Begin(name, definition string) int64 {
+	h.t.Helper()
+	a := JSON[api.Applied](h, "apply", "--yes", "--no-wait", "-f", h.Write(name+".yaml", definition))
+	if len(a.Operations) != 1 {
+		h.t.Fatalf("applying %s started %d operations, want 1", name, len(a.Operations))
+	}
+	return a.Operations[0].ID
+}
+
+// Cluster is a cluster as it is.
+func (h *Home) Cluster(name string) api.ClusterStatus {
+	h.t.Helper()
+	return JSON[api.ClusterStatus](h, "describe", name)
+}
+
+// Service is one service of the home, by its node's name and its own.
+func (h *Home) Service(cluster, node, service string) api.ServiceStatus {
+	h.t.Helper()
+	for _, s := range JSON[[]api.ServiceStatus](h, "get", "services", cluster) {
+		if s.Node == node && s.Name == service {
+			return s
+		}
+	}
+	h.t.Fatalf("cluster %s has no service %s on %s", cluster, service, node)
+	return api.ServiceStatus{}
+}
+
+// PIDs are the processes of a cluster's services, by node/service.
+func (h *Home) PIDs(cluster string) map[string]int {
+	h.t.Helper()
+	out := map[string]int{}
+	for _, s := range JSON[[]api.ServiceStatus](h, "get", "services", cluster) {
+		out[s.Node+"/"+s.Name] = s.PID
+	}
+	return out
+}
+
+// Operation is an operation with its steps.
+func (h *Home) Operation(id int64) api.Operation {
+	h.t.Helper()
+	return JSON[api.Operation](h, "op", "get", fmt.Sprint(id))
+}
+
+// Operations are the operations of a cluster, newest first.
+func (h *Home) Operations(cluster string) []api.Operation {
+	h.t.Helper()
+	return JSON[[]api.Operation](h, "op", "list", cluster)
+}
+
+// Ready waits until clusters are ready.
+func (h *Home) Ready(most time.Duration, clusters ...string) {
+	h.t.Helper()
+	for _, name := range clusters {
+		Within(h.t, most, "cluster "+name+" is ready", func() (bool, string) {
+			c := h.Cluster(name)
+			return c.State == "ready", c.State + ": " + c.Message
+		})
+	}
+}
+
+// Done waits until an operation is done.
+func (h *Home) Done(most time.Duration, id int64) api.Operation {
+	h.t.Helper()
+	var o api.Operation
+	Within(h.t, most, fmt.Sprintf("operation %d is done", id), func() (bool, string) {
+		o = h.Operation(id)
+		if o.State.Final() && o.State != api.OperationDone || o.State == api.OperationFailed {
+			h.t.Fatalf("operation %d is %s: %s", id, o.State, steps(o))
+		}
+		return o.State == api.OperationDone, string(o.State) + ": " + steps(o)
+	})
+	return o
+}
+
+func steps(o api.Operation) string {
+	var out []string
+	for _, s := range o.Steps {
+		if s.State != api.StepDone && s.State != api.StepTodo {
+			out = append(out, fmt.Sprintf("%s %s %s%s", s.Title, s.State, s.Waiting, s.Error))
+		}
+	}
+	return o.Reason + strings.Join(out, "; ")
+}
+
+// HDFS runs the file system shell of a warehouse and returns what it prints.
+func (h *Home) HDFS(cluster string, args ...string) string {
+	h.t.Helper()
+	return h.OK(append([]string{"run", cluster, "--", "hdfs", "dfs"}, args...)...)
+}
+
+// Put writes a file into a warehouse.
+func (h *Home) Put(cluster, path, content string) {
+	h.t.Helper()
+	h.OKInput(content, "run", cluster, "--", "hdfs", "dfs", "-put", "-f", "-", path)
+}
