@@ -18,7 +18,6 @@ import (
 
 	"howdah.dev/howdah/internal/agentapi"
 	"howdah.dev/howdah/internal/artifact"
-	"howdah.dev/howdah/internal/cluster"
 	"howdah.dev/howdah/internal/host"
 	"howdah.dev/howdah/internal/node"
 	"howdah.dev/howdah/internal/node/proc"
@@ -79,7 +78,7 @@ func (a *app) serverCmd() *cobra.Command {
 			}
 			return server.Run(cmd.Context(), server.Config{
 				Home: a.home, Options: opts, Version: Version, Build: build(), Stacks: stacks.FS, Log: logger(a.err),
-				Clients: func(user string) cluster.Clients { return wiring.Workloads(user) },
+				Clients: wiring.Workloads,
 				Agent:   []string{self, "agent"},
 			})
 		},

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -68,7 +69,27 @@ func (m *Manager) completed(tx *store.Tx, f api.File) ([]definition.Completed, a
 			out[i].Stack = s
 		}
 	}
-	return out, append(ds, more...)
+	ds = append(ds, more...)
+	slices.SortStableFunc(ds, byPlace)
+	return out, ds
+}
+
+// byPlace orders findings as their file has them; those without a place go last.
+func byPlace(a, b api.Diagnostic) int {
+	switch {
+	case a.Source == nil || b.Source == nil:
+		return cmp.Compare(order(a.Source == nil), order(b.Source == nil))
+	case a.Source.Line != b.Source.Line:
+		return cmp.Compare(a.Source.Line, b.Source.Line)
+	}
+	return cmp.Compare(a.Source.Column, b.Source.Column)
+}
+
+func order(last bool) int {
+	if last {
+		return 1
+	}
+	return 0
 }
 
 func failure(err error) api.Diagnostic {

@@ -77,9 +77,9 @@ func (m *Manager) remembered(tx *store.Tx, n store.Node) (*rendered, error) {
 		return nil, err
 	}
 	var key strings.Builder
-	key.WriteString(fmt.Sprint(n.Revision, n.Intent, n.Facts, n.Java, len(present), slices.Sorted(maps.Keys(present))))
+	fmt.Fprint(&key, n.Revision, n.Intent, n.Facts, n.Java, len(present), slices.Sorted(maps.Keys(present)))
 	for _, t := range open {
-		key.WriteString(fmt.Sprint(t.ID, t.Task.Cancel))
+		fmt.Fprint(&key, t.ID, t.Task.Cancel)
 	}
 	m.mu.Lock()
 	r := m.rendered[n.ID]

@@ -35,7 +35,7 @@ type group struct {
 	Hidden   string          `json:"-"`
 	Pair     [2]int          `json:"pair,omitempty"`
 	RawJSON  json.RawMessage `json:"rawJSON,omitempty"`
-	internal string
+	internal string          //nolint:unused // decoding must leave it alone
 }
 
 // own accepts "a" or {a: …}.

@@ -207,6 +207,7 @@ func (n *Node) Raw() any {
 			m[it.key] = it.Raw()
 		}
 		return m
+	case Missing, Null:
 	}
 	return nil
 }

@@ -75,11 +75,11 @@ func (b *yamlBuilder) node(y *yaml.Node, parent *Node, depth int) (*Node, *stop)
 		return b.alias(y, parent, depth)
 	case yaml.SequenceNode:
 		n.kind = List
-		b.tag(n, y, "!!seq")
+		b.tag(y, "!!seq")
 		return n, b.sequence(n, y, depth)
 	case yaml.MappingNode:
 		n.kind = Mapping
-		b.tag(n, y, "!!map")
+		b.tag(y, "!!map")
 		return n, b.mapping(n, y, depth)
 	}
 	b.scalar(n, y)
@@ -130,9 +130,8 @@ func (b *yamlBuilder) mapping(n *Node, y *yaml.Node, depth int) *stop {
 		}
 		n.add(value)
 	}
-	own := len(n.items)
 	for _, m := range merges {
-		if s := b.merge(n, m, own, depth); s != nil {
+		if s := b.merge(n, m, depth); s != nil {
 			return s
 		}
 	}
@@ -157,7 +156,7 @@ func (b *yamlBuilder) key(k *yaml.Node) (string, bool) {
 
 // merge adds the entries of a merge key (<<) that the mapping has not itself.
 // Of several merged mappings the first one wins.
-func (b *yamlBuilder) merge(n *Node, y *yaml.Node, own, depth int) *stop {
+func (b *yamlBuilder) merge(n *Node, y *yaml.Node, depth int) *stop {
 	target := y
 	for target.Kind == yaml.AliasNode && target.Alias != nil {
 		target = target.Alias
@@ -166,7 +165,7 @@ func (b *yamlBuilder) merge(n *Node, y *yaml.Node, own, depth int) *stop {
 		for _, c := range target.Content {
 			if c.Kind == yaml.SequenceNode {
 				b.report(c, "a list stands where a mapping to merge is wanted", "")
-			} else if s := b.merge(n, c, own, depth); s != nil {
+			} else if s := b.merge(n, c, depth); s != nil {
 				return s
 			}
 		}
@@ -211,7 +210,7 @@ func (b *yamlBuilder) scalar(n *Node, y *yaml.Node) {
 	}
 }
 
-func (b *yamlBuilder) tag(n *Node, y *yaml.Node, allowed string) {
+func (b *yamlBuilder) tag(y *yaml.Node, allowed string) {
 	if y.Style&yaml.TaggedStyle != 0 && y.Tag != allowed {
 		b.badTag(y)
 	}

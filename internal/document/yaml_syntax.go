@@ -67,11 +67,12 @@ func (b *yamlBuilder) place(message string, libraryLine int) int {
 		}
 	}
 	line := max(libraryLine-1, 0)
-	if strings.HasPrefix(message, "did not find expected ','") {
+	switch {
+	case strings.HasPrefix(message, "did not find expected ','"):
 		line = b.opened(libraryLine)
-	} else if strings.HasPrefix(message, "did not find expected") || strings.HasPrefix(message, "unknown anchor") {
+	case strings.HasPrefix(message, "did not find expected"), strings.HasPrefix(message, "unknown anchor"):
 		line = b.reached()
-	} else if strings.HasPrefix(message, "found unexpected end of stream") && !bytes.ContainsAny(b.line(line), `"'`) {
+	case strings.HasPrefix(message, "found unexpected end of stream") && !bytes.ContainsAny(b.line(line), `"'`):
 		line = 0 // the line of the quote is only given when it is not the first
 	}
 	return b.base + b.firstOn(line)

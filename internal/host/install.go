@@ -142,6 +142,7 @@ func packagesFor(family string, r Result) []string {
 		major := majorOf(strings.TrimPrefix(javaPackages(Release{}, r.Need.Min, r.Need.Max)[0], "openjdk-"))
 		pattern := map[string]string{"fedora": "java-%d-openjdk-headless", "suse": "java-%d-openjdk-headless", "alpine": "openjdk%d-jre-headless", "arch": "jre%d-openjdk-headless"}[family]
 		return []string{fmt.Sprintf(pattern, major)}
+	case NeedDisk, NeedMemory: // no package brings them
 	}
 	return nil
 }

@@ -140,7 +140,7 @@ func TestInstall(t *testing.T) {
 			progress: []string{"installing maven for Maven", "reading the package lists (apt-get update)"},
 		},
 		{
-			name: "no network", runs: programs{"apt-get update": fails(1, "Err:1 http://deb.debian.org\nE: The repository has no Release file.\n", "")}, results: []Result{noMaven}, ran: []string{"apt-get update"},
+			name: "no network", runs: programs{"apt-get update": fails(1, "Err:1 http://deb.example.org\nE: The repository has no Release file.\n", "")}, results: []Result{noMaven}, ran: []string{"apt-get update"},
 			progress: []string{"reading the package lists (apt-get update)"},
 			err:      "cannot run apt-get update: exit status 100: E: The repository has no Release file.",
 		},

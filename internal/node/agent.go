@@ -129,7 +129,7 @@ func (a *Agent) recover(ctx context.Context) {
 
 // take keeps a new assignment and applies it.
 func (a *Agent) take(ctx context.Context, as *agentapi.Assignment) error {
-	if err := writeJSON(a.path(dirAgent, fileAssignment), as, 0o600); err != nil {
+	if err := writeJSON(a.path(dirAgent, fileAssignment), as); err != nil {
 		return fmt.Errorf("cannot keep assignment: %w", err)
 	}
 	a.apply(ctx, as)

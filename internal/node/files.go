@@ -15,8 +15,8 @@ import (
 	"howdah.dev/howdah/internal/agentapi"
 )
 
-// writeJSON replaces a document as a whole.
-func writeJSON(path string, v any, mode fs.FileMode) error {
+// writeJSON replaces a document as a whole, for its owner only.
+func writeJSON(path string, v any) error {
 	data, err := json.MarshalIndent(v, "", " ")
 	if err != nil {
 		return fmt.Errorf("cannot write %s: %w", path, err)
@@ -24,7 +24,7 @@ func writeJSON(path string, v any, mode fs.FileMode) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	return renameio.WriteFile(path, data, mode)
+	return renameio.WriteFile(path, data, 0o600)
 }
 
 // makeDirs makes a service's directories; data directories are for their

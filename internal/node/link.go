@@ -254,7 +254,7 @@ func (l *link) join(ctx context.Context) error {
 			return fmt.Errorf("cannot keep identity: %w", err)
 		}
 	}
-	if err := writeJSON(l.agent.path(dirAgent, fileIdentity), l.identity, 0o600); err != nil {
+	if err := writeJSON(l.agent.path(dirAgent, fileIdentity), l.identity); err != nil {
 		return fmt.Errorf("cannot keep identity: %w", err)
 	}
 	return os.Remove(l.agent.path(fileJoin)) // the token is used up

@@ -90,12 +90,12 @@ func (s *service) want(w want) {
 
 // reached notes that the program is as this wish has it. Until then a ready or
 // stopped service is reported as waiting: nobody may take the old for the new.
-func (s *service) reached(w want, state, format string, args ...any) {
+func (s *service) reached(w want, state, message string) {
 	s.mu.Lock()
 	news := s.taken != w.turn
 	s.taken = w.turn
 	s.mu.Unlock()
-	s.set(state, format, args...)
+	s.set(state, "%s", message)
 	if news {
 		s.agent.changed()
 	}
@@ -192,7 +192,7 @@ func (s *service) finished() []string {
 
 func (s *service) recordPath() string { return s.agent.path(dirAgent, "services", s.name+".json") }
 
-func (s *service) save() error { return writeJSON(s.recordPath(), s.rec, 0o600) }
+func (s *service) save() error { return writeJSON(s.recordPath(), s.rec) }
 
 func (s *service) output(spec *agentapi.Service) string {
 	return filepath.Join(spec.Dir, "logs", s.name+".out")

@@ -89,7 +89,7 @@ func (t *task) update(fn func(*taskRecord)) error {
 	st := t.state
 	t.mu.Unlock()
 	t.agent.changed()
-	return writeJSON(t.recordPath(), st, 0o600)
+	return writeJSON(t.recordPath(), st)
 }
 
 // run does the steps that are left. agent ends when the agent does: then the

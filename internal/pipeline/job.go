@@ -126,6 +126,7 @@ func (s JobStatus) end(id string) (bool, error) {
 			verb = "was killed"
 		}
 		return true, fmt.Errorf("job %s %s: %s", id, verb, why)
+	case JobWaiting, JobRunning:
 	}
 	return false, nil
 }

@@ -105,7 +105,7 @@ func (e *ending) Write(p []byte) (int, error) {
 
 // begin writes what was held back, then more.
 func (e *ending) begin(more []byte) error {
-	first := append(e.head, more...)
+	first := slices.Concat(e.head, more)
 	e.head = nil
 	if len(first) == 0 {
 		return nil

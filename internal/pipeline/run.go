@@ -206,6 +206,7 @@ func (r *run) act(ctx context.Context, s Step, p *progress) error {
 		return r.job(ctx, s, p)
 	case KindTopology:
 		return r.topology(ctx, s, p)
+	case KindVerify:
 	}
 	return r.verify(ctx, s, p)
 }

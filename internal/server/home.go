@@ -18,7 +18,7 @@ import (
 // Home is the directory that holds all state of an installation.
 type Home struct{ Dir string }
 
-// Paths below the home.
+// Database is where the state is kept.
 func (h Home) Database() string { return filepath.Join(h.Dir, "howdah.db") }
 
 // Socket is where the command line reaches the API; only the owner may.

@@ -14,7 +14,7 @@ import (
 // bytes each.
 const maxAnswer = 32 << 20
 
-// ErrUnreachable: the NameNode did not answer; test with errors.Is.
+// ErrUnreachable means: the NameNode did not answer; test with errors.Is.
 var ErrUnreachable = errors.New("NameNode is unreachable")
 
 // Config says where one NameNode is.

@@ -117,7 +117,7 @@ func (c *Client) call(ctx context.Context, address string, f call) error {
 	defer conn.Close()
 	// Thrift's own time-outs are per read and know no cancellation. Whatever
 	// ends the context, deadline included, ends the read or write under way.
-	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) }) // a closed one needs none
 	defer stop()
 	return classify(ctx, f(ctx, newThriftClient(conn)))
 }

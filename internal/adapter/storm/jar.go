@@ -129,7 +129,7 @@ func copyEntry(zw *zip.Writer, name string, f *zip.File) error {
 		UncompressedSize64: f.UncompressedSize64,
 		Modified:           jarTime,
 	}
-	h.ModifiedDate, h.ModifiedTime = 0x21, 0 // 1 January 1980: CreateRaw takes no Modified
+	h.ModifiedDate, h.ModifiedTime = 0x21, 0 //nolint:staticcheck // 1 January 1980: CreateRaw takes no Modified
 	raw, err := f.OpenRaw()
 	if err != nil {
 		return err

@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 		case TaskCommand:
 			os.Exit(TaskMain(os.Args[2:]))
 		case "helper-start": // starts a Spec, prints its record, hangs
-			helperStart(func(s Spec) (*Process, error) { return Start(s) })
+			helperStart(Start)
 		case "helper-task":
 			helperStart(func(s Spec) (*Process, error) {
 				return StartTask(Task{Spec: s, ExitFile: os.Args[3]})

@@ -17,13 +17,14 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
 	if len(os.Args) < 3 {
 		fmt.Fprintln(os.Stderr, "usage: layset CACHEDIR LOCK...")
 		os.Exit(2)
 	}
-	if err := run(ctx, os.Args[1], os.Args[2:]); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	err := run(ctx, os.Args[1], os.Args[2:])
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "layset:", err)
 		os.Exit(1)
 	}

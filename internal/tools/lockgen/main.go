@@ -14,18 +14,19 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
 	if len(os.Args) < 2 {
 		fmt.Fprintln(os.Stderr, "usage: lockgen FILE.roots...")
 		os.Exit(2)
 	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	for _, file := range os.Args[1:] {
 		if err := generate(ctx, file); err != nil {
+			stop()
 			fmt.Fprintln(os.Stderr, "lockgen:", err)
 			os.Exit(1)
 		}
 	}
+	stop()
 }
 
 // generate writes the lock beside one roots file.
@@ -151,6 +152,6 @@ func render(from string, header []string, lines []line) []byte {
 	for _, l := range lines {
 		fmt.Fprintf(w, "%s\t%s\t%d\tsha256:%s\t%s\n", l.Path, l.Source, l.Size, l.SHA, l.Licence)
 	}
-	w.Flush()
+	_ = w.Flush() // a buffer does not fail
 	return b.Bytes()
 }

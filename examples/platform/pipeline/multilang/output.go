@@ -151,7 +151,7 @@ func (o *Output) write(message []byte) error {
 	o.buf = append(append(o.buf, message...), messageEnd...)
 	if !o.pending {
 		o.pending = true
-		time.AfterFunc(linger, func() { o.flush() })
+		time.AfterFunc(linger, func() { _ = o.flush() }) // the next write or the end says it again
 	}
 	return nil
 }

@@ -55,7 +55,7 @@ func Run(b Bolt, r io.Reader, w io.Writer) error {
 	in, out := newInput(r), newOutput(w)
 	err := run(b, in, out)
 	if err != nil {
-		out.ReportError("%v", err)
+		err = errors.Join(err, out.ReportError("%v", err))
 	}
 	return errors.Join(err, out.flush())
 }

@@ -208,7 +208,7 @@ func TestTwoUsers(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root")
 	}
-	root, err := os.MkdirTemp("/tmp", "subnet-test") // t.TempDir is closed to others
+	root, err := os.MkdirTemp("/tmp", "subnet-test") //nolint:usetesting // t.TempDir is closed to others
 	if err != nil {
 		t.Fatal(err)
 	}
