@@ -1,6 +1,7 @@
 package definition
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -63,7 +64,16 @@ func Complete(ps []Parsed, w World) ([]Completed, api.Diagnostics) {
 		ds = append(ds, c.ds...)
 		out = append(out, Completed{Cluster: c.c, Stack: c.s, Node: p.Node})
 	}
+	slices.SortStableFunc(ds, inOrder)
 	return out, ds
+}
+
+// inOrder compares findings by their place in the file.
+func inOrder(a, b api.Diagnostic) int {
+	if a.Source == nil || b.Source == nil {
+		return 0
+	}
+	return cmp.Or(cmp.Compare(a.Source.Line, b.Source.Line), cmp.Compare(a.Source.Column, b.Source.Column))
 }
 
 // chooseStack finds the stack: by name, else by BDE type, else the only one
@@ -91,6 +101,9 @@ func chooseStack(p *Parsed, cat *stack.Catalog) (*stack.Stack, api.Diagnostics) 
 	case p.Cluster.Type != "":
 		return nil, api.Diagnostics{document.Error(p.Node.At("type"), fmt.Sprintf("no stack here makes clusters of type %s", p.Cluster.Type),
 			"Name a stack instead: stack: "+strings.Join(cat.Names(), ", stack: "))}
+	}
+	if p.Node.Kind() != document.Mapping || p.Node.Get("stack").Exists() {
+		return nil, nil // of another type; that has been said
 	}
 	return nil, api.Diagnostics{document.Error(p.Node.At("stack"), "the stack is missing", "Say what kind of cluster it is: "+strings.Join(cat.Names(), ", "))}
 }
@@ -144,19 +157,26 @@ func (c *completer) complete() {
 			c.c.NodeGroups = append(c.c.NodeGroups, api.NodeGroup{Name: g.Name, Roles: slices.Clone(g.Roles), InstanceNum: g.InstanceNum})
 		}
 	}
-	seen := map[string]bool{}
+	seen, sound, before := map[string]bool{}, true, len(c.ds)
 	for i := range c.c.NodeGroups {
 		g := &c.c.NodeGroups[i]
+		if at := c.group(i); at.Exists() {
+			sound = sound && at.Get("instanceNum").Kind() == document.Number
+		}
 		if seen[g.Name] {
 			c.errorf(c.group(i).At("name"), "Give one of them another name.", "node group %s is defined twice", g.Name)
 		}
 		seen[g.Name] = true
 		c.completeGroup(i, g)
 	}
+	// Rules over groups that are wrong themselves would only repeat it.
+	if sound && !c.ds[before:].HasErrors() {
+		c.rules()
+	}
 	c.links()
 	c.configuration(c.n.At("configuration"), c.c.Configuration)
-	if !c.ds.HasErrors() {
-		c.rules()
+	for i := range c.c.NodeGroups {
+		c.configuration(c.group(i).At("configuration"), c.c.NodeGroups[i].Configuration)
 	}
 }
 
@@ -165,7 +185,7 @@ func (c *completer) group(i int) *document.Node { return c.n.At("nodeGroups", i)
 // completeGroup checks a group's roles and fills in its size.
 func (c *completer) completeGroup(i int, g *api.NodeGroup) {
 	at := c.group(i)
-	if len(g.Roles) == 0 {
+	if len(g.Roles) == 0 && at.Get("roles").Kind() == document.List {
 		c.errorf(at.At("roles"), "Known: "+strings.Join(c.roles(), ", "), "node group %s has no roles", g.Name)
 	}
 	needMB, cpus := 0, 1
@@ -211,7 +231,6 @@ func (c *completer) completeGroup(i int, g *api.NodeGroup) {
 	if g.InstanceNum > maxNodes {
 		c.errorf(at.At("instanceNum"), fmt.Sprintf("A group has at most %d nodes.", maxNodes), "%d nodes is more than a group can have", g.InstanceNum)
 	}
-	c.configuration(at.At("configuration"), g.Configuration)
 }
 
 // maxNodes bounds a group.

@@ -49,7 +49,9 @@ func Read(file string, data []byte) ([]Parsed, api.Diagnostics) {
 			out = append(out, p)
 		}
 	}
-	return out, append(ds, clashes(out)...)
+	ds = append(ds, clashes(out)...)
+	slices.SortStableFunc(ds, inOrder)
+	return out, ds
 }
 
 // readCluster decodes one cluster. Fields BDE has and this version does not
