@@ -118,6 +118,9 @@ func roomiest(hosts []Host, free map[string]int, need int) (string, bool) {
 }
 
 func freeNow(hosts []Host, free map[string]int) []string {
+	if len(hosts) == 0 {
+		return []string{"there is no host"}
+	}
 	var out []string
 	for _, h := range hosts {
 		out = append(out, fmt.Sprintf("%s has %s MiB free", h.Name, thousands(free[h.Name])))
