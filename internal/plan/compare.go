@@ -14,9 +14,10 @@ import (
 // effects in order of how much they disturb.
 var effects = []agentapi.OnChange{agentapi.ChangeNone, agentapi.ChangeReload, agentapi.ChangeRestart, agentapi.ChangeRolling}
 
-// compare renders a node as it is and as it would be.
-func compare(n Node, after *stack.Renderer, m stack.Member) ([]api.FileChange, agentapi.OnChange, error) {
-	old, err := stack.NewRenderer(n.Stack, n.Revision, nil).Assignment(m.Name, *n.Host)
+// compare renders a node as it is and as it would be. Nodes that left and are
+// gone are in no rendering any more; present names those that are there.
+func compare(n Node, present map[string]bool, after *stack.Renderer, m stack.Member) ([]api.FileChange, agentapi.OnChange, error) {
+	old, err := stack.NewRenderer(n.Stack, n.Revision, present).Assignment(m.Name, *n.Host)
 	if err != nil {
 		return nil, "", err
 	}

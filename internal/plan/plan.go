@@ -212,13 +212,13 @@ func (p *planner) removable() {
 	}
 	now := *p.have.Revision
 	for _, m := range p.out.Remove {
-		if !slices.ContainsFunc(now.Members, func(o stack.Member) bool { return o.Name == m.Name }) {
-			continue
+		// What is no member any more was allowed to go by an earlier plan.
+		if slices.ContainsFunc(now.Members, func(o stack.Member) bool { return o.Name == m.Name }) {
+			if ok, why := stack.NewRenderer(p.have.Stack, &now, nil).Removable(m); !ok {
+				p.refuse(m.Name, "Keep it, or delete the cluster as a whole.", "%s cannot be removed: %s", m.Name, why)
+			}
+			now.Members = slices.DeleteFunc(slices.Clone(now.Members), func(o stack.Member) bool { return o.Name == m.Name })
 		}
-		if ok, why := stack.NewRenderer(p.have.Stack, &now, nil).Removable(m); !ok {
-			p.refuse(m.Name, "Keep it, or delete the cluster as a whole.", "%s cannot be removed: %s", m.Name, why)
-		}
-		now.Members = slices.DeleteFunc(slices.Clone(now.Members), func(o stack.Member) bool { return o.Name == m.Name })
 		p.action(api.Action{
 			Kind: api.ActionRemoveNode, Target: "node " + m.Name, Node: m.Name, Group: m.Group, Address: m.Address,
 			Reason: p.gone[m.Name], Destroys: p.have.Stack.Keeps(),
@@ -245,12 +245,16 @@ func (p *planner) revision() {
 // reconfigure renders each staying node before and after and compares.
 func (p *planner) reconfigure() {
 	after := stack.NewRenderer(p.want.Stack, &p.out.Revision, nil)
+	present := map[string]bool{}
+	for _, n := range p.have.Nodes {
+		present[n.Member.Name] = true
+	}
 	for i, m := range p.out.Keep {
 		n := p.node(m.Name)
 		if n == nil || n.Host == nil {
 			continue
 		}
-		changes, effect, err := compare(*n, after, m)
+		changes, effect, err := compare(*n, present, after, m)
 		if err != nil {
 			p.refuse(m.Name, "This is a mistake in the stack or in Howdah.", "cannot compare %s: %v", m.Name, err)
 			continue
@@ -290,7 +294,7 @@ func (p *planner) links() {
 		if p.have.Revision == nil {
 			reason = "new"
 		} else if old := p.have.Revision.Cluster.Links[name]; old != to {
-			reason, p.out.Changed = "was "+old, true
+			reason, p.out.Changed = "was "+or(old, "none"), true
 		}
 		p.action(api.Action{Kind: api.ActionKeep, Target: fmt.Sprintf("link %s → %s", name, to), Reason: reason})
 	}
