@@ -204,9 +204,11 @@ func (l *loader) spec(name string, chain []string, into *Spec, s *Stack) *docume
 
 // lock reads one lock of a stack.
 func (l *loader) lock(stackName, set string, a Artifact, root *document.Node, s *Stack) {
-	shown, data, err := l.read(path.Join(stackName, a.Lock))
+	file := path.Join(stackName, a.Lock)
+	shown, data, err := l.read(file)
 	if err != nil {
-		shown, data, err = l.read(path.Join(sharedDir, a.Lock))
+		file = path.Join(sharedDir, a.Lock)
+		shown, data, err = l.read(file)
 	}
 	if err != nil {
 		l.ds = append(l.ds, document.Error(root.At("artifacts", set, "lock"), fmt.Sprintf("lock %s is not there", a.Lock), "put it into the stack's directory, or into shared/ beside it"))
@@ -215,6 +217,7 @@ func (l *loader) lock(stackName, set string, a Artifact, root *document.Node, s 
 	lock, ds := artifact.ParseLock(shown, data)
 	l.ds = append(l.ds, ds...)
 	if !ds.HasErrors() {
+		lock.Files = layered{l.order(), path.Dir(file)}
 		s.locks[set], s.raw[set] = lock, data
 	}
 }
@@ -224,8 +227,7 @@ func (l *loader) read(name string) (shown string, data []byte, err error) {
 	if !fs.ValidPath(name) {
 		return "", nil, fmt.Errorf("%q leaves the directory", name)
 	}
-	order := append([]Layer{l.layers[l.home]}, l.layers...)
-	for _, layer := range order {
+	for _, layer := range l.order() {
 		data, err = readFile(layer.FS, name)
 		if err == nil {
 			l.bundle[name] = data
@@ -236,6 +238,26 @@ func (l *loader) read(name string) (shown string, data []byte, err error) {
 		}
 	}
 	return "", nil, err
+}
+
+// order is the layers, the stack's own first.
+func (l *loader) order() []Layer { return append([]Layer{l.layers[l.home]}, l.layers...) }
+
+// layered is a directory of several layers: a file is the first layer's that
+// has it. Locks read their file: sources from it.
+type layered struct {
+	layers []Layer
+	dir    string
+}
+
+// Open implements fs.FS.
+func (l layered) Open(name string) (f fs.File, err error) {
+	for _, layer := range l.layers {
+		if f, err = layer.FS.Open(path.Join(l.dir, name)); err == nil || !errors.Is(err, fs.ErrNotExist) {
+			return f, err
+		}
+	}
+	return nil, err
 }
 
 func (l *loader) fail(address, summary, detail string) {
