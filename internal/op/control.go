@@ -55,7 +55,7 @@ func Submit(tx *store.Tx, o store.Operation) (int64, error) {
 }
 
 // drop lets an operation that is to stop end once nothing of it acts.
-func (e *Engine) drop(ctx context.Context, o store.Operation, steps []store.Step) error {
+func (e *Engine) drop(ctx context.Context, o store.Operation) error {
 	acting := false
 	e.mu.Lock()
 	for _, f := range e.running {
@@ -72,6 +72,10 @@ func (e *Engine) drop(ctx context.Context, o store.Operation, steps []store.Step
 		return nil // its goroutines nudge when they end
 	}
 	return e.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+		steps, err := tx.Steps(o.ID) // as they are now that nothing acts
+		if err != nil {
+			return err
+		}
 		for _, s := range steps {
 			switch s.State {
 			case api.StepTodo, api.StepDoing, api.StepWaiting:

@@ -51,6 +51,11 @@ func (e *Engine) drive(ctx context.Context, f *flight, o store.Operation, s stor
 	}
 	sub := e.cfg.Store.Subscribe(store.ClusterTopic(o.Cluster))
 	defer sub.Close()
+	// What the survey saw may be over by now; from here on nobody else works on it.
+	s, open, err := e.reread(ctx, s)
+	if err != nil || !open {
+		return err
+	}
 	if s.State != api.StepWaiting {
 		if err := e.begin(ctx, &s); err != nil {
 			return err
@@ -80,6 +85,20 @@ func (e *Engine) drive(ctx context.Context, f *flight, o store.Operation, s stor
 			return nil
 		}
 	}
+}
+
+// reread returns a step as it is now, and whether there is anything left to do.
+func (e *Engine) reread(ctx context.Context, s store.Step) (now store.Step, open bool, err error) {
+	err = e.cfg.Store.View(ctx, func(tx *store.Tx) error {
+		steps, err := tx.Steps(s.Operation)
+		for _, o := range steps {
+			if o.ID == s.ID {
+				now = o
+			}
+		}
+		return err
+	})
+	return now, now.State == api.StepTodo || now.State == api.StepDoing || now.State == api.StepWaiting, err
 }
 
 func (e *Engine) setWaiting(f *flight, on bool) {
@@ -124,7 +143,7 @@ func (e *Engine) record(ctx context.Context, o store.Operation, s *store.Step, r
 			ev.Type, ev.Message = "step.failed", s.Title+": "+next.Error
 			break
 		}
-		if s.State == api.StepWaiting && s.Waiting == r.what {
+		if s.State == api.StepWaiting && s.Waiting == r.what && s.Until != nil {
 			return nil
 		}
 		next.State, next.Waiting, next.Until = api.StepWaiting, r.what, &r.until

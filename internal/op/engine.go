@@ -193,7 +193,7 @@ func (e *Engine) advance(ctx context.Context, o store.Operation) error {
 		return err
 	}
 	if stopping(o) {
-		return e.drop(ctx, o, steps)
+		return e.drop(ctx, o)
 	}
 	next := survey(steps)
 	for _, s := range next.ready {
