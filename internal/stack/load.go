@@ -145,6 +145,7 @@ type loader struct {
 	home   int // layer of the stack itself; searched first
 	bundle map[string][]byte
 	ds     api.Diagnostics
+	late   api.Diagnostics // of locks: what is wrong there hides nothing else
 }
 
 func load(layers []Layer, home int, name string) (*Stack, api.Diagnostics) {
@@ -152,9 +153,9 @@ func load(layers []Layer, home int, name string) (*Stack, api.Diagnostics) {
 	s := &Stack{locks: map[string]*artifact.Lock{}, raw: map[string][]byte{}}
 	root := l.spec(name, nil, &s.Spec, s)
 	if l.ds.HasErrors() {
-		return nil, l.ds
+		return nil, append(l.ds, l.late...)
 	}
-	l.ds = append(l.ds, check(s, root)...)
+	l.ds = append(append(l.ds, l.late...), check(s, root)...)
 	s.Bundle = l.bundle
 	s.Digest = digest(l.bundle)
 	return s, l.ds
@@ -211,11 +212,11 @@ func (l *loader) lock(stackName, set string, a Artifact, root *document.Node, s 
 		shown, data, err = l.read(file)
 	}
 	if err != nil {
-		l.ds = append(l.ds, document.Error(root.At("artifacts", set, "lock"), fmt.Sprintf("lock %s is not there", a.Lock), "put it into the stack's directory, or into shared/ beside it"))
+		l.late = append(l.late, document.Error(root.At("artifacts", set, "lock"), fmt.Sprintf("lock %s is not there", a.Lock), "put it into the stack's directory, or into shared/ beside it"))
 		return
 	}
 	lock, ds := artifact.ParseLock(shown, data)
-	l.ds = append(l.ds, ds...)
+	l.late = append(l.late, ds...)
 	if !ds.HasErrors() {
 		lock.Files = layered{l.order(), path.Dir(file)}
 		s.locks[set], s.raw[set] = lock, data
