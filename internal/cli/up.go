@@ -235,7 +235,7 @@ func (u *upper) spawn(ctx context.Context) error {
 	}
 }
 
-// serverSays returns the last line the server wrote since it was started.
+// serverSays returns what the server wrote last since it was started.
 func serverSays(path string, before os.FileInfo) string {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -245,7 +245,15 @@ func serverSays(path string, before os.FileInfo) string {
 		data = data[before.Size():]
 	}
 	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
-	return strings.TrimPrefix(lines[len(lines)-1], "howdah: ")
+	at := len(lines) - 1
+	for at > 0 && !strings.HasPrefix(lines[at-1], "time=") { // findings take several
+		at--
+	}
+	said := strings.TrimPrefix(strings.Join(lines[at:], "\n"), "howdah: ")
+	if at < len(lines)-1 {
+		return "\n" + said
+	}
+	return said
 }
 
 // clusters resumes what was suspended and applies the file; it reports
