@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -75,6 +76,13 @@ func NewEmpty(t testing.TB) *Home {
 		t.Logf("%s took %.1f s", t.Name(), time.Since(began).Seconds())
 	})
 	return h
+}
+
+// For is the home for a subtest: what goes wrong is that one's.
+func (h *Home) For(t testing.TB) *Home {
+	in := *h
+	in.t = t
+	return &in
 }
 
 // Root is the root of the repository.
@@ -204,10 +212,20 @@ func (h *Home) Write(name, text string) string {
 	return path
 }
 
+// patience stretches every wait: these are upper bounds for a machine that does
+// nothing else, and many do. E2E_PATIENCE sets another factor.
+func patience(most time.Duration) time.Duration {
+	if f, err := strconv.ParseFloat(os.Getenv("E2E_PATIENCE"), 64); err == nil && f > 0 {
+		return time.Duration(f * float64(most))
+	}
+	return 3 * most
+}
+
 // Within waits until done says so, for at most a time; else the test ends with
 // the sentence and what done saw last.
 func Within(t testing.TB, most time.Duration, sentence string, done func() (bool, string)) {
 	t.Helper()
+	most = patience(most)
 	deadline := time.Now().Add(most)
 	for {
 		ok, state := done()

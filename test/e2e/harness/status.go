@@ -1,11 +1,14 @@
 package harness
 
 import (
+	"bytes"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 
 	"howdah.dev/howdah/api"
+	"howdah.dev/howdah/client"
 )
 
 // Up starts the server of a home, with further flags.
@@ -115,4 +118,77 @@ func (h *Home) HDFS(cluster string, args ...string) string {
 func (h *Home) Put(cluster, path, content string) {
 	h.t.Helper()
 	h.OKInput(content, "run", cluster, "--", "hdfs", "dfs", "-put", "-f", "-", path)
+}
+
+// AtStep returns as soon as a step of the kind has begun in an operation, and
+// how far it was. It asks every few milliseconds.
+func (h *Home) AtStep(most time.Duration, id int64, kind string) api.StepState {
+	h.t.Helper()
+	cl := client.New(client.Config{Socket: filepath.Join(h.Dir, "run", "api.sock")})
+	most = patience(most)
+	deadline := time.Now().Add(most)
+	state := api.StepState("absent")
+	for time.Now().Before(deadline) {
+		o, err := cl.Operation(h.t.Context(), id)
+		if err != nil {
+			time.Sleep(20 * time.Millisecond)
+			continue
+		}
+		var began []api.StepState
+		for _, s := range o.Steps {
+			if s.Kind != kind {
+				continue
+			}
+			state = s.State
+			if s.State == api.StepDoing || s.State == api.StepWaiting {
+				return s.State
+			}
+			if s.State == api.StepDone {
+				began = append(began, s.State)
+			}
+		}
+		if len(began) > 0 { // it was too quick to be seen
+			return api.StepDone
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+	h.t.Fatalf("after %s no step %s of operation %d has begun; it is %s", most, kind, id, state)
+	return ""
+}
+
+// UpBeside starts "howdah up" and returns when the server answers; the command
+// goes on beside the test, following what is under way. The function returned
+// waits for its end and returns its output.
+func (h *Home) UpBeside() (wait func() string) {
+	h.t.Helper()
+	cmd := h.Command("up")
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		h.t.Fatal(err)
+	}
+	cl := client.New(client.Config{Socket: filepath.Join(h.Dir, "run", "api.sock")})
+	Within(h.t, time.Minute, "the server answers", func() (bool, string) {
+		_, err := cl.Info(h.t.Context())
+		return err == nil, fmt.Sprint(err)
+	})
+	return func() string {
+		_ = cmd.Wait()
+		return out.String()
+	}
+}
+
+// Events counts events of a cluster by type.
+func (h *Home) Events(cluster string) map[string]int {
+	h.t.Helper()
+	out := map[string]int{}
+	cl := client.New(client.Config{Socket: filepath.Join(h.Dir, "run", "api.sock")})
+	es, err := cl.History(h.t.Context(), cluster, 5000)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for _, e := range es {
+		out[e.Type]++
+	}
+	return out
 }
