@@ -150,6 +150,9 @@ type Probe struct {
 type Stop struct {
 	Signal string        `json:"signal"`
 	Grace  time.Duration `json:"grace"`
+	// KeepChildren leaves what the service started alone when it is only
+	// restarted.
+	KeepChildren bool `json:"keepChildren,omitempty"`
 }
 
 // Port is an address a service will listen on.

@@ -109,6 +109,9 @@ func (m *Manager) render(tx *store.Tx, n store.Node, present map[string]bool, op
 		return nil, "", err
 	}
 	r := stack.NewRenderer(s, rev, present)
+	if n.Intent == agentapi.IntentDrain {
+		r.Drain(n.Name)
+	}
 	as, err := r.Assignment(n.Name, *host)
 	if err != nil {
 		return nil, "", err

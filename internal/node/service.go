@@ -295,7 +295,7 @@ func (s *service) converge(ctx context.Context, w want) error {
 		s.reached(w, stateStopped, "")
 		<-ctx.Done()
 		return nil
-	case s.proc == nil && w.drain:
+	case s.proc == nil && w.drain && s.rec.RestartKey == w.spec.RestartKey:
 		// A draining service that ended by itself (a decommissioned NodeManager
 		// does) is not started again.
 		s.reached(w, stateStopped, "ended while draining")
@@ -303,7 +303,7 @@ func (s *service) converge(ctx context.Context, w want) error {
 	case s.proc == nil:
 		return s.start(ctx, w)
 	case s.rec.RestartKey != w.spec.RestartKey:
-		return s.stop(ctx, w.spec)
+		return s.end(ctx, w.spec, !w.spec.Stop.KeepChildren)
 	}
 	if err := s.refresh(ctx, w.spec); err != nil {
 		return err
@@ -353,11 +353,16 @@ func (s *service) command(ctx context.Context, spec *agentapi.Service, name stri
 	return nil
 }
 
-// stop ends the process and all it left behind.
+// stop ends the process and all it started.
 func (s *service) stop(ctx context.Context, spec *agentapi.Service) error {
 	if spec == nil {
 		return nil
 	}
+	return s.end(ctx, spec, true)
+}
+
+// end ends the process; with children also all it started.
+func (s *service) end(ctx context.Context, spec *agentapi.Service, children bool) error {
 	// A stop once begun is finished, whatever the wish becomes meanwhile.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), spec.Stop.Grace+30*time.Second)
 	defer cancel()
@@ -373,8 +378,10 @@ func (s *service) stop(ctx context.Context, spec *agentapi.Service) error {
 		s.rec.LastExit = exit.String()
 		s.proc = nil
 	}
-	if _, err := proc.Sweep(ctx, proc.Labels{Node: s.agent.nodeID(), Service: s.name}, 5*time.Second); err != nil {
-		return fmt.Errorf("cannot end what %s left running: %w", s.name, err)
+	if children {
+		if _, err := proc.Sweep(ctx, proc.Labels{Node: s.agent.nodeID(), Service: s.name}, 5*time.Second); err != nil {
+			return fmt.Errorf("cannot end what %s left running: %w", s.name, err)
+		}
 	}
 	if s.rec.Process == nil {
 		return nil

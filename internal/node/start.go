@@ -78,18 +78,9 @@ func (s *service) gate(ctx context.Context, g *agentapi.Probe) {
 // launch starts the process. The incarnation is written before, so that a
 // process whose start was not recorded can be found by its labels.
 func (s *service) launch(spec *agentapi.Service) error {
-	left, err := proc.List(s.agent.nodeID())
-	if err != nil {
-		return fmt.Errorf("cannot list processes: %w", err)
-	}
-	for _, p := range left {
-		if p.Service == s.name {
-			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-			defer cancel()
-			if _, err := proc.Sweep(ctx, proc.Labels{Node: s.agent.nodeID(), Service: s.name, Incarnation: s.rec.Incarnation}, 0); err != nil {
-				return fmt.Errorf("cannot end what an earlier %s left running: %w", s.name, err)
-			}
-			break
+	if !spec.Stop.KeepChildren {
+		if err := s.clear(); err != nil {
+			return err
 		}
 	}
 	s.mu.Lock()
@@ -107,6 +98,23 @@ func (s *service) launch(spec *agentapi.Service) error {
 	s.proc, s.rec.Process = p, &rec
 	s.set(stateStarting, "%s", spec.Ready.Message)
 	return s.save()
+}
+
+// clear ends what an earlier incarnation left running.
+func (s *service) clear() error {
+	left, err := proc.List(s.agent.nodeID())
+	if err != nil {
+		return fmt.Errorf("cannot list processes: %w", err)
+	}
+	if !slices.ContainsFunc(left, func(p proc.Info) bool { return p.Service == s.name }) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if _, err := proc.Sweep(ctx, proc.Labels{Node: s.agent.nodeID(), Service: s.name}, 0); err != nil {
+		return fmt.Errorf("cannot end what an earlier %s left running: %w", s.name, err)
+	}
+	return nil
 }
 
 // portsFree says who holds a port the service is about to use.
@@ -217,6 +225,10 @@ func (s *service) runOnce(ctx context.Context, spec *agentapi.Service, t *agenta
 	out := filepath.Join(spec.Dir, "logs", t.Name+".out")
 	p, running := adoptTask(labels)
 	if !running {
+		// One begun by an earlier agent may have ended while the permit was waited for.
+		if there, err := exists(t.Evidence); err != nil || there {
+			return err
+		}
 		if err := os.Remove(exitFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("cannot begin %s: %w", key, err)
 		}

@@ -11,15 +11,17 @@ import (
 
 // watch looks after a running process until it ends or the wish changes.
 func (s *service) watch(ctx context.Context, w want) error {
+	if w.drain {
+		// A service that gives everything up need not count as ready again.
+		s.reached(w, stateReady, "draining")
+		return s.drain(ctx, w)
+	}
 	if !s.rec.Ready {
 		if err := s.untilReady(ctx, w); err != nil || s.proc == nil || ctx.Err() != nil {
 			return err
 		}
 	} else {
 		s.reached(w, stateReady, "")
-	}
-	if w.drain {
-		return s.drain(ctx, w)
 	}
 	return s.stayHealthy(ctx, w)
 }

@@ -161,6 +161,7 @@ var memberType = types.Map{
 	"host":     types.String,
 	"memoryMB": types.Int,
 	"cpus":     types.Int,
+	"draining": types.Bool, // of self only
 }
 
 // with returns a copy of the environment with more names.

@@ -52,10 +52,11 @@ type Host struct {
 
 // Renderer renders one revision with one stack.
 type Renderer struct {
-	stack   *Stack
-	rev     *Revision
-	present map[string]bool // leaving nodes that are still there, by name; nil means all
-	cluster map[string]any
+	stack    *Stack
+	rev      *Revision
+	present  map[string]bool // leaving nodes that are still there, by name; nil means all
+	draining string          // node whose rendering has self.draining set
+	cluster  map[string]any
 }
 
 // NewRenderer prepares to render a revision. present names the leaving nodes
@@ -105,7 +106,7 @@ func (r *Renderer) with(role string, members []Member) []map[string]any {
 func (r *Renderer) member(m Member, index int) map[string]any {
 	return map[string]any{
 		"name": m.Name, "group": m.Group, "ordinal": m.Ordinal, "index": index,
-		"ip": m.Address, "host": m.Host, "memoryMB": m.MemoryMB, "cpus": m.CPUs,
+		"ip": m.Address, "host": m.Host, "memoryMB": m.MemoryMB, "cpus": m.CPUs, "draining": false,
 	}
 }
 
@@ -132,6 +133,9 @@ func (r *Renderer) hostVars(h Host) map[string]any {
 	vars["java"] = map[string]any{"home": h.Java.Home, "bin": h.Java.Bin, "major": h.Java.Major}
 	return vars
 }
+
+// Drain makes a node's own rendering that of one which gives up what it holds.
+func (r *Renderer) Drain(node string) { r.draining = node }
 
 // Exports evaluates what the cluster offers to others.
 func (r *Renderer) Exports() (map[string]string, error) {
@@ -276,7 +280,7 @@ func (r *Renderer) service(name, role string, m Member, h Host) (*agentapi.Servi
 	svc := &agentapi.Service{
 		Name: name, Role: role, Dir: home,
 		Argv: e.list(spec.Command), Env: e.texts(spec.Env), Reload: e.list(spec.Reload),
-		Stop: agentapi.Stop{Signal: or(spec.Stop.Signal, "TERM"), Grace: or(spec.Stop.Grace, 20*time.Second)},
+		Stop: agentapi.Stop{Signal: or(spec.Stop.Signal, "TERM"), Grace: or(spec.Stop.Grace, 20*time.Second), KeepChildren: spec.Stop.KeepChildren},
 	}
 	for _, d := range implicitDirs[1:] {
 		svc.Dirs = append(svc.Dirs, agentapi.Dir{Name: d, Path: filepath.Join(home, d)})
@@ -330,7 +334,9 @@ func (r *Renderer) serviceVars(spec Service, home string, m Member, h Host) map[
 	for d := range spec.Dirs {
 		dirs[d] = filepath.Join(home, d)
 	}
-	vars["self"], vars["dir"], vars["port"], vars["heapMB"] = r.member(m, 0), dirs, ports(spec), 0
+	self := r.member(m, 0)
+	self["draining"] = r.draining == m.Name
+	vars["self"], vars["dir"], vars["port"], vars["heapMB"] = self, dirs, ports(spec), 0
 	return vars
 }
 

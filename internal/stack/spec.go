@@ -167,6 +167,9 @@ type Probe struct {
 type StopSpec struct {
 	Signal string   `json:"signal,omitempty" enum:"TERM,INT,QUIT" doc:"Signal; TERM by default"`
 	Grace  Duration `json:"grace,omitempty" doc:"Time before SIGKILL; 20s by default"`
+	// KeepChildren is for programs that take up again what an earlier life of
+	// theirs started.
+	KeepChildren bool `json:"keepChildren,omitempty" doc:"What it started outlives a restart of it; ended only when the service is stopped for good"`
 }
 
 // Client is the command line side of a stack.

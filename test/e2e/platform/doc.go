@@ -1,0 +1,3 @@
+// Package platform is the main job from a clean home: three clusters, the
+// pipeline with its verified result, down and up, and a loss of power.
+package platform
