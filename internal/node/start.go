@@ -229,10 +229,6 @@ func (s *service) runOnce(ctx context.Context, spec *agentapi.Service, t *agenta
 		if there, err := exists(t.Evidence); err != nil || there {
 			return err
 		}
-		// One begun by an earlier agent may have ended while the permit was waited for.
-		if there, err := exists(t.Evidence); err != nil || there {
-			return err
-		}
 		if err := os.Remove(exitFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("cannot begin %s: %w", key, err)
 		}
