@@ -123,7 +123,9 @@ func (m *Manager) doCreateNode(ctx context.Context, c op.Call) op.Result {
 	if err != nil {
 		return op.Fail(err)
 	}
-	if c.Step.State == api.StepWaiting {
+	// A token may have been used up by a join whose answer was lost with the
+	// server that gave it, so another server invites again.
+	if m.waitsToJoin(n.ID, c.Step.State == api.StepWaiting) {
 		return op.Wait("the agent of "+n.Name+" to join", time.Now().Add(joinDeadline))
 	}
 	join, err := m.joinFile(ctx, n)
@@ -135,6 +137,16 @@ func (m *Manager) doCreateNode(ctx context.Context, c op.Call) op.Result {
 		return driverResult(err)
 	}
 	return op.Wait("the agent of "+n.Name+" to join", time.Now().Add(joinDeadline))
+}
+
+// waitsToJoin reports whether this server has invited a node already; it notes
+// that it is about to.
+func (m *Manager) waitsToJoin(node string, waiting bool) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	was := m.invited[node]
+	m.invited[node] = true
+	return was && waiting
 }
 
 // joinFile makes a fresh one-time token for a node; older ones stop working.

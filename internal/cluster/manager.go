@@ -47,6 +47,7 @@ type Manager struct {
 	sessions  map[string]*session     // connected agents by node
 	reported  map[string]time.Time    // when each node reported last to this server
 	progress  map[string]artifact.Progress
+	invited   map[string]bool // nodes this server has given a join token
 	inventory map[string]infra.Inventory
 	whole     map[string]bool      // artifact sets known to be complete
 	rendered  map[string]*rendered // last rendering of each node
@@ -65,7 +66,7 @@ func New(cfg Config) *Manager {
 	}
 	m := &Manager{
 		cfg: cfg, stacks: map[string]*stack.Stack{}, sessions: map[string]*session{}, reported: map[string]time.Time{},
-		progress: map[string]artifact.Progress{}, inventory: map[string]infra.Inventory{},
+		progress: map[string]artifact.Progress{}, invited: map[string]bool{}, inventory: map[string]infra.Inventory{},
 		whole: map[string]bool{}, rendered: map[string]*rendered{},
 	}
 	m.engine = op.New(op.Config{Store: cfg.Store, Kinds: m.kinds(), Plan: m.planOperation, Log: cfg.Log, Crash: cfg.Crash})
