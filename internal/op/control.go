@@ -62,6 +62,7 @@ func (e *Engine) drop(ctx context.Context, o store.Operation) error {
 		if f.operation != o.ID {
 			continue
 		}
+		f.dropped = true
 		if f.waiting {
 			f.cancel(errDropped)
 		}

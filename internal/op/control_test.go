@@ -280,3 +280,21 @@ func TestEmptyPlan(t *testing.T) {
 	_, s := life(t)
 	s.until(s.submit("apply"), api.OperationDone)
 }
+
+// TestCancelWhileAsked: a step that is just being asked when its operation is
+// cancelled does not go on waiting.
+func TestCancelWhileAsked(t *testing.T) {
+	w, s := life(t, "a ask A")
+	id := s.submit("apply")
+	s.untilTrue("a is asked", id, func(store.Operation, []store.Step) bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return len(w.calls) > 0
+	})
+	if err := s.engine.Cancel(context.Background(), id); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(100 * time.Millisecond) // the engine looks while it is asked
+	w.open("A")
+	s.until(id, api.OperationCancelled)
+}

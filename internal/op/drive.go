@@ -101,10 +101,15 @@ func (e *Engine) reread(ctx context.Context, s store.Step) (now store.Step, open
 	return now, now.State == api.StepTodo || now.State == api.StepDoing || now.State == api.StepWaiting, err
 }
 
+// setWaiting notes whether a step only waits. One that was dropped while it
+// acted ends as soon as it would wait.
 func (e *Engine) setWaiting(f *flight, on bool) {
 	e.mu.Lock()
+	defer e.mu.Unlock()
 	f.waiting = on
-	e.mu.Unlock()
+	if on && f.dropped {
+		f.cancel(errDropped)
+	}
 }
 
 // begin commits a step as doing before it acts.

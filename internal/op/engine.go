@@ -118,6 +118,7 @@ type flight struct {
 	operation int64
 	cancel    context.CancelCauseFunc
 	waiting   bool
+	dropped   bool // it must not wait any more
 }
 
 // New makes an engine.

@@ -106,6 +106,20 @@ func (w *world) kinds() map[string]op.Kind {
 			}
 			return op.Done(count(c))
 		}),
+		// Takes until its gate opens to say that it waits.
+		"ask": op.KindFunc(func(ctx context.Context, c op.Call) op.Result {
+			w.call(c)
+			for ctx.Err() == nil {
+				w.mu.Lock()
+				open := w.gates[gateOf(c)]
+				w.mu.Unlock()
+				if open {
+					break
+				}
+				time.Sleep(2 * time.Millisecond)
+			}
+			return op.Wait("a thing that never comes", time.Now().Add(time.Minute))
+		}),
 		"late": op.KindFunc(func(context.Context, op.Call) op.Result {
 			return op.Wait("a thing that never comes", time.Now().Add(80*time.Millisecond))
 		}),
