@@ -1,0 +1,304 @@
+package cluster_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"howdah.dev/howdah/api"
+	"howdah.dev/howdah/internal/agentapi"
+	"howdah.dev/howdah/internal/artifact"
+	"howdah.dev/howdah/internal/cluster"
+	"howdah.dev/howdah/internal/golden"
+	"howdah.dev/howdah/internal/infra"
+	"howdah.dev/howdah/internal/stack"
+	"howdah.dev/howdah/internal/store"
+	"howdah.dev/howdah/internal/tenant"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const toys = `
+-- toy/stack.yaml --
+name: toy
+summary: a toy
+version: "1"
+java: {min: 17}
+artifacts: {}
+links: {peer: {exports: [addr]}}
+roles:
+  head: {services: [headd], memoryMB: 100, removable: {when: "false", message: the head stays}}
+  worker: {services: [workd], memoryMB: 100}
+services:
+  headd:
+    dirs: {data: {keep: true}}
+    command: [headd, "${links.peer.addr}"]
+    ready: {message: headd answers, tcp: "${self.ip}:70", max: 10s}
+    files: {a.conf: {format: properties, user: toy/a}}
+  workd: {command: [workd], ready: {tcp: "${self.ip}:71"}}
+exports: {addr: "${role.head[0].ip}:70"}
+smoke: {on: head, steps: [{title: try it, command: ["true"]}]}
+default: {nodeGroups: [{name: head, roles: [head], instanceNum: 1}, {name: worker, roles: [worker], instanceNum: 2}]}
+-- plain/stack.yaml --
+name: plain
+summary: keeps nothing
+version: "1"
+java: {min: 17}
+artifacts: {}
+links: {peer: {exports: [addr]}}
+roles: {thing: {services: [thingd], memoryMB: 100}}
+services: {thingd: {command: [thingd], ready: {tcp: "${self.ip}:70"}}}
+default: {nodeGroups: [{name: thing, roles: [thing], instanceNum: 1}]}
+`
+
+// cloud is an infrastructure in memory. Its machines run scripted agents that
+// speak to the manager as real ones do.
+type cloud struct {
+	t *testing.T
+	m *cluster.Manager
+
+	mu      sync.Mutex
+	ctx     context.Context //nolint:containedctx // the life of the machines
+	agents  map[string]*agent
+	calls   []string
+	refuse  error                                   // what Create answers
+	observe func(node string, s *api.ServiceStatus) // changes what agents say
+	wg      sync.WaitGroup
+}
+
+func (c *cloud) Inventory(context.Context) (infra.Inventory, error) {
+	return infra.Inventory{Hosts: []infra.Host{{Name: "host", CPUs: 4, MemoryMB: 1000}}, Addresses: netip.MustParsePrefix("127.9.0.0/24"), First: 10, Identity: true}, nil
+}
+
+func (c *cloud) Create(_ context.Context, r infra.CreateRequest) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.calls = append(c.calls, "create "+r.Name)
+	if c.refuse != nil {
+		return c.refuse
+	}
+	var join agentapi.JoinFile
+	if err := json.Unmarshal(r.Join, &join); err != nil {
+		return err
+	}
+	if c.agents[r.Key] == nil {
+		a := &agent{cloud: c, node: join.Node, name: r.Name, token: join.Token}
+		c.agents[r.Key] = a
+		ctx, cancel := context.WithCancel(c.ctx)
+		a.kill = cancel
+		c.wg.Go(func() { a.run(ctx) })
+	}
+	return nil
+}
+
+func (c *cloud) Delete(_ context.Context, ref infra.Ref) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.calls = append(c.calls, "delete "+ref.Name)
+	if a := c.agents[ref.Key]; a != nil {
+		a.kill()
+		delete(c.agents, ref.Key)
+	}
+	return nil
+}
+
+func (c *cloud) Power(_ context.Context, ref infra.Ref, on bool) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.calls = append(c.calls, fmt.Sprintf("power %s %v", ref.Name, on))
+	return nil
+}
+
+func (c *cloud) Describe(_ context.Context, ref infra.Ref) (infra.Description, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.agents[ref.Key] == nil {
+		return infra.Description{}, infra.Errorf(infra.KindNotFound, "no such node")
+	}
+	return infra.Description{Powered: true, Running: true}, nil
+}
+
+// agent does at once whatever its assignment says.
+type agent struct {
+	cloud             *cloud
+	node, name, token string
+	kill              context.CancelFunc
+	sequence          int64
+}
+
+func (a *agent) run(ctx context.Context) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		a.cloud.t.Error(err)
+		return
+	}
+	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
+	if err != nil {
+		a.cloud.t.Error(err)
+		return
+	}
+	if _, err := a.cloud.m.Join(ctx, agentapi.JoinRequest{Node: a.node, Token: a.token, CSR: csr}); err != nil && ctx.Err() == nil {
+		a.cloud.t.Errorf("%s cannot join: %v", a.name, err)
+		return
+	}
+	_ = a.watch(ctx, a.name+"-1")
+}
+
+func facts() agentapi.Facts {
+	return agentapi.Facts{Dir: "/nodes", Cache: "/cache", MemoryMB: 100, User: "owner", PID: 1, Javas: []agentapi.Java{{Home: "/jdk", Bin: "/jdk/bin/java", Major: 17, Version: "17.0.1", Key: "k"}}}
+}
+
+func (a *agent) watch(ctx context.Context, instance string) error {
+	incarnation := int64(0)
+	return a.cloud.m.Watch(ctx, agentapi.WatchRequest{Node: a.node, Instance: instance, Facts: facts()}, func(ev *agentapi.WatchEvent) error {
+		if ev.Incarnation != 0 {
+			incarnation = ev.Incarnation
+		}
+		if ev.Assignment == nil {
+			return nil
+		}
+		a.sequence++
+		_, err := a.cloud.m.Report(ctx, a.report(ev.Assignment, incarnation))
+		return err
+	})
+}
+
+// report says that everything is as it is wanted.
+func (a *agent) report(as *agentapi.Assignment, incarnation int64) agentapi.Report {
+	r := agentapi.Report{Node: a.node, Incarnation: incarnation, Sequence: a.sequence, Generation: as.Generation}
+	for _, svc := range as.Services {
+		s := api.ServiceStatus{Name: svc.Name, State: "stopped", Drained: true, Since: time.Now()}
+		if as.Intent == agentapi.IntentRun {
+			s.State, s.Drained = "ready", false
+		}
+		if as.Intent == agentapi.IntentDrain {
+			s.State = "ready"
+		}
+		a.cloud.mu.Lock()
+		if a.cloud.observe != nil {
+			a.cloud.observe(a.name, &s)
+		}
+		a.cloud.mu.Unlock()
+		r.Services = append(r.Services, s)
+	}
+	for _, t := range as.Tasks {
+		r.Tasks = append(r.Tasks, agentapi.TaskStatus{ID: t.ID, State: agentapi.TaskDone})
+	}
+	return r
+}
+
+// called returns what the driver was asked since the last call, sorted.
+func (c *cloud) called() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := c.calls
+	c.calls = nil
+	slices.Sort(out)
+	return out
+}
+
+func (c *cloud) agent(name string) *agent {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, a := range c.agents {
+		if a.name == name {
+			return a
+		}
+	}
+	c.t.Fatalf("no machine %s", name)
+	return nil
+}
+
+// start runs a manager over a cloud and a database of its own.
+func start(t *testing.T) *cloud {
+	t.Helper()
+	stacks, ds := stack.LoadCatalog(stack.Layer{Name: "mine", FS: golden.Parse(toys).FS()})
+	if len(ds) > 0 {
+		t.Fatal(ds)
+	}
+	st, err := store.Open(context.Background(), store.Config{Path: filepath.Join(t.TempDir(), "db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	authority, err := tenant.OpenAuthority(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	c := &cloud{t: t, ctx: ctx, agents: map[string]*agent{}}
+	c.m = cluster.New(cluster.Config{Store: st, Stacks: stacks, Drivers: map[string]infra.Driver{"local": c},
+		Cache: artifact.New(artifact.Config{Dir: t.TempDir()}), Authority: authority, AgentAddr: "127.0.0.1:1"})
+	c.wg.Go(func() { _ = c.m.Run(ctx) })
+	t.Cleanup(func() {
+		cancel()
+		c.wg.Wait()
+		if err := st.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return c
+}
+
+// apply applies a definition and waits for its operations.
+func (c *cloud) apply(text string) []api.Plan {
+	c.t.Helper()
+	ops, plans, ds, err := c.m.Apply(context.Background(), api.File{Name: "c.yaml", Content: text})
+	if err != nil || ds.HasErrors() {
+		c.t.Fatal(err, ds)
+	}
+	for _, o := range ops {
+		c.until(o.ID, api.OperationDone)
+	}
+	return plans
+}
+
+func (c *cloud) until(id int64, want api.OperationState) api.Operation {
+	c.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		o, err := c.m.Operation(context.Background(), id)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		if o.State == want {
+			return o
+		}
+		if time.Now().After(deadline) {
+			c.t.Fatalf("operation %d is %s (%s), not %s: %+v", id, o.State, o.Reason, want, o.Steps)
+		}
+	}
+}
+
+func (c *cloud) get(name string) api.ClusterStatus {
+	c.t.Helper()
+	st, err := c.m.Get(context.Background(), name)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return st
+}
+
+// ready waits until a cluster says that it is ready.
+func (c *cloud) ready(name string) api.ClusterStatus {
+	c.t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		st := c.get(name)
+		if st.State == "ready" || time.Now().After(deadline) {
+			if st.State != "ready" {
+				c.t.Errorf("%s is %s: %s", name, st.State, st.Message)
+			}
+			return st
+		}
+	}
+}
