@@ -18,9 +18,9 @@ type Info struct {
 type File struct {
 	Name    string `json:"name" doc:"File name, for findings"`
 	Content string `json:"content" doc:"Its text"`
-	// KeepStacks is how "howdah up" comes back with a newer binary without
-	// reconfiguring what runs.
-	KeepStacks bool `json:"keepStacks,omitempty" doc:"Clusters that are there keep the stack they were made with"`
+	// Resume is how "howdah up" comes back, also with a newer binary, without
+	// reconfiguring what runs or starting what somebody stopped.
+	Resume bool `json:"resume,omitempty" doc:"Clusters that are there keep the stack they were made with, and stopped ones stay stopped"`
 }
 
 // Planned is what a plan request finds.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -52,7 +53,17 @@ func (a *app) options(c *cobra.Command, given server.Options) (server.Options, e
 		return o, err
 	}
 	if c.Flags().Changed("stacks") {
-		o.Stacks = given.Stacks
+		o.Stacks = nil
+		for _, dir := range given.Stacks {
+			abs, err := filepath.Abs(dir)
+			if err != nil {
+				return o, err
+			}
+			if st, err := os.Stat(abs); err != nil || !st.IsDir() {
+				return o, &exitError{exitNotFound, fmt.Errorf("there is no directory of stacks %s", dir)}
+			}
+			o.Stacks = append(o.Stacks, abs)
+		}
 	}
 	if c.Flags().Changed("allow-open-ports") {
 		o.OpenPorts = given.OpenPorts

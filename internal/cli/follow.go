@@ -65,12 +65,13 @@ func (a *app) verdict(ctx context.Context, cl *client.Client, failed []api.Opera
 		return nil
 	}
 	for _, o := range failed {
-		fmt.Fprintf(a.err, "%s of %s %s: %s\n", o.Kind, o.Cluster, o.State, o.Reason)
 		if o.State == api.OperationFailed {
 			if fs, err := cl.Explain(ctx, o.Cluster); err == nil {
 				printFindings(a.err, fs)
+				continue
 			}
 		}
+		fmt.Fprintf(a.err, "%s of %s %s: %s\n", o.Kind, o.Cluster, o.State, o.Reason)
 	}
 	return &exitError{code: exitFailed}
 }
@@ -120,7 +121,7 @@ func progressOf(o api.Operation, c api.ClusterStatus, sets []api.ArtifactSet) st
 		}
 		return "ready" + took
 	case api.OperationFailed, api.OperationCancelled, api.OperationSuperseded, api.OperationAbandoned:
-		return string(o.State) + ": " + o.Reason
+		return string(o.State)
 	case api.OperationQueued:
 		return "queued"
 	case api.OperationRunning:
@@ -174,7 +175,10 @@ func bar(done, total int64) string {
 
 // services counts ready services by name, and says what the first waits for.
 func services(c api.ClusterStatus) string {
-	type count struct{ ready, all int }
+	type count struct {
+		ready, all int
+		state      string
+	}
 	counts := map[string]*count{}
 	var order []string
 	waits := ""
@@ -185,6 +189,7 @@ func services(c api.ClusterStatus) string {
 				order = append(order, s.Name)
 			}
 			counts[s.Name].all++
+			counts[s.Name].state = s.State
 			if s.State == "ready" {
 				counts[s.Name].ready++
 			} else if s.State == "gated" && waits == "" {
@@ -199,10 +204,8 @@ func services(c api.ClusterStatus) string {
 	for _, name := range order {
 		n := counts[name]
 		switch {
-		case n.all == 1 && n.ready == 1:
-			parts = append(parts, name+" ready")
 		case n.all == 1:
-			parts = append(parts, name+" starting")
+			parts = append(parts, name+" "+n.state)
 		default:
 			parts = append(parts, fmt.Sprintf("%s %d of %d", name, n.ready, n.all))
 		}

@@ -333,11 +333,14 @@ func (a *app) opCmd() *cobra.Command {
 				if err != nil {
 					return err
 				}
+				if v.verb == "skip" && step == 0 {
+					return usagef("say which step: --step NUMBER (howdah op get %d lists them)", id)
+				}
 				o, err := a.client().Control(cmd.Context(), id, v.verb, step)
 				if err != nil {
 					return err
 				}
-				return a.print(o, func(w io.Writer) { fmt.Fprintf(w, "operation %d is %s\n", o.ID, o.State) })
+				return a.print(o, func(w io.Writer) { fmt.Fprintf(w, "operation %d is %s  %s\n", o.ID, o.State, o.Reason) })
 			},
 		}
 		if v.verb == "retry" || v.verb == "skip" {
@@ -371,7 +374,8 @@ func (a *app) listOps(ctx context.Context, name string) error {
 }
 
 func printOperation(w io.Writer, o api.Operation) {
-	fmt.Fprintf(w, "operation %d  %s of %s is %s %s\n\n", o.ID, o.Kind, o.Cluster, o.State, o.Reason)
+	fmt.Fprintln(w, strings.TrimSpace(fmt.Sprintf("operation %d  %s of %s is %s  %s", o.ID, o.Kind, o.Cluster, o.State, o.Reason)))
+	fmt.Fprintln(w)
 	var rows [][]string
 	for _, s := range o.Steps {
 		note := s.Waiting

@@ -42,7 +42,7 @@ func (a *app) envCmd() *cobra.Command {
 
 func (a *app) runCmd() *cobra.Command {
 	return &cobra.Command{
-		Use: "run CLUSTER -- TOOL [ARGUMENT...]", Short: "Run one of a cluster's command line tools", Args: args(2, -1, "the cluster's name and the tool"), ValidArgsFunction: a.clusterNames,
+		DisableFlagsInUseLine: true, Use: "run CLUSTER -- TOOL [ARGUMENT...]", Short: "Run one of a cluster's command line tools", Args: args(2, -1, "the cluster's name and the tool"), ValidArgsFunction: a.clusterNames,
 		Long: `Run one of a cluster's command line tools with its environment:
   howdah run warehouse -- hdfs dfs -ls /`,
 		RunE: func(cmd *cobra.Command, got []string) error {

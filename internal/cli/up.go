@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -81,7 +82,8 @@ func (u *upper) up(ctx context.Context, path string) error {
 		return err
 	}
 	ready := time.Since(u.begun)
-	if err := u.show(ctx); err != nil {
+	cs, err := u.show(ctx)
+	if err != nil {
 		return err
 	}
 	begun := time.Now()
@@ -93,7 +95,7 @@ func (u *upper) up(ctx context.Context, path string) error {
 			return err
 		}
 	}
-	u.closing(changed, ready, time.Since(begun))
+	u.closing(cs, changed, ready, time.Since(begun), file)
 	return nil
 }
 
@@ -176,6 +178,13 @@ func missing(rs []host.Result) bool {
 func (u *upper) server(ctx context.Context) error {
 	u.client = u.app.client()
 	info, err := u.client.Info(ctx)
+	if had, loadErr := u.home.LoadOptions(); err == nil && loadErr == nil && !reflect.DeepEqual(had, u.opts) {
+		fmt.Fprintln(u.notes(), "the server runs with other settings; replacing it, services go on")
+		if err := u.stopServer(ctx); err != nil {
+			return err
+		}
+		err = client.ErrUnreachable
+	}
 	if err == nil && info.Build != build() {
 		fmt.Fprintf(u.notes(), "a server of another build runs (%s); replacing it, services go on\n", info.Version)
 		if err := u.stopServer(ctx); err != nil {
@@ -206,10 +215,14 @@ func (u *upper) spawn(ctx context.Context) error {
 		return fmt.Errorf("cannot make home: %w", err)
 	}
 	argv := []string{self, "server", "--home", u.home.Dir}
-	for _, f := range []string{"stacks", "allow-open-ports", "memory"} {
-		if u.cmd.Flags().Changed(f) {
-			argv = append(argv, "--"+f+"="+strings.Trim(u.cmd.Flag(f).Value.String(), "[]"))
-		}
+	for _, dir := range u.opts.Stacks {
+		argv = append(argv, "--stacks", dir)
+	}
+	if u.opts.OpenPorts {
+		argv = append(argv, "--allow-open-ports")
+	}
+	if u.opts.MemoryMB > 0 {
+		argv = append(argv, fmt.Sprintf("--memory=%d", u.opts.MemoryMB))
 	}
 	at, _ := os.Stat(u.home.Log())
 	p, err := proc.Start(proc.Spec{Argv: argv, Dir: "/", Env: os.Environ(), Output: u.home.Log(), Labels: proc.Labels{Node: "server:" + u.home.Dir, Service: "server", Incarnation: time.Now().UnixNano()}})
@@ -292,7 +305,7 @@ func (u *upper) clusters(ctx context.Context, file string) (bool, error) {
 	if err != nil {
 		return true, err
 	}
-	f.KeepStacks = true
+	f.Resume = true
 	done, err := u.client.Apply(ctx, f)
 	if err != nil {
 		return true, err
@@ -347,16 +360,18 @@ func (u *upper) settle(ctx context.Context) error {
 }
 
 // show prints the clusters, the time of each phase, and every page.
-func (u *upper) show(ctx context.Context) error {
+func (u *upper) show(ctx context.Context) ([]api.ClusterStatus, error) {
 	cs, err := u.client.Clusters(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if u.output == "json" || u.output == "yaml" {
-		return u.print(cs, nil)
+		return cs, u.print(cs, nil)
 	}
-	fmt.Fprintln(u.out)
-	printClusters(u.out, cs, false)
+	if len(cs) > 0 {
+		fmt.Fprintln(u.out)
+		printClusters(u.out, cs, false)
+	}
 	var rows [][]string
 	for _, c := range cs {
 		if row := u.phases(ctx, c.Name); row != nil {
@@ -382,7 +397,7 @@ func (u *upper) show(ctx context.Context) error {
 		}
 	}
 	table(u.out, []string{"PAGES", "", ""}, rows)
-	return nil
+	return cs, nil
 }
 
 // phases sums how long each part of a cluster's newest operation took, from
@@ -415,18 +430,42 @@ func (u *upper) phases(ctx context.Context, cluster string) []string {
 	return row
 }
 
-func (u *upper) closing(changed bool, ready, pipe time.Duration) {
+// closing says how long it took and what to try next, with names that are there.
+func (u *upper) closing(cs []api.ClusterStatus, changed bool, ready, pipe time.Duration, file string) {
 	w := u.notes()
 	fmt.Fprintln(w)
+	for _, c := range cs {
+		if c.State == "stopped" {
+			fmt.Fprintf(w, "%s is stopped, as somebody asked for; start it with: howdah start %s\n", c.Name, c.Name)
+		}
+	}
 	switch {
-	case !changed && !u.pipeline:
-		fmt.Fprintln(w, "it runs; nothing was to be done.  Try:")
+	case len(cs) == 0:
+		fmt.Fprintln(w, "the server runs; there are no clusters yet.  Try:\n  howdah up examples/platform\n  howdah stack show\n  howdah apply -f FILE")
+		return
 	case u.pipeline:
 		fmt.Fprintf(w, "ready in %.1f s, pipeline in %.1f s.  Try:\n", ready.Seconds(), pipe.Seconds())
+	case !changed:
+		fmt.Fprintln(w, "it runs; nothing was to be done.  Try:")
 	default:
 		fmt.Fprintf(w, "ready in %.1f s.  Try:\n", ready.Seconds())
 	}
-	fmt.Fprintln(w, "  howdah get clusters\n  howdah run warehouse -- hdfs dfs -ls /data\n  howdah plan -f examples/platform/batch-5-nodes.yaml")
+	fmt.Fprintln(w, "  howdah get clusters")
+	if slices.ContainsFunc(cs, func(c api.ClusterStatus) bool { return c.Name == "warehouse" }) {
+		fmt.Fprintln(w, "  howdah run warehouse -- hdfs dfs -ls /data")
+	} else {
+		fmt.Fprintf(w, "  howdah describe %s\n", cs[0].Name)
+	}
+	if more := filepath.Join(filepath.Dir(file), "batch-5-nodes.yaml"); file != "" && exists(more) {
+		fmt.Fprintf(w, "  howdah plan -f %s\n", more)
+	} else {
+		fmt.Fprintf(w, "  howdah explain %s\n", cs[0].Name)
+	}
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 func (a *app) downCmd() *cobra.Command {

@@ -23,10 +23,11 @@ func (a *app) jobCmd() *cobra.Command {
 	var jar string
 	var wait bool
 	submit := &cobra.Command{
-		Use: "submit CLUSTER [--jar FILE] MAIN [ARGUMENT...]", Short: "Submit a job", Args: args(2, -1, "the cluster's name and the program"), ValidArgsFunction: a.clusterNames,
-		Long: `Submit a job: a jar of your own, or a program of the stack's examples.
-  howdah job submit batch wordcount /data/in /data/out
-  howdah job submit batch --jar my.jar com.example.Main /data/in`,
+		DisableFlagsInUseLine: true, Use: "submit [--jar FILE] [--wait] CLUSTER MAIN [ARGUMENT...]", Short: "Submit a job", Args: args(2, -1, "the cluster's name and the program"), ValidArgsFunction: a.clusterNames,
+		Long: `Submit a job: a jar of your own, or a program of the stack's examples. Flags
+come first; all that follows the cluster is the job's.
+  howdah job submit --wait batch wordcount /data/in /data/out
+  howdah job submit --jar my.jar batch com.example.Main /data/in`,
 		RunE: func(cmd *cobra.Command, got []string) error {
 			sub := api.Submission{Name: got[1], Main: got[1], Args: got[2:]}
 			cl := a.client()
@@ -243,7 +244,25 @@ func (a *app) workloadCmds(c *cobra.Command, kind string) {
 				table(out, []string{"ID", "NAME", "STATE", "MESSAGE"}, rows)
 			})
 		},
-	}, &cobra.Command{
+	})
+	if kind == "job" {
+		c.AddCommand(a.logsCmd(kind))
+	}
+	c.AddCommand(&cobra.Command{
+		Use: "kill CLUSTER ID", Short: "End it", Args: args(2, 2, "the cluster's name and the id"), ValidArgsFunction: a.clusterNames,
+		RunE: func(cmd *cobra.Command, got []string) error {
+			if err := a.client().Kill(cmd.Context(), got[0], kind, got[1]); err != nil {
+				return err
+			}
+			fmt.Fprintf(a.out, "%s %s is killed\n", kind, got[1])
+			return nil
+		},
+	})
+}
+
+// logsCmd prints the logs through the cluster's own tools.
+func (a *app) logsCmd(kind string) *cobra.Command {
+	return &cobra.Command{
 		Use: "logs CLUSTER ID", Short: "Print the logs", Args: args(2, 2, "the cluster's name and the id"), ValidArgsFunction: a.clusterNames,
 		RunE: func(cmd *cobra.Command, got []string) error {
 			cl := a.client()
@@ -257,16 +276,7 @@ func (a *app) workloadCmds(c *cobra.Command, kind string) {
 			}
 			return t.exec(run.Argv)
 		},
-	}, &cobra.Command{
-		Use: "kill CLUSTER ID", Short: "End it", Args: args(2, 2, "the cluster's name and the id"), ValidArgsFunction: a.clusterNames,
-		RunE: func(cmd *cobra.Command, got []string) error {
-			if err := a.client().Kill(cmd.Context(), got[0], kind, got[1]); err != nil {
-				return err
-			}
-			fmt.Fprintf(a.out, "%s %s is killed\n", kind, got[1])
-			return nil
-		},
-	})
+	}
 }
 
 func firstLine(s string) string {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"howdah.dev/howdah/api"
@@ -74,17 +75,17 @@ func (m *Manager) Watch(ctx context.Context, r agentapi.WatchRequest, send func(
 	}
 	sub := m.cfg.Store.Subscribe(store.ClusterTopic(n.Cluster))
 	defer sub.Close()
-	sent := int64(-1)
+	sent := ""
 	for {
 		as, err := m.Assignment(ctx, n.ID)
 		switch {
 		case errors.Is(err, store.ErrNotFound):
 			return err
-		case err == nil && as.Generation != sent:
+		case err == nil && version(as) != sent:
 			if err := send(&agentapi.WatchEvent{Assignment: as}); err != nil {
 				return err
 			}
-			sent = as.Generation
+			sent = version(as)
 		case err != nil && ctx.Err() == nil && !errors.Is(err, errNoHost):
 			m.cfg.Log.Error("cannot render assignment", "node", n.Name, "error", err)
 		}
@@ -97,6 +98,16 @@ func (m *Manager) Watch(ctx context.Context, r agentapi.WatchRequest, send func(
 		case <-sub.C:
 		}
 	}
+}
+
+// version tells assignments apart that an agent has to be sent.
+func version(as *agentapi.Assignment) string {
+	var b strings.Builder
+	fmt.Fprint(&b, as.Generation)
+	for _, t := range as.Tasks {
+		fmt.Fprint(&b, " ", t.ID, t.Cancel)
+	}
+	return b.String()
 }
 
 // admit records which agent process runs a node, what the node is, and which

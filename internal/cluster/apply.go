@@ -64,10 +64,8 @@ func (m *Manager) completed(tx *store.Tx, f api.File) ([]definition.Completed, a
 		}
 	}
 	out, more := definition.Complete(ps, w)
-	for i, c := range out {
-		if s := made[c.Cluster.Name]; f.KeepStacks && s != nil && s.Name == c.Stack.Name {
-			out[i].Stack = s
-		}
+	if f.Resume {
+		out = resumed(out, clusters, made)
 	}
 	ds = append(ds, more...)
 	slices.SortStableFunc(ds, byPlace)
@@ -90,6 +88,22 @@ func order(last bool) int {
 		return 1
 	}
 	return 0
+}
+
+// resumed is what "up" applies: clusters that are there keep the stack they
+// were made with, and stopped ones stay stopped.
+func resumed(cs []definition.Completed, there []store.Cluster, made map[string]*stack.Stack) []definition.Completed {
+	var out []definition.Completed
+	for _, c := range cs {
+		if slices.ContainsFunc(there, func(t store.Cluster) bool { return t.Name == c.Cluster.Name && t.Intent == agentapi.IntentStop }) {
+			continue
+		}
+		if s := made[c.Cluster.Name]; s != nil && s.Name == c.Stack.Name {
+			c.Stack = s
+		}
+		out = append(out, c)
+	}
+	return out
 }
 
 func failure(err error) api.Diagnostic {

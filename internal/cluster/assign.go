@@ -120,12 +120,13 @@ func (m *Manager) render(tx *store.Tx, n store.Node, present map[string]bool, op
 	for i := range as.Archives {
 		as.Archives[i].ListBlob = m.classList(s, as.Archives[i].ListBlob)
 	}
-	for _, t := range open {
-		as.Tasks = append(as.Tasks, t.Task)
-	}
+	// Tasks come and go beside the services; they make no new generation.
 	data, err := json.Marshal(as)
 	if err != nil {
 		return nil, "", fmt.Errorf("cannot encode assignment: %w", err)
+	}
+	for _, t := range open {
+		as.Tasks = append(as.Tasks, t.Task)
 	}
 	return as, digestOf(data), nil
 }

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -149,7 +150,11 @@ func (e *explainer) cause(root *api.ServiceStatus) {
 			msg += fmt.Sprintf(" (ended %d times in the last 10 minutes)", root.Restarts)
 		}
 		e.add("cause", root.Node+"/"+root.Name, msg, root.Since)
-		e.add("next", root.Name, "read its output: "+root.Log, time.Time{})
+		next := "read its output: " + root.Log
+		if slices.ContainsFunc(root.Conditions, func(c api.Condition) bool { return c.Type == ConditionData && c.Status }) {
+			next = "put the missing directory back; it is never made anew over data that may still exist"
+		}
+		e.add("next", root.Name, next, time.Time{})
 	}
 	if e.op != nil && e.op.State == api.OperationFailed {
 		e.add("next", "", fmt.Sprintf("mend it and: howdah op retry %d    or give up: howdah op abandon %d", e.op.ID, e.op.ID), time.Time{})

@@ -102,15 +102,28 @@ func (m *Manager) space(tx *store.Tx, infrastructure string) (place.Space, error
 	m.mu.Unlock()
 	sp := place.Space{Addresses: inv.Addresses, First: inv.First}
 	for _, h := range inv.Hosts {
-		sp.Hosts = append(sp.Hosts, place.Host{Name: h.Name, MemoryMB: h.MemoryMB, CPUs: h.CPUs})
+		sp.Hosts = append(sp.Hosts, place.Host{Name: h.Name, MemoryMB: h.MemoryMB, CPUs: h.CPUs, DiskGB: int(h.DiskFreeMB >> 10)})
 	}
 	all, err := tx.Nodes("")
-	for _, n := range all {
-		if n.Infrastructure == infrastructure {
-			sp.Used = append(sp.Used, place.Used{Host: n.Host, MemoryMB: n.MemoryMB, Address: n.Address})
-		}
+	if err != nil {
+		return sp, err
 	}
-	return sp, err
+	revs := map[string]stack.Revision{}
+	for _, n := range all {
+		if n.Infrastructure != infrastructure {
+			continue
+		}
+		rev, ok := revs[n.Cluster]
+		if !ok {
+			if err := tx.Revision(n.Cluster, n.Revision, &rev); err != nil {
+				return sp, err
+			}
+			revs[n.Cluster] = rev
+		}
+		mem, _ := rev.Member(n.Name)
+		sp.Used = append(sp.Used, place.Used{Host: n.Host, MemoryMB: n.MemoryMB, Address: n.Address, DiskGB: mem.DiskGB})
+	}
+	return sp, nil
 }
 
 // links evaluates what the linked clusters export now.
@@ -192,19 +205,27 @@ func (m *Manager) planApply(tx *store.Tx, c store.Cluster, o store.Operation) ([
 		return nil, err
 	}
 	b := &steps{}
-	if !res.Changed && c.Smoked == c.Revision {
+	if res.Plan.Empty() && c.Smoked == c.Revision {
 		return b.specs, nil
 	}
 	b.artifacts = b.add("artifacts", "", "get the artifacts of "+c.Name, "artifacts")
-	if !res.Changed {
-		return append(b.specs, smokeStep([]int{b.artifacts})), nil
+	if res.Changed {
+		ids, err := m.reserve(tx, &c, &res)
+		if err != nil {
+			return nil, err
+		}
+		up, err := stay(tx, c, b, res)
+		if err != nil {
+			return nil, err
+		}
+		m.applySteps(b, res, ids, up)
+		return b.specs, nil
 	}
-	ids, err := m.reserve(tx, &c, &res)
+	up, err := stay(tx, c, b, res)
 	if err != nil {
 		return nil, err
 	}
-	m.applySteps(b, res, ids)
-	return b.specs, nil
+	return append(b.specs, smokeStep(append(up, b.artifacts))), nil
 }
 
 // reserve stores the revision and its nodes; it returns node ids by name.
@@ -263,8 +284,7 @@ func (m *Manager) reserve(tx *store.Tx, c *store.Cluster, res *plan.Result) (map
 // applySteps turns a plan into steps: new nodes come up side by side; staying
 // nodes change, those that need a rolling restart one after another; then
 // leaving nodes drain, stop and go; then the cluster is tested.
-func (m *Manager) applySteps(b *steps, res plan.Result, ids map[string]string) {
-	var up []int
+func (m *Manager) applySteps(b *steps, res plan.Result, ids map[string]string, up []int) {
 	for _, a := range slices.Concat(res.Resume, res.Add) {
 		made := b.add("create-node", ids[a.Name], "make "+a.Name, "nodes")
 		up = append(up, b.add("run-node", ids[a.Name], "bring up "+a.Name, "services", b.artifacts, made))
@@ -294,6 +314,27 @@ func (m *Manager) applySteps(b *steps, res plan.Result, ids map[string]string) {
 		end = append(end, b.add("delete-node", ids[r.Name], "remove "+r.Name, "remove", s))
 	}
 	b.specs = append(b.specs, smokeStep(end))
+}
+
+// stay adds the steps of nodes that stay as they are: an apply ends well only
+// when they run too.
+func stay(tx *store.Tx, c store.Cluster, b *steps, res plan.Result) ([]int, error) {
+	nodes, err := tx.Nodes(c.ID)
+	if err != nil {
+		return nil, err
+	}
+	var up []int
+	for _, n := range nodes {
+		if !slices.ContainsFunc(res.Keep, func(k stack.Member) bool { return k.Name == n.Name }) {
+			continue
+		}
+		after := []int{b.artifacts}
+		if n.Intent == agentapi.IntentStop {
+			after = append(after, b.add("power-on", n.ID, "switch "+n.Name+" on", "nodes"))
+		}
+		up = append(up, b.add("run-node", n.ID, "bring up "+n.Name, "services", after...))
+	}
+	return up, nil
 }
 
 // steps collects step specs.

@@ -238,6 +238,9 @@ func (m *Manager) conditions(st *api.ClusterStatus, c store.Cluster, s *stack.St
 	}
 	add(ConditionReady, ready, reason(ready, "AllReady", "NotReady"), why)
 	st.Message = why
+	if o != nil && o.State == api.OperationFailed {
+		st.Message = fmt.Sprintf("operation %d (%s): %s", o.ID, o.Kind, o.Reason)
+	}
 	st.State = clusterState(c, o, ready, st)
 }
 

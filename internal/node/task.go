@@ -68,6 +68,9 @@ func (a *Agent) forgetTasks(wanted []agentapi.Task) {
 		if st := t.observe(); !keep[id] && (st.State == agentapi.TaskDone || st.State == agentapi.TaskFailed) {
 			delete(a.tasks, id)
 			_ = os.Remove(t.recordPath())
+			if st.State == agentapi.TaskDone { // of a failed one people want to see more
+				_ = os.RemoveAll(t.spec.Dir)
+			}
 		}
 	}
 }

@@ -16,6 +16,7 @@ type Request struct {
 	Name     string
 	MemoryMB int
 	CPUs     int
+	DiskGB   int // to be set aside; 0 for what is needed
 }
 
 // Host is a place that has room.
@@ -23,12 +24,14 @@ type Host struct {
 	Name     string
 	MemoryMB int // in all
 	CPUs     int // shared: more may be asked than there are
+	DiskGB   int // free now
 }
 
 // Used is what is taken already.
 type Used struct {
 	Host     string
 	MemoryMB int
+	DiskGB   int // set aside
 	Address  string
 }
 
@@ -53,18 +56,20 @@ type Space struct {
 // arguments: the host with most free memory first, then by name; the lowest
 // free address.
 func Place(reqs []Request, space Space) ([]Placement, []string) {
-	free := map[string]int{}
+	free, disk := map[string]int{}, map[string]int{}
 	for _, h := range space.Hosts {
-		free[h.Name] = h.MemoryMB
+		free[h.Name], disk[h.Name] = h.MemoryMB, h.DiskGB
 	}
 	taken := map[string]bool{}
 	for _, u := range space.Used {
 		free[u.Host] -= u.MemoryMB
+		disk[u.Host] -= u.DiskGB
 		taken[u.Address] = true
 	}
 	before := freeNow(space.Hosts, free)
 	var out []Placement
 	var missing []Request
+	var noDisk []string
 	next := addresses(space)
 	for _, r := range reqs {
 		host, ok := roomiest(space.Hosts, free, r.MemoryMB)
@@ -72,18 +77,26 @@ func Place(reqs []Request, space Space) ([]Placement, []string) {
 			missing = append(missing, r)
 			continue
 		}
+		if r.DiskGB > 0 && disk[host] < r.DiskGB {
+			noDisk = append(noDisk, fmt.Sprintf("%s needs %s GiB of disk; %s has %s GiB that are not set aside", r.Name, thousands(r.DiskGB), host, thousands(max(0, disk[host]))))
+			continue
+		}
 		addr, ok := next(taken)
 		if !ok {
 			return nil, []string{fmt.Sprintf("no address is left in %s for %s; %d are in use", space.Addresses, r.Name, len(space.Used)+len(out))}
 		}
 		free[host] -= r.MemoryMB
+		disk[host] -= r.DiskGB
 		out = append(out, Placement{
 			Name: r.Name, Host: host, Address: addr,
 			Reason: fmt.Sprintf("%s has most memory free (%s MiB of which %s go to it)", host, thousands(free[host]+r.MemoryMB), thousands(r.MemoryMB)),
 		})
 	}
 	if len(missing) > 0 {
-		return nil, refusals(reqs, missing, before)
+		return nil, append(refusals(reqs, missing, before), noDisk...)
+	}
+	if len(noDisk) > 0 {
+		return nil, noDisk
 	}
 	return out, nil
 }

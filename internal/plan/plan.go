@@ -139,20 +139,31 @@ func (p *planner) group(g api.NodeGroup) {
 			return
 		}
 		m := n.Member
-		m.MemoryMB, m.CPUs = g.MemCapacityMB, g.CPUNum
+		m.MemoryMB, m.CPUs, m.DiskGB = g.MemCapacityMB, g.CPUNum, diskOf(g)
 		if n.Intent == agentapi.IntentNew {
 			p.out.Resume = append(p.out.Resume, m)
 			p.action(api.Action{Kind: api.ActionAddNode, Target: "node " + m.Name, Node: m.Name, Group: g.Name, Address: m.Address, Reason: "an earlier operation did not finish making it"})
 		} else {
 			p.out.Keep = append(p.out.Keep, m)
+			if n.Intent == agentapi.IntentStop {
+				p.action(api.Action{Kind: api.ActionStart, Target: "node " + m.Name, Node: m.Name, Group: g.Name, Address: m.Address, Reason: "it is stopped"})
+			}
 		}
 	}
 	next := max(1, p.have.Ordinals[g.Name])
 	for i := len(have); i < g.InstanceNum; i++ {
-		m := stack.Member{Name: fmt.Sprintf("%s-%s-%d", p.want.Cluster.Name, g.Name, next), Group: g.Name, Ordinal: next, Roles: g.Roles, MemoryMB: g.MemCapacityMB, CPUs: g.CPUNum}
+		m := stack.Member{Name: fmt.Sprintf("%s-%s-%d", p.want.Cluster.Name, g.Name, next), Group: g.Name, Ordinal: next, Roles: g.Roles, MemoryMB: g.MemCapacityMB, CPUs: g.CPUNum, DiskGB: diskOf(g)}
 		next++
 		p.out.Add = append(p.out.Add, m)
 	}
+}
+
+// diskOf is the disk a group's nodes set aside, in GiB.
+func diskOf(g api.NodeGroup) int {
+	if g.Storage == nil {
+		return 0
+	}
+	return g.Storage.SizeGB
 }
 
 func (p *planner) remove(m stack.Member, reason string) {
@@ -179,7 +190,7 @@ func (p *planner) vanished() {
 func (p *planner) placeNew() {
 	reqs := make([]place.Request, len(p.out.Add))
 	for i, m := range p.out.Add {
-		reqs[i] = place.Request{Name: m.Name, MemoryMB: m.MemoryMB, CPUs: m.CPUs}
+		reqs[i] = place.Request{Name: m.Name, MemoryMB: m.MemoryMB, CPUs: m.CPUs, DiskGB: m.DiskGB}
 	}
 	placed, why := place.Place(reqs, p.space)
 	for _, w := range why {
@@ -215,7 +226,7 @@ func (p *planner) removable() {
 		// What is no member any more was allowed to go by an earlier plan.
 		if slices.ContainsFunc(now.Members, func(o stack.Member) bool { return o.Name == m.Name }) {
 			if ok, why := stack.NewRenderer(p.have.Stack, &now, nil).Removable(m); !ok {
-				p.refuse(m.Name, "Keep it, or delete the cluster as a whole.", "%s cannot be removed: %s", m.Name, why)
+				p.refuse(m.Name, "Keep it, or delete the cluster as a whole.", "cannot be removed: %s", why)
 			}
 			now.Members = slices.DeleteFunc(slices.Clone(now.Members), func(o stack.Member) bool { return o.Name == m.Name })
 		}

@@ -240,12 +240,12 @@ func TestPlan(t *testing.T) {
 			"reconfigure node c-head-1 at 127.9.0.1 (reload of headd): leaving (none) → 127.9.0.3",
 			"memory -100, 1800 left"}},
 		{name: "group vanished", from: &base, to: cluster(group("head", "head", 1)), refused: []string{
-			"c-worker-2: c-worker-2 cannot be removed: c-worker-2 is the last of 1"}},
+			"c-worker-2: cannot be removed: c-worker-2 is the last of 1"}},
 		{name: "group vanished for another", from: &base, to: cluster(group("head", "head", 1), group("other", "worker", 1)), refused: []string{
-			"c-worker-2: c-worker-2 cannot be removed: c-worker-2 is the last of 1"}},
+			"c-worker-2: cannot be removed: c-worker-2 is the last of 1"}},
 		{name: "removal refused", from: &base, to: cluster(group("head", "head", 0), group("worker", "worker", 0)), refused: []string{
-			"c-head-1: c-head-1 cannot be removed: the head stays",
-			"c-worker-2: c-worker-2 cannot be removed: c-worker-2 is the last of 1"}},
+			"c-head-1: cannot be removed: the head stays",
+			"c-worker-2: cannot be removed: c-worker-2 is the last of 1"}},
 		{name: "roles changed", from: &base, to: roles, refused: []string{
 			"worker: the roles of node group worker cannot change from worker to head"}},
 		{name: "effect none", from: &base, to: configured(base, "none", "k", "1"), want: []string{

@@ -40,6 +40,7 @@ type Member struct {
 	Host     string   `json:"host"`
 	MemoryMB int      `json:"memoryMB"`
 	CPUs     int      `json:"cpus"`
+	DiskGB   int      `json:"diskGB,omitempty"` // set aside
 }
 
 // Host is what a rendering needs to know of where a program will run.

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"strings"
 	"time"
 
@@ -89,14 +90,14 @@ func (y yarnJobs) List(ctx context.Context, at stack.Bound) ([]api.Workload, err
 	jobs, err := y.client(at).Jobs(ctx)
 	out := make([]api.Workload, len(jobs))
 	for i, j := range jobs {
-		out[i] = job(j)
+		out[i] = job(j, at)
 	}
 	return out, typed(err)
 }
 
 func (y yarnJobs) Get(ctx context.Context, at stack.Bound, id string) (api.Workload, error) {
 	j, err := y.client(at).Job(ctx, id)
-	return job(j), typed(err)
+	return job(j, at), typed(err)
 }
 
 func (y yarnJobs) Kill(ctx context.Context, at stack.Bound, id string) error {
@@ -182,8 +183,8 @@ func lastError(t storm.Topology) string {
 }
 
 // job describes an application.
-func job(j yarn.Job) api.Workload {
-	w := api.Workload{ID: j.ID, Name: j.Name, State: strings.ToLower(string(j.State)), Final: j.State.Final(), URL: j.TrackingURL}
+func job(j yarn.Job, at stack.Bound) api.Workload {
+	w := api.Workload{ID: j.ID, Name: j.Name, State: strings.ToLower(string(j.State)), Final: j.State.Final(), URL: pageOf(j.TrackingURL, at.Address)}
 	w.Failed = w.Final && j.Outcome != "SUCCEEDED"
 	if w.Final {
 		w.State = strings.ToLower(j.Outcome)
@@ -202,4 +203,19 @@ func job(j yarn.Job) api.Workload {
 		w.Progress = map[string]float64{"map": j.MapReduce.Maps.Percent, "reduce": j.MapReduce.Reduces.Percent}
 	}
 	return w
+}
+
+// pageOf puts the address the cluster really has where the ResourceManager
+// calls itself localhost.
+func pageOf(tracking, address string) string {
+	u, err := url.Parse(tracking)
+	if err != nil || u.Hostname() != "localhost" {
+		return tracking
+	}
+	at, err := url.Parse(address)
+	if err != nil {
+		return tracking
+	}
+	u.Host = at.Host
+	return u.String()
 }
