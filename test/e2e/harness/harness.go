@@ -188,11 +188,11 @@ func (h *Home) Fails(code int, args ...string) Result {
 	return r
 }
 
-// JSON runs a command with -o json and decodes what it prints.
+// JSON runs a command with -o json before its arguments and decodes what it prints.
 func JSON[T any](h *Home, args ...string) T {
 	h.t.Helper()
 	var v T
-	out := h.OK(append(args, "-o", "json")...)
+	out := h.OK(append([]string{"-o", "json"}, args...)...)
 	if err := json.Unmarshal([]byte(out), &v); err != nil {
 		h.t.Fatalf("howdah %s -o json prints no JSON: %v\n%s", strings.Join(args, " "), err, out)
 	}

@@ -45,7 +45,7 @@ func TestConfiguration(t *testing.T) {
 	file := h.Write("zk.yaml", ensemble(3, 1500))
 	plan := h.OK("plan", "-f", file)
 	harness.Contains(t, "the plan", plan, "0 nodes to add, 3 nodes to reconfigure, nothing to remove",
-		"~  node zk-server-1  reconfigure, rolling restart  zoo.cfg: tickTime 2000 → 1500")
+		"~  node zk-server-1  reconfigure, rolling restart  conf/zoo.cfg: tickTime 2000 → 1500")
 	if now := h.PIDs("zk"); fmt.Sprint(now) != fmt.Sprint(before) {
 		t.Error("a plan restarted services")
 	}
