@@ -4,14 +4,15 @@
 // nothing running. It owns no scenario, and imports of Howdah only the public
 // types and what reads the kernel's tables.
 //
-// Environment: HOWDAH_BIN, the program to test; built once where absent.
+// Environment: HOWDAH_BIN, the program to test, built once where absent;
+// E2E_PATIENCE, a factor for every wait, 3 where absent; E2E_UPDATE=1, to write
+// the texts that scripts compare with anew.
 package harness
 
 import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -61,8 +62,7 @@ func New(t testing.TB) *Home {
 // NewEmpty makes a home with nothing in it, not even a cache.
 func NewEmpty(t testing.TB) *Home {
 	t.Helper()
-	// Not t.TempDir: the path of a unix socket has at most 107 bytes.
-	dir, err := os.MkdirTemp("", "howdah-e2e-")
+	dir, err := os.MkdirTemp("", "howdah-e2e-") //nolint:usetesting // the path of a unix socket has at most 107 bytes
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -293,10 +293,4 @@ func (h *Home) remove() {
 	if err := os.RemoveAll(h.Dir); err != nil {
 		h.t.Errorf("cannot remove %s: %v", h.Dir, err)
 	}
-}
-
-// Errorf is for helpers that go on.
-func (h *Home) Errorf(format string, args ...any) {
-	h.t.Helper()
-	h.t.Error(fmt.Sprintf(format, args...))
 }

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -104,8 +105,8 @@ func parseArchive(text string) (comment string, files map[string]string) {
 
 func (s *script) expand(v string) string {
 	return os.Expand(v, func(name string) string {
-		for i := len(s.env) - 1; i >= 0; i-- {
-			if v, ok := strings.CutPrefix(s.env[i], name+"="); ok {
+		for _, e := range slices.Backward(s.env) {
+			if v, ok := strings.CutPrefix(e, name+"="); ok {
 				return v
 			}
 		}
