@@ -61,7 +61,7 @@ generate: ## write generated files again
 	@scripts/generate
 
 .PHONY: bench
-bench: ## Go benchmarks; BENCH=regexp, BENCHTIME=1s
+bench: ## Go benchmarks, then README's figures (20 minutes); BENCH=regexp: only these benchmarks
 	@scripts/test bench
 
 .PHONY: fuzz

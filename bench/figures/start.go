@@ -1,0 +1,225 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"howdah.dev/howdah/api"
+)
+
+// settling is the pause between two measurements.
+const settling = 2 * time.Second
+
+// goalStart is the share of the baseline's time that Howdah may take.
+const goalStart = 0.55
+
+// took is one measurement.
+type took struct{ seconds, cpu float64 }
+
+// start measures the eight daemons in three columns, by turns: a plain parallel
+// start, Howdah with gates, Howdah with gates and archives. The first round
+// warms the caches and is discarded.
+func (b *bench) start(ctx context.Context) error {
+	dir := filepath.Join(filepath.Dir(b.dir), "launchers")
+	if err := b.launchers(dir); err != nil {
+		return err
+	}
+	if _, err := b.howdah(ctx, "stop", "stream"); err != nil {
+		return err
+	}
+	if err := b.stop(ctx); err != nil {
+		return err
+	}
+	names := []string{"plain parallel start", "Howdah, gates", "Howdah, gates and archives"}
+	do := []func(context.Context) (took, error){
+		func(ctx context.Context) (took, error) { return baseline(ctx, dir) },
+		b.withoutArchive,
+		b.timeStart,
+	}
+	rounds := make([][]took, len(do))
+	first := 0
+	if b.rounds == 1 {
+		first = 1 // a try; nothing is discarded
+	}
+	for r := first; r <= b.rounds; r++ {
+		for i := range do {
+			if err := sleep(ctx, settling); err != nil {
+				return err
+			}
+			before := load()
+			t, err := do[i](ctx)
+			if err != nil {
+				return fmt.Errorf("round %d, %s: %w", r, names[i], err)
+			}
+			note := ""
+			if r == 0 {
+				note = "  (discarded)"
+			} else {
+				rounds[i] = append(rounds[i], t)
+			}
+			b.note("round %d  %-27s %5.1f s  %5.1f CPU seconds  load before %s%s", r, names[i], t.seconds, t.cpu, before, note)
+		}
+	}
+	b.startRows(names, rounds)
+	for _, c := range append(columns, "stream") {
+		if _, err := b.howdah(ctx, "start", c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *bench) startRows(names []string, rounds [][]took) {
+	var base float64
+	for i, name := range names {
+		var seconds, cpu []float64
+		for _, t := range rounds[i] {
+			seconds, cpu = append(seconds, t.seconds), append(cpu, t.cpu)
+		}
+		verdict := "1"
+		if i == 0 {
+			base = median(seconds)
+		} else {
+			verdict = fmt.Sprintf("%.2f of the plain start", median(seconds)/base)
+		}
+		if i == len(names)-1 {
+			verdict += fmt.Sprintf(", goal %.2f", goalStart)
+		}
+		b.row("8 daemons, "+name+", s", seconds, verdict)
+		b.row("  CPU seconds of the daemons", cpu, "")
+	}
+}
+
+// baseline runs baseline.sh, which stops what it started also when it is told
+// to end.
+func baseline(ctx context.Context, dir string) (took, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*readyPatience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "bench/baseline.sh", dir)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = time.Minute
+	var errs strings.Builder
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	if err != nil {
+		return took{}, fmt.Errorf("baseline.sh: %w: %s", err, strings.TrimSpace(errs.String()))
+	}
+	var t took
+	_, err = fmt.Sscan(string(out), &t.seconds, &t.cpu)
+	return t, err
+}
+
+// withoutArchive is timeStart with the JDK's own archive, as the plain start has it.
+func (b *bench) withoutArchive(ctx context.Context) (t took, err error) {
+	as, err := b.assignments()
+	if err != nil {
+		return t, err
+	}
+	away := map[string]bool{}
+	for _, a := range as {
+		for _, ar := range a.Archives {
+			if a.Node.Cluster != "warehouse" || away[ar.Path] {
+				continue
+			}
+			away[ar.Path] = true
+			if err := putAway(ar.Path, ar.JavaHome); err != nil {
+				return t, err
+			}
+			defer func() { err = errors.Join(err, putBack(ar.Path)) }()
+		}
+	}
+	if len(away) == 0 {
+		return t, errors.New("no archive was found to do without")
+	}
+	return b.timeStart(ctx)
+}
+
+// timeStart starts both clusters at once and returns when their last service was
+// ready, by its agent's word, and stops them again.
+func (b *bench) timeStart(ctx context.Context) (took, error) {
+	begun := time.Now()
+	errs := make(chan error, len(columns))
+	for _, c := range columns {
+		go func() {
+			_, err := b.howdah(ctx, "start", c, "--no-wait")
+			errs <- err
+		}()
+	}
+	for range columns {
+		if err := <-errs; err != nil {
+			return took{}, err
+		}
+	}
+	svcs, err := b.untilReady(ctx, begun)
+	if err != nil {
+		return took{}, err
+	}
+	last := begun
+	t := took{}
+	for _, s := range svcs {
+		if s.Since.After(last) {
+			last = s.Since
+		}
+		t.cpu += cpuSeconds(s.PID)
+	}
+	t.seconds = last.Sub(begun).Seconds()
+	if err := archived(svcs[0].PID); err != nil {
+		return took{}, err
+	}
+	if err := b.settle(ctx); err != nil { // the clusters' own tests
+		return took{}, err
+	}
+	return t, b.stop(ctx)
+}
+
+// untilReady waits for every daemon to be ready since a moment.
+func (b *bench) untilReady(ctx context.Context, begun time.Time) ([]api.ServiceStatus, error) {
+	deadline := begun.Add(readyPatience)
+	for {
+		svcs, ready, err := b.services(ctx, columns...)
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range svcs {
+			ready = ready && s.State == "ready" && s.Since.After(begun) && s.PID != 0
+		}
+		if ready && len(svcs) == daemons {
+			return svcs, nil
+		}
+		if time.Now().After(deadline) {
+			return nil, fmt.Errorf("not all services are ready after %s", readyPatience)
+		}
+		if err := sleep(ctx, 250*time.Millisecond); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// archived proves by the memory map that a service uses some archive.
+func archived(pid int) error {
+	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
+	if err != nil {
+		return err
+	}
+	if !strings.Contains(string(maps), ".jsa") {
+		return fmt.Errorf("process %d uses no class-data archive", pid)
+	}
+	return nil
+}
+
+// stop stops both clusters, the one that needs the other first.
+func (b *bench) stop(ctx context.Context) error {
+	for _, c := range []string{"batch", "warehouse"} {
+		if _, err := b.howdah(ctx, "stop", c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
