@@ -203,10 +203,9 @@ func services(c api.ClusterStatus) string {
 	var parts []string
 	for _, name := range order {
 		n := counts[name]
-		switch {
-		case n.all == 1:
+		if n.all == 1 {
 			parts = append(parts, name+" "+n.state)
-		default:
+		} else {
 			parts = append(parts, fmt.Sprintf("%s %d of %d", name, n.ready, n.all))
 		}
 	}

@@ -453,5 +453,6 @@ func (m *Manager) usedBy(tx *store.Tx, name string) ([]string, error) {
 			}
 		}
 	}
-	return out, nil
+	slices.Sort(out)
+	return slices.Compact(out), nil
 }

@@ -238,8 +238,10 @@ func start(t *testing.T) *cloud {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	c := &cloud{t: t, ctx: ctx, agents: map[string]*agent{}}
-	c.m = cluster.New(cluster.Config{Store: st, Stacks: stacks, Drivers: map[string]infra.Driver{"local": c},
-		Cache: artifact.New(artifact.Config{Dir: t.TempDir()}), Authority: authority, AgentAddr: "127.0.0.1:1"})
+	c.m = cluster.New(cluster.Config{
+		Store: st, Stacks: stacks, Drivers: map[string]infra.Driver{"local": c},
+		Cache: artifact.New(artifact.Config{Dir: t.TempDir()}), Authority: authority, AgentAddr: "127.0.0.1:1",
+	})
 	c.wg.Go(func() { _ = c.m.Run(ctx) })
 	t.Cleanup(func() {
 		cancel()

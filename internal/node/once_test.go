@@ -159,12 +159,15 @@ func TestTask(t *testing.T) {
 	h := newHub(t)
 	h.agent()
 	dir := h.path("task")
-	h.work(agentapi.Task{ID: "t1", Title: "work", Dir: dir, Timeout: time.Minute, Env: map[string]string{"X": "7"},
+	h.work(agentapi.Task{
+		ID: "t1", Title: "work", Dir: dir, Timeout: time.Minute, Env: map[string]string{"X": "7"},
 		Files: []agentapi.File{{Path: dir + "/in", Content: "text"}},
 		Steps: []agentapi.TaskStep{
 			{Title: "submit", Argv: []string{"/bin/sh", "-c", "cat in; echo; echo id=job_$X more"}, Capture: "id=([a-z_0-9]+)"},
 			{Title: "wait", Probe: &agentapi.Probe{Adapter: "file", Check: dir + "/in"}},
-			{Title: "end", Argv: []string{"/bin/sh", "-c", "echo bye"}}}})
+			{Title: "end", Argv: []string{"/bin/sh", "-c", "echo bye"}},
+		},
+	})
 	st := h.taskUntil(agentapi.TaskDone)
 	if st.Value != "job_7" || st.Output != "text\nid=job_7 more\nbye\n" || st.Step != "end" || st.Ended.IsZero() {
 		t.Errorf("%+v", st)
@@ -216,7 +219,8 @@ func TestTaskOutlivesAgent(t *testing.T) {
 	stop := h.agent()
 	dir := h.path("task")
 	h.work(agentapi.Task{ID: "t1", Dir: dir, Timeout: time.Minute, Steps: []agentapi.TaskStep{
-		{Title: "once", Argv: []string{"/bin/sh", "-c", "echo run >> runs; while ! test -e go; do sleep 0.02; done"}}, {Title: "count", Argv: []string{"cat", "runs"}}}})
+		{Title: "once", Argv: []string{"/bin/sh", "-c", "echo run >> runs; while ! test -e go; do sleep 0.02; done"}}, {Title: "count", Argv: []string{"cat", "runs"}},
+	}})
 	h.until("it runs", func() bool { _, err := os.Stat(dir + "/runs"); return err == nil })
 	_ = stop()
 	h.agent()

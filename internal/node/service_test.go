@@ -110,7 +110,8 @@ func TestChange(t *testing.T) {
 	h := newHub(t)
 	svc := h.service("")
 	svc.Files = []agentapi.File{
-		{Path: h.path("svc", "none"), Content: "1", OnChange: agentapi.ChangeNone}, {Path: h.path("svc", "reload"), Content: "1", OnChange: agentapi.ChangeReload}}
+		{Path: h.path("svc", "none"), Content: "1", OnChange: agentapi.ChangeNone}, {Path: h.path("svc", "reload"), Content: "1", OnChange: agentapi.ChangeReload},
+	}
 	svc.Reload = []string{"/bin/sh", "-c", "cat reload >> reloads; echo >> reloads"}
 	h.serve(svc)
 	h.agent()

@@ -286,7 +286,7 @@ func steps(lines ...string) op.Planner {
 			f := strings.Fields(l)
 			spec := op.StepSpec{Title: f[0], Kind: f[1], Phase: "nodes", Args: `"` + f[2] + `"`}
 			if len(f) > 3 {
-				for _, a := range strings.Split(f[3], ",") {
+				for a := range strings.SplitSeq(f[3], ",") {
 					spec.After = append(spec.After, at[a])
 				}
 			}

@@ -56,7 +56,8 @@ func TestPlace(t *testing.T) {
 			"n2 host-a 127.9.0.11: host-a has most memory free (600 MiB of which 600 go to it)",
 		}},
 		{name: "no room", space: space(1000, 12345), reqs: requests(10000, 10000, 900), why: []string{
-			"1 of 3 new nodes have no room: all need 20,900 MiB, host-a has 1,000 MiB free, host-b has 12,345 MiB free; left over: n2"}},
+			"1 of 3 new nodes have no room: all need 20,900 MiB, host-a has 1,000 MiB free, host-b has 12,345 MiB free; left over: n2",
+		}},
 		{name: "no host", space: space(), reqs: requests(1), why: []string{"1 of 1 new nodes have no room: all need 1 MiB, there is no host; left over: n1"}},
 		{name: "no address", space: tiny, reqs: requests(1, 1, 1), why: []string{"no address is left in 127.9.0.0/30 for n3; 2 are in use"}},
 	} {

@@ -4,7 +4,9 @@
 package plan
 
 import (
+	"bytes"
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -91,6 +93,7 @@ func Compute(want Want, have Have, space place.Space) (Result, api.Diagnostics) 
 	p.revision()
 	p.reconfigure()
 	p.links()
+	p.rest()
 	p.memory()
 	return p.out, p.ds
 }
@@ -308,6 +311,26 @@ func (p *planner) links() {
 			reason, p.out.Changed = "was "+or(old, "none"), true
 		}
 		p.action(api.Action{Kind: api.ActionKeep, Target: fmt.Sprintf("link %s → %s", name, to), Reason: reason})
+	}
+}
+
+// rest notes a definition that differs only in what no file shows, so that it
+// is kept all the same: what others may do depends on it.
+func (p *planner) rest() {
+	if p.have.Revision == nil {
+		return
+	}
+	old, errOld := json.Marshal(p.have.Revision.Cluster)
+	want, errNew := json.Marshal(p.want.Cluster)
+	if errOld != nil || errNew != nil || bytes.Equal(old, want) {
+		return
+	}
+	p.out.Changed = true
+	if p.out.Plan.Empty() {
+		p.action(api.Action{
+			Kind: api.ActionReconfigure, Target: "cluster " + p.want.Cluster.Name, Effect: string(agentapi.ChangeNone),
+			Reason: "its definition changes in what no file shows",
+		})
 	}
 }
 

@@ -227,59 +227,78 @@ func TestPlan(t *testing.T) {
 			"add-node node c-head-1 at 127.9.0.1: the cluster is new",
 			"add-node node c-worker-1 at 127.9.0.2: the cluster is new",
 			"add-node node c-worker-2 at 127.9.0.3: the cluster is new",
-			"memory +300, 1700 left"}},
+			"memory +300, 1700 left",
+		}},
 		{name: "nothing", from: &base, to: base},
 		{name: "grow", from: &base, to: cluster(group("head", "head", 1), group("worker", "worker", 3)), want: []string{
 			"add-node node c-worker-3 at 127.9.0.4: instanceNum of worker is now 3",
-			"memory +100, 1600 left"}},
+			"memory +100, 1600 left",
+		}},
 		{name: "new group", from: &base, to: cluster(group("head", "head", 1), group("worker", "worker", 2), group("more", "worker", 1)), want: []string{
 			"add-node node c-more-1 at 127.9.0.4: instanceNum of more is now 1",
-			"memory +100, 1600 left"}},
+			"memory +100, 1600 left",
+		}},
 		{name: "shrink", from: &base, to: cluster(group("head", "head", 1), group("worker", "worker", 1)), want: []string{
 			"remove-node node c-worker-2 at 127.9.0.3 destroying data: instanceNum 2 → 1",
 			"reconfigure node c-head-1 at 127.9.0.1 (reload of headd): leaving (none) → 127.9.0.3",
-			"memory -100, 1800 left"}},
+			"memory -100, 1800 left",
+		}},
 		{name: "group vanished", from: &base, to: cluster(group("head", "head", 1)), refused: []string{
-			"c-worker-2: cannot be removed: c-worker-2 is the last of 1"}},
+			"c-worker-2: cannot be removed: c-worker-2 is the last of 1",
+		}},
 		{name: "group vanished for another", from: &base, to: cluster(group("head", "head", 1), group("other", "worker", 1)), refused: []string{
-			"c-worker-2: cannot be removed: c-worker-2 is the last of 1"}},
+			"c-worker-2: cannot be removed: c-worker-2 is the last of 1",
+		}},
 		{name: "removal refused", from: &base, to: cluster(group("head", "head", 0), group("worker", "worker", 0)), refused: []string{
 			"c-head-1: cannot be removed: the head stays",
-			"c-worker-2: cannot be removed: c-worker-2 is the last of 1"}},
+			"c-worker-2: cannot be removed: c-worker-2 is the last of 1",
+		}},
 		{name: "roles changed", from: &base, to: roles, refused: []string{
-			"worker: the roles of node group worker cannot change from worker to head"}},
+			"worker: the roles of node group worker cannot change from worker to head",
+		}},
 		{name: "effect none", from: &base, to: configured(base, "none", "k", "1"), want: []string{
-			"reconfigure node c-head-1 at 127.9.0.1 (none of headd): none.conf: k (none) → 1"}},
+			"reconfigure node c-head-1 at 127.9.0.1 (none of headd): none.conf: k (none) → 1",
+		}},
 		{name: "effect reload", from: &base, to: configured(base, "reload", "k", "1"), want: []string{
-			"reconfigure node c-head-1 at 127.9.0.1 (reload of headd): reload.conf: k (none) → 1"}},
+			"reconfigure node c-head-1 at 127.9.0.1 (reload of headd): reload.conf: k (none) → 1",
+		}},
 		{name: "effect restart", from: &base, to: configured(base, "restart", "k", "1"), want: []string{
-			"reconfigure node c-head-1 at 127.9.0.1 (restart of headd): restart.conf: k (none) → 1"}},
+			"reconfigure node c-head-1 at 127.9.0.1 (restart of headd): restart.conf: k (none) → 1",
+		}},
 		{name: "effect rolling restart", from: &base, to: configured(base, "rolling", "head", "other"), want: []string{
 			"reconfigure node c-worker-1 at 127.9.0.2 (rollingRestart of workd): rolling.conf: head 127.9.0.1 → other",
-			"reconfigure node c-worker-2 at 127.9.0.3 (rollingRestart of workd): rolling.conf: head 127.9.0.1 → other"}},
+			"reconfigure node c-worker-2 at 127.9.0.3 (rollingRestart of workd): rolling.conf: head 127.9.0.1 → other",
+		}},
 		{name: "configuration nothing reads here", from: &base, to: configured(base, "elsewhere", "k", "1")},
 		{name: "resize", from: &base, to: big, want: []string{
 			"reconfigure node c-worker-1 at 127.9.0.2 (none of ): its size changes",
 			"reconfigure node c-worker-2 at 127.9.0.3 (none of ): its size changes",
-			"memory +400, 1300 left"}},
+			"memory +400, 1300 left",
+		}},
 		{name: "link", from: &base, to: linked, links: peer, want: []string{
 			"reconfigure node c-head-1 at 127.9.0.1 (restart of headd): environment: PEER (none) → 10.0.0.1:70",
-			"keep link peer → store: was none"}},
+			"keep link peer → store: was none",
+		}},
 		{name: "restack", from: &base, to: base, edits: []string{"[headd,", "[headd2,"}, want: []string{
 			"change-stack stack toy: the cluster was made with digest OLD, this howdah brings NEW",
-			"reconfigure node c-head-1 at 127.9.0.1 (restart of headd): command headd → headd2"}},
+			"reconfigure node c-head-1 at 127.9.0.1 (restart of headd): command headd → headd2",
+		}},
 		{name: "restack of what runs the same", from: &base, to: base, edits: []string{"a toy", "the toy"}, want: []string{
-			"change-stack stack toy: the cluster was made with digest OLD, this howdah brings NEW"}},
+			"change-stack stack toy: the cluster was made with digest OLD, this howdah brings NEW",
+		}},
 		{name: "restack of probes", from: &base, to: base, edits: []string{"ip}:71", "ip}:72"}, want: []string{
 			"change-stack stack toy: the cluster was made with digest OLD, this howdah brings NEW",
 			"reconfigure node c-worker-1 at 127.9.0.2 (none of workd): probes",
-			"reconfigure node c-worker-2 at 127.9.0.3 (none of workd): probes"}},
+			"reconfigure node c-worker-2 at 127.9.0.3 (none of workd): probes",
+		}},
 		{name: "go on", from: &base, half: true, to: base, want: []string{
 			"add-node node c-head-1 at 127.9.0.1: an earlier operation did not finish making it",
 			"add-node node c-worker-1 at 127.9.0.2: an earlier operation did not finish making it",
-			"add-node node c-worker-2 at 127.9.0.3: an earlier operation did not finish making it"}},
+			"add-node node c-worker-2 at 127.9.0.3: an earlier operation did not finish making it",
+		}},
 		{name: "no room", from: &base, to: cluster(group("head", "head", 1), group("worker", "worker", 20)), refused: []string{
-			"nodeGroups: 1 of 18 new nodes have no room: all need 1,800 MiB, host has 1,700 MiB free; left over: c-worker-20"}},
+			"nodeGroups: 1 of 18 new nodes have no room: all need 1,800 MiB, host has 1,700 MiB free; left over: c-worker-20",
+		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			was, now := load(t), load(t, tt.edits...)

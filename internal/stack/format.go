@@ -112,7 +112,8 @@ func yamlValue(v any) (string, error) {
 		if s == "true" || s == "false" {
 			return s, nil
 		}
-		if _, err := strconv.ParseInt(s, 10, 64); err == nil {
+		// A leading zero would be read as octal by some.
+		if n, err := strconv.ParseInt(s, 10, 64); err == nil && strconv.FormatInt(n, 10) == s {
 			return s, nil
 		}
 		if _, err := strconv.ParseFloat(s, 64); err == nil && strings.ContainsRune(s, '.') {

@@ -8,6 +8,6 @@ func Backup(ctx context.Context, path, to string) error {
 	if err != nil {
 		return err
 	}
-	defer db.Close() //nolint:errcheck // nothing is written
+	defer db.Close()
 	return backup(ctx, db, to)
 }

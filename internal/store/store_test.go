@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"os"
@@ -9,8 +10,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"database/sql"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
@@ -60,8 +59,10 @@ func cluster(t *testing.T, s *store.Store, id string) {
 			return err
 		}
 		for i := 1; i <= 2; i++ {
-			if err := tx.PutNode(store.Node{ID: fmt.Sprintf("%s-n%d", id, i), Cluster: id, Name: fmt.Sprintf("n%d", i), Group: "g", Ordinal: i,
-				Intent: agentapi.IntentNew, Infrastructure: "local", Address: fmt.Sprintf("%s.%d", id, i), Host: "h"}); err != nil {
+			if err := tx.PutNode(store.Node{
+				ID: fmt.Sprintf("%s-n%d", id, i), Cluster: id, Name: fmt.Sprintf("n%d", i), Group: "g", Ordinal: i,
+				Intent: agentapi.IntentNew, Infrastructure: "local", Address: fmt.Sprintf("%s.%d", id, i), Host: "h",
+			}); err != nil {
 				return err
 			}
 		}
@@ -351,8 +352,10 @@ func TestTokens(t *testing.T) {
 func TestRows(t *testing.T) {
 	s := fresh(t)
 	cluster(t, s, "c")
-	node := store.Node{ID: "c-n1", Cluster: "c", Name: "n1", Group: "g", Ordinal: 1, Intent: agentapi.IntentRun, Revision: 2, Infrastructure: "local", Address: "c.1", Host: "h",
-		MemoryMB: 5, CPUs: 6, Facts: &agentapi.Facts{Dir: "/d", Javas: []agentapi.Java{{Home: "/j", Major: 17}}}, Java: &agentapi.Java{Home: "/j"}, Generation: 7, Rendered: "r", Incarnation: 8, Instance: "i"}
+	node := store.Node{
+		ID: "c-n1", Cluster: "c", Name: "n1", Group: "g", Ordinal: 1, Intent: agentapi.IntentRun, Revision: 2, Infrastructure: "local", Address: "c.1", Host: "h",
+		MemoryMB: 5, CPUs: 6, Facts: &agentapi.Facts{Dir: "/d", Javas: []agentapi.Java{{Home: "/j", Major: 17}}}, Java: &agentapi.Java{Home: "/j"}, Generation: 7, Rendered: "r", Incarnation: 8, Instance: "i",
+	}
 	now := time.UnixMilli(1234567890123)
 	var id, step int64
 	update(t, s, func(tx *store.Tx) (err error) {

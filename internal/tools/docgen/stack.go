@@ -42,8 +42,7 @@ type page struct {
 
 func (p *page) visit(t reflect.Type, title string) {
 	fmt.Fprintf(&p.b, "\n## %s\n\n| field | value | |\n|---|---|---|\n", title)
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for f := range t.Fields() {
 		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
 		if !f.IsExported() || name == "" || name == "-" {
 			continue
