@@ -92,8 +92,8 @@ func TestGuard(t *testing.T) {
 	c.apply(store1 + "---\n" + user1)
 	c.apply("name: plain\nstack: plain\nlinks: {peer: store}\n")
 	for _, tt := range []struct{ name, destroy, want string }{
-		{"store", "", "cluster store is not deleted: it holds data; used by user, plain; to destroy it all the same: howdah delete store --yes --destroy-data store"},
-		{"store", "user", "cluster store is not deleted: it holds data; used by user, plain; to destroy it all the same: howdah delete store --yes --destroy-data store"},
+		{"store", "", "cluster store is not deleted: it holds data; used by plain, user; to destroy it all the same: howdah delete store --yes --destroy-data store"},
+		{"store", "user", "cluster store is not deleted: it holds data; used by plain, user; to destroy it all the same: howdah delete store --yes --destroy-data store"},
 		{"user", "", "cluster user is not deleted: it holds data; to destroy it all the same: howdah delete user --yes --destroy-data user"},
 		{"nobody", "nobody", "cluster nobody: not found"},
 	} {

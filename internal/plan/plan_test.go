@@ -269,7 +269,9 @@ func TestPlan(t *testing.T) {
 			"reconfigure node c-worker-1 at 127.9.0.2 (rollingRestart of workd): rolling.conf: head 127.9.0.1 → other",
 			"reconfigure node c-worker-2 at 127.9.0.3 (rollingRestart of workd): rolling.conf: head 127.9.0.1 → other",
 		}},
-		{name: "configuration nothing reads here", from: &base, to: configured(base, "elsewhere", "k", "1")},
+		{name: "configuration nothing reads here", from: &base, to: configured(base, "elsewhere", "k", "1"), want: []string{
+			"reconfigure cluster c (none of ): its definition changes in what no file shows",
+		}},
 		{name: "resize", from: &base, to: big, want: []string{
 			"reconfigure node c-worker-1 at 127.9.0.2 (none of ): its size changes",
 			"reconfigure node c-worker-2 at 127.9.0.3 (none of ): its size changes",
