@@ -167,13 +167,22 @@ func (h *Home) UpBeside() (wait func() string) {
 	if err := cmd.Start(); err != nil {
 		h.t.Fatal(err)
 	}
+	ended := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(ended) }()
 	cl := client.New(client.Config{Socket: filepath.Join(h.Dir, "run", "api.sock")})
 	Within(h.t, time.Minute, "the server answers", func() (bool, string) {
 		_, err := cl.Info(h.t.Context())
+		select {
+		case <-ended:
+			if err != nil && cmd.ProcessState.ExitCode() != 0 {
+				h.t.Fatalf("howdah up: exit code %d, and no server:\n%s", cmd.ProcessState.ExitCode(), out.String())
+			}
+		default:
+		}
 		return err == nil, fmt.Sprint(err)
 	})
 	return func() string {
-		_ = cmd.Wait()
+		<-ended
 		return out.String()
 	}
 }
