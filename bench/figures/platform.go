@@ -20,6 +20,14 @@ const (
 // ready and every cluster has passed its test.
 func (b *bench) platform(ctx context.Context) error {
 	var up, services, down []float64
+	defer func() { // also of a run that is cut short
+		if len(services) == 0 {
+			return
+		}
+		b.row("whole platform warm, ready and smoke-tested, s", up, against(median(up), goalPlatform))
+		b.row("  its last service ready, s", services, "")
+		b.row("howdah down, s", down, "")
+	}()
 	for r := range min(platformRounds, b.rounds) {
 		begun := time.Now()
 		if _, err := b.howdah(ctx, "down"); err != nil {
@@ -51,9 +59,6 @@ func (b *bench) platform(ctx context.Context) error {
 			return err
 		}
 	}
-	b.row("whole platform warm, ready and smoke-tested, s", up, against(median(up), goalPlatform))
-	b.row("  its last service ready, s", services, "")
-	b.row("howdah down, s", down, "")
 	return nil
 }
 
@@ -97,6 +102,11 @@ func (b *bench) phases(ctx context.Context, begun time.Time) error {
 // pipeline measures a run of the example's pipeline on the warm platform.
 func (b *bench) pipeline(ctx context.Context) error {
 	var seconds []float64
+	defer func() {
+		if len(seconds) > 0 {
+			b.row("pipeline with its verified result, s", seconds, against(median(seconds), goalPipeline))
+		}
+	}()
 	for r := range min(pipelineRounds, b.rounds) {
 		// Without its record it knows of no run before.
 		if _, err := b.howdah(ctx, "run", "warehouse", "--", "hdfs", "dfs", "-rm", "-f", "-skipTrash", pipeline.RecordPath("go-src")); err != nil {
@@ -118,7 +128,6 @@ func (b *bench) pipeline(ctx context.Context) error {
 			b.note("         steps\nSTEP %s", steps)
 		}
 	}
-	b.row("pipeline with its verified result, s", seconds, against(median(seconds), goalPipeline))
 	return nil
 }
 

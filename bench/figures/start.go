@@ -44,6 +44,7 @@ func (b *bench) start(ctx context.Context) error {
 		b.timeStart,
 	}
 	rounds := make([][]took, len(do))
+	defer func() { b.startRows(names, rounds) }() // also of a run that is cut short
 	first := 0
 	if b.rounds == 1 {
 		first = 1 // a try; nothing is discarded
@@ -67,7 +68,6 @@ func (b *bench) start(ctx context.Context) error {
 			b.note("round %d  %-27s %5.1f s  %5.1f CPU seconds  load before %s%s", r, names[i], t.seconds, t.cpu, before, note)
 		}
 	}
-	b.startRows(names, rounds)
 	for _, c := range append(columns, "stream") {
 		if _, err := b.howdah(ctx, "start", c); err != nil {
 			return err
@@ -79,6 +79,9 @@ func (b *bench) start(ctx context.Context) error {
 func (b *bench) startRows(names []string, rounds [][]took) {
 	var base float64
 	for i, name := range names {
+		if len(rounds[i]) == 0 {
+			continue
+		}
 		var seconds, cpu []float64
 		for _, t := range rounds[i] {
 			seconds, cpu = append(seconds, t.seconds), append(cpu, t.cpu)
