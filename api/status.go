@@ -20,6 +20,7 @@ type ClusterStatus struct {
 	Infrastructure string            `json:"infrastructure" doc:"Where its nodes are"`
 	State          string            `json:"state" enum:"creating,ready,changing,waiting,degraded,failed,stopped,stopping,deleting,suspended" doc:"One word, derived from the conditions"`
 	Message        string            `json:"message,omitempty" doc:"What it waits for or why it is not ready"`
+	Suspended      bool              `json:"suspended,omitempty" doc:"Stopped only until the platform is up again"`
 	Revision       int64             `json:"revision" doc:"Counts changes of the definition"`
 	Links          map[string]string `json:"links,omitempty" doc:"Clusters it uses"`
 	UsedBy         []string          `json:"usedBy,omitempty" doc:"Clusters that use it"`

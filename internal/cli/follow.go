@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/term"
@@ -26,8 +27,10 @@ const glance = 250 * time.Millisecond
 func (a *app) follow(ctx context.Context, cl *client.Client, ops []api.Operation) error {
 	if a.output == "json" {
 		evCtx, cancel := context.WithCancel(ctx)
+		var printing sync.WaitGroup
+		defer printing.Wait()
 		defer cancel()
-		go a.streamEvents(evCtx, cl, ops[0].ID)
+		printing.Go(func() { a.streamEvents(evCtx, cl, ops) })
 	}
 	v := a.newLive()
 	defer v.end()
@@ -217,15 +220,16 @@ func services(c api.ClusterStatus) string {
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.1fs", d.Seconds()) }
 
-// streamEvents prints events as JSON lines.
-func (a *app) streamEvents(ctx context.Context, cl *client.Client, operation int64) {
+// streamEvents prints events of the operations' clusters as JSON lines.
+func (a *app) streamEvents(ctx context.Context, cl *client.Client, ops []api.Operation) {
 	enc := json.NewEncoder(a.out)
 	for e, err := range cl.Events(ctx, client.EventOptions{}) {
 		if err != nil {
 			return
 		}
-		_ = operation
-		_ = enc.Encode(e)
+		if slices.ContainsFunc(ops, func(o api.Operation) bool { return o.Cluster == e.Cluster }) {
+			_ = enc.Encode(e) // the reader may have gone
+		}
 	}
 }
 

@@ -278,19 +278,19 @@ func (u *upper) clusters(ctx context.Context, file string) (bool, error) {
 	}
 	var ops []api.Operation
 	for _, c := range cs {
-		switch c.State {
-		case "suspended", "stopping":
+		if c.Suspended {
 			o, err := u.client.Start(ctx, c.Name)
 			if err != nil {
 				return false, err
 			}
 			ops = append(ops, *o)
-		default:
-			if c.Operation != 0 {
-				if o, err := u.client.Operation(ctx, c.Operation); err == nil && !o.State.Final() && o.State != api.OperationFailed {
-					ops = append(ops, o)
-				}
-			}
+			continue
+		}
+		if c.Operation == 0 {
+			continue
+		}
+		if o, err := u.client.Operation(ctx, c.Operation); err == nil && !o.State.Final() && o.State != api.OperationFailed {
+			ops = append(ops, o)
 		}
 	}
 	if len(ops) > 0 {
@@ -333,6 +333,12 @@ func (u *upper) settle(ctx context.Context) error {
 		}
 		open := ""
 		for _, c := range cs {
+			if c.State == "failed" {
+				if fs, err := u.client.Explain(ctx, c.Name); err == nil {
+					printFindings(u.err, fs)
+				}
+				return &exitError{code: exitFailed}
+			}
 			if c.State == "waiting" || c.State == "degraded" {
 				open = c.Name
 				v.set(c.Name, services(c))
@@ -492,6 +498,11 @@ func (a *app) down(ctx context.Context) error {
 			continue
 		}
 		o, err := cl.Stop(ctx, c.Name, true)
+		var p *api.Problem
+		if errors.As(err, &p) && p.Type == api.ProblemBusy {
+			fmt.Fprintf(a.err, "%s is left as it is: %s\n", c.Name, p.Detail)
+			continue
+		}
 		if err != nil {
 			return err
 		}

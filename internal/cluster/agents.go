@@ -68,8 +68,8 @@ func (m *Manager) Watch(ctx context.Context, r agentapi.WatchRequest, send func(
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	m.connect(n, cancel)
-	defer m.disconnect(n)
+	me := m.connect(n, cancel)
+	defer m.disconnect(n, me)
 	if err := send(&agentapi.WatchEvent{Incarnation: n.Incarnation}); err != nil {
 		return err
 	}
@@ -152,19 +152,21 @@ func chooseJava(now *agentapi.Java, have []agentapi.Java, want stack.JavaRange) 
 	return nil
 }
 
-func (m *Manager) connect(n store.Node, cancel context.CancelCauseFunc) {
+func (m *Manager) connect(n store.Node, cancel context.CancelCauseFunc) *session {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if old := m.sessions[n.ID]; old != nil {
 		old.fence(errFenced)
 	}
-	m.sessions[n.ID] = &session{incarnation: n.Incarnation, fence: cancel}
+	me := &session{incarnation: n.Incarnation, fence: cancel}
+	m.sessions[n.ID] = me
+	return me
 }
 
-func (m *Manager) disconnect(n store.Node) {
+func (m *Manager) disconnect(n store.Node, me *session) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if s := m.sessions[n.ID]; s != nil && s.incarnation == n.Incarnation {
+	if m.sessions[n.ID] == me {
 		delete(m.sessions, n.ID)
 	}
 }

@@ -158,7 +158,7 @@ func (m *Manager) planOne(tx *store.Tx, c definition.Completed, all []definition
 	}
 	res, err := m.compute(tx, row, want, c.Stack, *taken...)
 	for _, a := range res.Add {
-		*taken = append(*taken, place.Used{Host: a.Host, MemoryMB: a.MemoryMB, Address: a.Address})
+		*taken = append(*taken, place.Used{Host: a.Host, MemoryMB: a.MemoryMB, Address: a.Address, DiskGB: a.DiskGB})
 	}
 	var ds api.Diagnostics
 	if errors.As(err, &ds) {
@@ -195,7 +195,7 @@ func (m *Manager) refused(row store.Cluster, c definition.Completed) api.Diagnos
 	case row.ID == "":
 		return nil
 	case row.Intent == agentapi.IntentGone:
-		return refuse("cluster "+row.Name+" is being deleted", "Wait until it is gone: howdah op list "+row.Name)
+		return refuse("cluster "+row.Name+" is being deleted", "Wait until it is gone, or take a deletion that was given up back: howdah start "+row.Name)
 	case row.Intent == agentapi.IntentStop || row.Suspended:
 		return refuse("cluster "+row.Name+" is stopped", "Start it first: howdah start "+row.Name)
 	case row.Infrastructure != c.Cluster.Infrastructure:
@@ -297,6 +297,9 @@ func (m *Manager) submitApply(tx *store.Tx, c definition.Completed, p *api.Plan)
 			return nil, err
 		}
 	}
+	if ds := m.refused(row, c); !fresh && ds.HasErrors() {
+		return nil, ds
+	}
 	if p != nil && p.Empty() && row.Smoked == row.Revision && row.Revision > 0 {
 		return nil, nil //nolint:nilnil // nothing to do is an answer
 	}
@@ -326,11 +329,12 @@ func submit(tx *store.Tx, c store.Cluster, kind, args string) (*api.Operation, e
 
 // Start starts a stopped or suspended cluster.
 func (m *Manager) Start(ctx context.Context, name string) (*api.Operation, error) {
-	return m.change(ctx, name, opStart, "", func(c store.Cluster) error {
-		if c.Intent == agentapi.IntentGone {
-			return fmt.Errorf("%w: cluster %s is being deleted", ErrBusy, name)
+	return m.change(ctx, name, opStart, "", func(tx *store.Tx, c store.Cluster) error {
+		if c.Intent != agentapi.IntentGone {
+			return nil
 		}
-		return nil
+		// A deletion that was cancelled or given up can be taken back.
+		return idle(tx, c, func(o store.Operation) bool { return o.Kind == opDelete })
 	})
 }
 
@@ -340,7 +344,7 @@ func (m *Manager) Stop(ctx context.Context, name string, suspend bool) (*api.Ope
 	if err != nil {
 		return nil, err
 	}
-	return m.change(ctx, name, opStop, string(args), func(c store.Cluster) error {
+	return m.change(ctx, name, opStop, string(args), func(_ *store.Tx, c store.Cluster) error {
 		if c.Intent == agentapi.IntentGone {
 			return fmt.Errorf("%w: cluster %s is being deleted", ErrBusy, name)
 		}
@@ -350,30 +354,37 @@ func (m *Manager) Stop(ctx context.Context, name string, suspend bool) (*api.Ope
 
 // Smoke runs a cluster's own test again.
 func (m *Manager) Smoke(ctx context.Context, name string) (*api.Operation, error) {
-	var open []store.Operation
-	err := m.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
-		open, err = tx.OpenOperations()
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	for _, o := range open {
-		if o.Name == name && o.State != api.OperationFailed {
-			return nil, fmt.Errorf("%w: %s is busy with operation %d (%s)", ErrBusy, name, o.ID, o.Kind)
+	return m.change(ctx, name, opSmoke, "", func(tx *store.Tx, c store.Cluster) error {
+		if c.Intent != agentapi.IntentRun || c.Suspended {
+			return fmt.Errorf("%w: %s is not running", ErrBusy, name)
 		}
-	}
-	return m.change(ctx, name, opSmoke, "", func(store.Cluster) error { return nil })
+		return idle(tx, c, func(store.Operation) bool { return true })
+	})
 }
 
-func (m *Manager) change(ctx context.Context, name, kind, args string, check func(store.Cluster) error) (*api.Operation, error) {
+// idle refuses while an operation of the cluster is under way that matters;
+// one that failed counts too, because another operation would end it.
+func idle(tx *store.Tx, c store.Cluster, matters func(store.Operation) bool) error {
+	open, err := tx.OpenOperations()
+	if err != nil {
+		return err
+	}
+	for _, o := range open {
+		if o.Cluster == c.ID && matters(o) {
+			return fmt.Errorf("%w: %s is busy with operation %d (%s, %s)", ErrBusy, c.Name, o.ID, o.Kind, o.State)
+		}
+	}
+	return nil
+}
+
+func (m *Manager) change(ctx context.Context, name, kind, args string, check func(*store.Tx, store.Cluster) error) (*api.Operation, error) {
 	var o *api.Operation
 	err := m.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		c, err := tx.Cluster(name)
 		if err != nil {
 			return err
 		}
-		if err := check(c); err != nil {
+		if err := check(tx, c); err != nil {
 			return err
 		}
 		o, err = submit(tx, c, kind, args)

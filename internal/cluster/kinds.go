@@ -39,6 +39,7 @@ func (m *Manager) kinds() map[string]op.Kind {
 // How long steps wait before they fail.
 const (
 	joinDeadline  = 2 * time.Minute
+	fetchDeadline = 30 * time.Minute
 	drainDeadline = 30 * time.Minute
 	stopSlack     = time.Minute
 	startSlack    = 2 * time.Minute
@@ -74,6 +75,8 @@ func (m *Manager) doArtifacts(ctx context.Context, c op.Call) op.Result {
 			return op.Fail(fmt.Errorf("cannot keep lock: %w", err))
 		}
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, fetchDeadline, fmt.Errorf("artifacts were not here after %s", fetchDeadline))
+	defer cancel()
 	err = m.cfg.Cache.Resolve(ctx, s.Locks(), m.noteProgress)
 	if err != nil {
 		return op.Fail(err)
@@ -311,7 +314,9 @@ func (m *Manager) observed(ctx context.Context, n store.Node) (agentapi.Report, 
 	}
 	err := m.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		all, err := tx.ObservedOf(n.Cluster)
-		r = all[n.ID].Report
+		if now, errNode := tx.Node(n.ID); errNode == nil && all[n.ID].Report.Incarnation == now.Incarnation {
+			r = all[n.ID].Report // what an earlier life of the agent saw may no longer be so
+		}
 		return err
 	})
 	return r, err
@@ -320,7 +325,7 @@ func (m *Manager) observed(ctx context.Context, n store.Node) (agentapi.Report, 
 // doDrainNode wants a node to give up what it holds and waits until it has.
 func (m *Manager) doDrainNode(ctx context.Context, c op.Call) op.Result {
 	n, err := m.intend(ctx, c.Step.Node, func(n *store.Node) {
-		if n.Intent == agentapi.IntentRun {
+		if n.Intent == agentapi.IntentRun || n.Intent == agentapi.IntentStop {
 			n.Intent = agentapi.IntentDrain
 		}
 	})
@@ -356,7 +361,11 @@ func (m *Manager) doDrainNode(ctx context.Context, c op.Call) op.Result {
 
 // doStopNode wants a node's services stopped and waits until they are.
 func (m *Manager) doStopNode(ctx context.Context, c op.Call) op.Result {
-	n, err := m.intend(ctx, c.Step.Node, func(n *store.Node) { n.Intent = agentapi.IntentStop })
+	n, err := m.intend(ctx, c.Step.Node, func(n *store.Node) {
+		if n.Intent != agentapi.IntentNew { // one that was never made is still to be made
+			n.Intent = agentapi.IntentStop
+		}
+	})
 	if errors.Is(err, store.ErrNotFound) {
 		return op.Done(nil)
 	}
@@ -437,7 +446,12 @@ func (m *Manager) doDeleteNode(ctx context.Context, c op.Call) op.Result {
 	if err := d.Delete(ctx, ref(c.Operation.Name, n)); err != nil {
 		return driverResult(err)
 	}
-	return op.Done(func(tx *store.Tx) error { return tx.DeleteNode(n.ID, n.Cluster) })
+	return op.Done(func(tx *store.Tx) error {
+		if err := tx.ReleaseOnce(n.Cluster, n.ID); err != nil {
+			return err
+		}
+		return tx.DeleteNode(n.ID, n.Cluster)
+	})
 }
 
 // doPowerOn switches a node on.

@@ -85,6 +85,15 @@ func (m *Manager) Run(ctx context.Context) error {
 			})
 		}
 	}
+	// Operations left open are planned from what there is; nothing may be
+	// planned before that is known.
+	for err := m.refreshInventory(ctx); err != nil && ctx.Err() == nil; err = m.refreshInventory(ctx) {
+		m.cfg.Log.Error("cannot take inventory; trying again", "error", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(2 * time.Second):
+		}
+	}
 	err := m.engine.Run(ctx)
 	wg.Wait()
 	return err

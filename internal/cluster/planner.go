@@ -108,17 +108,22 @@ func (m *Manager) space(tx *store.Tx, infrastructure string) (place.Space, error
 	if err != nil {
 		return sp, err
 	}
-	revs := map[string]stack.Revision{}
+	type key struct {
+		cluster string
+		number  int64
+	}
+	revs := map[key]stack.Revision{}
 	for _, n := range all {
 		if n.Infrastructure != infrastructure {
 			continue
 		}
-		rev, ok := revs[n.Cluster]
+		k := key{n.Cluster, n.Revision}
+		rev, ok := revs[k]
 		if !ok {
 			if err := tx.Revision(n.Cluster, n.Revision, &rev); err != nil {
 				return sp, err
 			}
-			revs[n.Cluster] = rev
+			revs[k] = rev
 		}
 		mem, _ := rev.Member(n.Name)
 		sp.Used = append(sp.Used, place.Used{Host: n.Host, MemoryMB: n.MemoryMB, Address: n.Address, DiskGB: mem.DiskGB})
@@ -218,7 +223,17 @@ func (m *Manager) planApply(tx *store.Tx, c store.Cluster, o store.Operation) ([
 		if err != nil {
 			return nil, err
 		}
-		m.applySteps(b, res, ids, up)
+		nodes, err := tx.Nodes(c.ID)
+		if err != nil {
+			return nil, err
+		}
+		off := map[string]store.Node{}
+		for _, n := range nodes {
+			if n.Intent == agentapi.IntentStop && n.Facts != nil {
+				off[n.Name] = n
+			}
+		}
+		m.applySteps(b, res, ids, up, off)
 		return b.specs, nil
 	}
 	up, err := stay(tx, c, b, res)
@@ -284,7 +299,8 @@ func (m *Manager) reserve(tx *store.Tx, c *store.Cluster, res *plan.Result) (map
 // applySteps turns a plan into steps: new nodes come up side by side; staying
 // nodes change, those that need a rolling restart one after another; then
 // leaving nodes drain, stop and go; then the cluster is tested.
-func (m *Manager) applySteps(b *steps, res plan.Result, ids map[string]string, up []int) {
+func (m *Manager) applySteps(b *steps, res plan.Result, ids map[string]string, kept []int, off map[string]store.Node) {
+	up := slices.Clone(kept)
 	for _, a := range slices.Concat(res.Resume, res.Add) {
 		made := b.add("create-node", ids[a.Name], "make "+a.Name, "nodes")
 		up = append(up, b.add("run-node", ids[a.Name], "bring up "+a.Name, "services", b.artifacts, made))
@@ -293,6 +309,7 @@ func (m *Manager) applySteps(b *steps, res plan.Result, ids map[string]string, u
 	for _, r := range res.Reconfigure {
 		after := []int{b.artifacts}
 		if r.Effect == agentapi.ChangeRolling {
+			after = append(after, kept...) // one at a time, and only beside others that run
 			if prev, ok := last[r.Member.Group]; ok {
 				after = append(after, prev)
 			}
@@ -307,6 +324,9 @@ func (m *Manager) applySteps(b *steps, res plan.Result, ids map[string]string, u
 		after := slices.Clone(up)
 		if prev, ok := drained[r.Group]; ok {
 			after = append(after, prev)
+		}
+		if n, is := off[r.Name]; is {
+			after = append(after, b.on(n)) // a stopped node gives up what it holds only when it runs
 		}
 		d := b.add("drain-node", ids[r.Name], "drain "+r.Name, "drain", after...)
 		drained[r.Group] = d
@@ -330,7 +350,7 @@ func stay(tx *store.Tx, c store.Cluster, b *steps, res plan.Result) ([]int, erro
 		}
 		after := []int{b.artifacts}
 		if n.Intent == agentapi.IntentStop {
-			after = append(after, b.add("power-on", n.ID, "switch "+n.Name+" on", "nodes"))
+			after = append(after, b.on(n))
 		}
 		up = append(up, b.add("run-node", n.ID, "bring up "+n.Name, "services", after...))
 	}
@@ -346,6 +366,14 @@ type steps struct {
 func (b *steps) add(kind, node, title, phase string, after ...int) int {
 	b.specs = append(b.specs, op.StepSpec{Kind: kind, Node: node, Title: title, Phase: phase, After: after})
 	return len(b.specs) - 1
+}
+
+// on adds the step that makes a node be there: one that never joined is made.
+func (b *steps) on(n store.Node) int {
+	if n.Facts == nil {
+		return b.add("create-node", n.ID, "make "+n.Name, "nodes")
+	}
+	return b.add("power-on", n.ID, "switch "+n.Name+" on", "nodes")
 }
 
 func smokeStep(after []int) op.StepSpec {
@@ -366,8 +394,7 @@ func (m *Manager) planStart(tx *store.Tx, c store.Cluster) ([]op.StepSpec, error
 	b.artifacts = b.add("artifacts", "", "get the artifacts of "+c.Name, "artifacts")
 	var up []int
 	for _, n := range nodes {
-		on := b.add("power-on", n.ID, "switch "+n.Name+" on", "nodes")
-		up = append(up, b.add("run-node", n.ID, "bring up "+n.Name, "services", b.artifacts, on))
+		up = append(up, b.add("run-node", n.ID, "bring up "+n.Name, "services", b.artifacts, b.on(n)))
 	}
 	return append(b.specs, smokeStep(up)), nil
 }

@@ -85,6 +85,25 @@ func (m *Manager) smoked(c op.Call, revision int64) func(*store.Tx) error {
 	}
 }
 
+// cancelSmoke ends tests an earlier operation left behind: two at once would
+// disturb each other.
+func cancelSmoke(tx *store.Tx, cluster string) error {
+	tasks, err := tx.Tasks(cluster, kindSmoke)
+	if err != nil {
+		return err
+	}
+	for _, t := range tasks {
+		if t.State == agentapi.TaskDone || t.State == agentapi.TaskFailed || t.Task.Cancel {
+			continue
+		}
+		t.Task.Cancel = true
+		if err := tx.PutTask(t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (m *Manager) startSmoke(ctx context.Context, c op.Call, s *stack.Stack, rev *stack.Revision) error {
 	mem, ok := rev.First(s.Smoke.On)
 	if !ok {
@@ -98,6 +117,9 @@ func (m *Manager) startSmoke(ctx context.Context, c op.Call, s *stack.Stack, rev
 		host := hostOf(n)
 		if host == nil {
 			return errNoHost
+		}
+		if err := cancelSmoke(tx, n.Cluster); err != nil {
+			return err
 		}
 		id := smokeID(c)
 		task, err := stack.NewRenderer(s, rev, nil).SmokeTask(n.Name, *host, id, filepath.Join(host.Dir, "tasks", id))

@@ -64,7 +64,7 @@ func (m *Manager) Get(ctx context.Context, name string) (api.ClusterStatus, erro
 
 // status derives everything about a cluster from its rows and reports.
 func (m *Manager) status(tx *store.Tx, c store.Cluster) (api.ClusterStatus, error) {
-	st := api.ClusterStatus{Name: c.Name, Infrastructure: c.Infrastructure, Revision: c.Revision, Created: c.Created, Conditions: []api.Condition{}}
+	st := api.ClusterStatus{Name: c.Name, Infrastructure: c.Infrastructure, Suspended: c.Suspended, Revision: c.Revision, Created: c.Created, Conditions: []api.Condition{}}
 	var err error
 	if st.UsedBy, err = m.usedBy(tx, c.Name); err != nil {
 		return st, err

@@ -162,10 +162,11 @@ func (a *Agent) apply(ctx context.Context, as *agentapi.Assignment) {
 		a.task(ctx, as.Tasks[i], as)
 	}
 	a.forgetTasks(as.Tasks)
-	select {
-	case a.archives <- as.Archives:
+	select { // the newest list is the one that counts
+	case <-a.archives:
 	default:
 	}
+	a.archives <- as.Archives
 	a.changed()
 }
 

@@ -191,7 +191,7 @@ func (l *link) permit(ctx context.Context, task string) (agentapi.PermitResponse
 
 // FetchBlob reads a blob from the server, from an offset on.
 func (l *link) FetchBlob(ctx context.Context, sum string, offset int64) (io.ReadCloser, error) {
-	if l.http == nil || !l.online.Load() {
+	if !l.online.Load() || l.http == nil {
 		return nil, errors.New("no connection to the server")
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, l.base+agentapi.PathBlob+sum, nil)

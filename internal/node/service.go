@@ -216,8 +216,9 @@ func (s *service) loop(ctx context.Context) {
 			continue
 		}
 		err := s.converge(rctx, w)
+		changed := rctx.Err() != nil
 		cancel()
-		if err == nil || ctx.Err() != nil || rctx.Err() != nil && errors.Is(err, context.Canceled) {
+		if err == nil || ctx.Err() != nil || changed {
 			continue
 		}
 		s.fail(ctx, err)
@@ -296,8 +297,11 @@ func (s *service) converge(ctx context.Context, w want) error {
 		<-ctx.Done()
 		return nil
 	case s.proc == nil && w.drain && s.rec.RestartKey == w.spec.RestartKey:
-		// A draining service that ended by itself (a decommissioned NodeManager
-		// does) is not started again.
+		// A service that ended by itself once it was drained (a decommissioned
+		// NodeManager does) is not started again.
+		if d := w.spec.Drained; d != nil && s.agent.prober.Ask(ctx, *d) != nil {
+			return s.start(ctx, w) // it was killed while it still held something
+		}
 		s.reached(w, stateStopped, "ended while draining")
 		return s.drain(ctx, w)
 	case s.proc == nil:

@@ -143,7 +143,7 @@ func (e *Engine) revive(ctx context.Context, id, step int64, to api.StepState) e
 				continue
 			}
 			n++
-			s.State, s.Tries, s.Finished, s.Until, s.NotBefore = to, 0, nil, nil, nil
+			s.State, s.Tries, s.Started, s.Finished, s.Until, s.NotBefore = to, 0, nil, nil, nil, nil
 			if err := tx.UpdateStep(s); err != nil {
 				return err
 			}

@@ -32,6 +32,7 @@ func (e *Engine) launch(ctx context.Context, o store.Operation, s store.Step) {
 		}()
 		if err := e.drive(ctx, f, o, s); err != nil && ctx.Err() == nil {
 			e.cfg.Log.Error("cannot record step", "step", s.ID, "kind", s.Kind, "error", err)
+			_ = pause(ctx, later(time.Second)) // the disk may be full; do not fill it with lines
 		}
 	})
 }
@@ -63,6 +64,8 @@ func (e *Engine) drive(ctx context.Context, f *flight, o store.Operation, s stor
 	}
 	s.Until = nil // a wait that a restart of the server cut short has its time again
 	for {
+		// A pause between two tries acts no more than a wait: it may be dropped.
+		e.setWaiting(f, s.NotBefore != nil)
 		if err := pause(ctx, s.NotBefore); err != nil {
 			return nil //nolint:nilerr // the step stays as it is in the journal
 		}
@@ -193,6 +196,11 @@ func elapsed(from *time.Time, now time.Time) time.Duration {
 		return 0
 	}
 	return now.Sub(*from).Round(time.Second)
+}
+
+func later(d time.Duration) *time.Time {
+	t := time.Now().Add(d)
+	return &t
 }
 
 // pause waits until a time.

@@ -142,14 +142,17 @@ func (e *Engine) Run(ctx context.Context) error {
 	defer sub.Close()
 	defer e.wg.Wait()
 	for {
+		var again <-chan time.Time
 		if err := e.pass(ctx); err != nil && ctx.Err() == nil {
 			e.cfg.Log.Error("cannot advance operations", "error", err)
+			again = time.After(2 * time.Second)
 		}
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-sub.C:
 		case <-e.wake:
+		case <-again:
 		}
 	}
 }

@@ -256,6 +256,13 @@ func (t *Tx) PutOnce(cluster string, o Once) error {
 	return err
 }
 
+// ReleaseOnce gives back permits a node holds for tasks it has not done, so
+// that another may.
+func (t *Tx) ReleaseOnce(cluster, node string) error {
+	_, err := t.exec("DELETE FROM once WHERE cluster = ? AND node = ? AND state = ?", cluster, node, OnceRunning)
+	return err
+}
+
 // Observed is the last report of a node.
 type Observed struct {
 	Report agentapi.Report

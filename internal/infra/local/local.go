@@ -188,17 +188,22 @@ func (d *Driver) setPower(ref infra.Ref, on bool) error {
 
 // Delete ends everything that runs for the node and removes its directory.
 func (d *Driver) Delete(ctx context.Context, ref infra.Ref) error {
+	// A directory on its way out has a name of its own: a removal cut short is
+	// known by it, whatever of the directory is left.
+	leaving := filepath.Join(filepath.Dir(d.dir(ref)), ".deleting-"+ref.Key)
 	_, err := d.claimOf(ref)
-	if infra.KindOf(err) == infra.KindNotFound {
-		return d.removeEmpty(ref)
-	}
-	if err != nil {
+	switch {
+	case err == nil:
+		if err := d.Power(ctx, ref, false); err != nil {
+			return err
+		}
+		if err := os.Rename(d.dir(ref), leaving); err != nil {
+			return fmt.Errorf("cannot remove node %s: %w", ref.Name, err)
+		}
+	case infra.KindOf(err) != infra.KindNotFound:
 		return err
 	}
-	if err := d.Power(ctx, ref, false); err != nil {
-		return err
-	}
-	if err := os.RemoveAll(d.dir(ref)); err != nil {
+	if err := os.RemoveAll(leaving); err != nil {
 		return fmt.Errorf("cannot remove node %s: %w", ref.Name, err)
 	}
 	return d.removeEmpty(ref)
@@ -306,6 +311,9 @@ func (d *Driver) startAgent(dir string) error {
 	}
 	if err := json.Unmarshal(data, &c); err != nil {
 		return fmt.Errorf("cannot start agent: %w", err)
+	}
+	if !c.Powered {
+		return nil // switched off meanwhile
 	}
 	if err := os.MkdirAll(filepath.Join(dir, "agent"), 0o700); err != nil {
 		return fmt.Errorf("cannot start agent: %w", err)
