@@ -1,9 +1,10 @@
 #!/bin/sh
 # baseline.sh DIRECTORY: a plain parallel start of some services, to compare with.
 # Runs every DIRECTORY/*.start at once, asks every question of DIRECTORY/ready
-# (lines "NAME URL REGEXP", parted by tabs) until all are answered, prints the
-# seconds until then and the processor seconds the services took, and stops what
-# it started. No gates, no archives. "bench/run start" writes such a directory.
+# (lines "NAME URL REGEXP", parted by tabs) until all are answered, and stops what
+# it started. Prints the seconds until then, the processor seconds the services
+# took, and those the whole machine took. No gates, no archives. "bench/run start"
+# writes such a directory.
 # Environment: BASELINE_LIMIT, seconds until it gives up (180).
 set -eu
 
@@ -20,6 +21,8 @@ limit=${BASELINE_LIMIT:-180}
 pids=
 
 milliseconds() { date +%s%3N; }
+# busy is the time all cores have worked so far, in clock ticks.
+busy() { awk '$1 == "cpu" { print $2 + $3 + $4 + $7 + $8 }' /proc/stat; }
 
 # stop ends what this script started, and nothing else.
 stop() {
@@ -40,6 +43,7 @@ stop() {
 trap stop EXIT
 trap 'exit 1' INT TERM
 
+busybefore=$(busy)
 began=$(milliseconds)
 for launcher in ./*.start; do
 	sh "$launcher" </dev/null >"${launcher%.start}.out" 2>&1 &
@@ -58,10 +62,12 @@ while IFS=$tab read -r name url pattern; do
 	done
 done <ready
 ended=$(milliseconds)
+busyafter=$(busy)
 
 ticks=0
 for pid in $pids; do
 	# After the name in parentheses: user time is the 12th field, system time the 13th.
 	ticks=$((ticks + $(sed 's/.*) //' "/proc/$pid/stat" | awk '{print $12 + $13}')))
 done
-awk -v ms=$((ended - began)) -v ticks="$ticks" -v hz="$(getconf CLK_TCK)" 'BEGIN { printf "%.2f %.2f\n", ms / 1000, ticks / hz }'
+awk -v ms=$((ended - began)) -v ticks="$ticks" -v busy=$((busyafter - busybefore)) -v hz="$(getconf CLK_TCK)" \
+	'BEGIN { printf "%.2f %.2f %.2f\n", ms / 1000, ticks / hz, busy / hz }'

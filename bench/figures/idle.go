@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -84,6 +85,22 @@ func cpuSeconds(pid int) float64 {
 	user, _ := strconv.ParseFloat(f[11], 64)
 	system, _ := strconv.ParseFloat(f[12], 64)
 	return (user + system) / ticksPerSecond
+}
+
+// busySeconds is the time all cores have worked so far.
+func busySeconds() float64 {
+	data, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0
+	}
+	total := 0.0
+	for i, f := range strings.Fields(strings.SplitN(string(data), "\n", 2)[0]) {
+		if slices.Contains([]int{1, 2, 3, 6, 7}, i) { // user, nice, system, interrupts
+			v, _ := strconv.ParseFloat(f, 64)
+			total += v
+		}
+	}
+	return total / ticksPerSecond
 }
 
 // pss is the proportional set size of a process in MiB; 0 where it is gone.

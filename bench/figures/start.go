@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -20,8 +22,14 @@ const settling = 2 * time.Second
 // goalStart is the share of the baseline's time that Howdah may take.
 const goalStart = 0.55
 
-// took is one measurement.
-type took struct{ seconds, cpu float64 }
+// took is one measurement: how long, the processor seconds of the daemons, and
+// those of everything on the machine but them and Howdah.
+type took struct{ seconds, cpu, others float64 }
+
+// disturbed is the share of the machine that others took, in percent.
+func (t took) disturbed() float64 {
+	return max(0, 100*t.others/(t.seconds*float64(runtime.NumCPU())))
+}
 
 // start measures the eight daemons in three columns, by turns: a plain parallel
 // start, Howdah with gates, Howdah with gates and archives. The first round
@@ -65,7 +73,7 @@ func (b *bench) start(ctx context.Context) error {
 			} else {
 				rounds[i] = append(rounds[i], t)
 			}
-			b.note("round %d  %-27s %5.1f s  %5.1f CPU seconds  load before %s%s", r, names[i], t.seconds, t.cpu, before, note)
+			b.note("round %d  %-27s %5.1f s  %5.1f CPU seconds  others took %2.0f %% of the machine  load before %s%s", r, names[i], t.seconds, t.cpu, t.disturbed(), before, note)
 		}
 	}
 	for _, c := range append(columns, "stream") {
@@ -82,9 +90,9 @@ func (b *bench) startRows(names []string, rounds [][]took) {
 		if len(rounds[i]) == 0 {
 			continue
 		}
-		var seconds, cpu []float64
+		var seconds, cpu, others []float64
 		for _, t := range rounds[i] {
-			seconds, cpu = append(seconds, t.seconds), append(cpu, t.cpu)
+			seconds, cpu, others = append(seconds, t.seconds), append(cpu, t.cpu), append(others, t.disturbed())
 		}
 		verdict := "1"
 		if i == 0 {
@@ -97,6 +105,7 @@ func (b *bench) startRows(names []string, rounds [][]took) {
 		}
 		b.row("8 daemons, "+name+", s", seconds, verdict)
 		b.row("  CPU seconds of the daemons", cpu, "")
+		b.row("  share of the machine others took, %", others, "")
 	}
 }
 
@@ -115,7 +124,8 @@ func baseline(ctx context.Context, dir string) (took, error) {
 		return took{}, fmt.Errorf("baseline.sh: %w: %s", err, strings.TrimSpace(errs.String()))
 	}
 	var t took
-	_, err = fmt.Sscan(string(out), &t.seconds, &t.cpu)
+	_, err = fmt.Sscan(string(out), &t.seconds, &t.cpu, &t.others)
+	t.others -= t.cpu
 	return t, err
 }
 
@@ -147,6 +157,11 @@ func (b *bench) withoutArchive(ctx context.Context) (t took, err error) {
 // timeStart starts both clusters at once and returns when their last service was
 // ready, by its agent's word, and stops them again.
 func (b *bench) timeStart(ctx context.Context) (took, error) {
+	info, err := b.client.Info(ctx)
+	if err != nil {
+		return took{}, err
+	}
+	busyWas, serverWas := busySeconds(), cpuSeconds(info.PID)
 	begun := time.Now()
 	errs := make(chan error, len(columns))
 	for _, c := range columns {
@@ -173,6 +188,9 @@ func (b *bench) timeStart(ctx context.Context) (took, error) {
 		t.cpu += cpuSeconds(s.PID)
 	}
 	t.seconds = last.Sub(begun).Seconds()
+	// By now a little later than the last service; near enough to tell a busy
+	// machine from a quiet one.
+	t.others = busySeconds() - busyWas - t.cpu - (cpuSeconds(info.PID) - serverWas) - b.agentSeconds(ctx)
 	if err := archived(svcs[0].PID); err != nil {
 		return took{}, err
 	}
@@ -180,6 +198,24 @@ func (b *bench) timeStart(ctx context.Context) (took, error) {
 		return took{}, err
 	}
 	return t, b.stop(ctx)
+}
+
+// agentSeconds is the processor time of the agents of both clusters, which were
+// started with them.
+func (b *bench) agentSeconds(ctx context.Context) float64 {
+	cs, err := b.client.Clusters(ctx)
+	if err != nil {
+		return 0
+	}
+	total := 0.0
+	for _, c := range cs {
+		for _, n := range c.Nodes {
+			if slices.Contains(columns, c.Name) {
+				total += cpuSeconds(n.AgentPID)
+			}
+		}
+	}
+	return total
 }
 
 // untilReady waits for every daemon to be ready since a moment.
