@@ -25,14 +25,37 @@ func (a *app) readFile(name string) (api.File, error) {
 	var err error
 	if name == "-" {
 		name = "stdin"
-		data, err = io.ReadAll(io.LimitReader(a.in, 4<<20))
+		data, err = io.ReadAll(io.LimitReader(a.in, maxFile+1))
 	} else {
-		data, err = os.ReadFile(name)
+		data, err = readRegular(name)
 	}
 	if errors.Is(err, os.ErrNotExist) {
 		return api.File{}, &exitError{exitNotFound, fmt.Errorf("there is no file %s", name)}
 	}
+	if err == nil && len(data) > maxFile {
+		err = usagef("%s is larger than 1 MiB, the most a definition may have", name)
+	}
 	return api.File{Name: name, Content: string(data)}, err
+}
+
+// maxFile bounds a definition, in bytes; the server has the same bound.
+const maxFile = 1<<20 - 4096
+
+// readRegular reads the beginning of a regular file.
+func readRegular(name string) ([]byte, error) {
+	st, err := os.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !st.Mode().IsRegular() {
+		return nil, usagef("%s is no file", name)
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxFile+1))
 }
 
 func (a *app) planCmd() *cobra.Command {

@@ -60,6 +60,8 @@ type app struct {
 func Main(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	// A second ctrl-c ends the program at once.
+	context.AfterFunc(ctx, stop)
 	a := &app{out: os.Stdout, err: os.Stderr, in: os.Stdin}
 	root := a.root()
 	root.SetArgs(args)

@@ -69,7 +69,13 @@ func (a *app) options(c *cobra.Command, given server.Options) (server.Options, e
 		o.OpenPorts = given.OpenPorts
 	}
 	if c.Flags().Changed("memory") {
+		if given.MemoryMB < 1 {
+			return o, usagef("--memory %d is no amount of memory, in MiB", given.MemoryMB)
+		}
 		o.MemoryMB = given.MemoryMB
+	}
+	if _, ds := catalog(o.Stacks...); ds.HasErrors() {
+		return o, ds
 	}
 	return o, nil
 }

@@ -261,7 +261,7 @@ func (v *live) set(key, text string) {
 	if _, ok := v.text[key]; !ok {
 		v.order = append(v.order, key)
 	}
-	v.text[key] = text
+	v.text[key] = tame(text)
 }
 
 // draw shows what changed.

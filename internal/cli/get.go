@@ -272,10 +272,10 @@ func printFindings(w io.Writer, fs []api.Finding) {
 			when = " (since " + since(f.Since) + ")"
 		}
 		if f.Kind == "is" {
-			fmt.Fprintf(w, "%s%s\n", f.Message, when)
+			fmt.Fprintf(w, "%s%s\n", tame(f.Message), when)
 			continue
 		}
-		fmt.Fprintf(w, "  %-7s  %s%s\n", f.Kind, f.Message, when)
+		fmt.Fprintf(w, "  %-7s  %s%s\n", f.Kind, tame(f.Message), when)
 	}
 }
 

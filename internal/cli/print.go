@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"time"
+	"unicode"
 
 	"go.yaml.in/yaml/v3"
 
@@ -52,6 +53,11 @@ func plainStyle(n *yaml.Node) {
 
 // table prints rows in columns; the last column is not padded.
 func table(w io.Writer, header []string, rows [][]string) {
+	for _, r := range rows {
+		for i := range r {
+			r[i] = tame(r[i])
+		}
+	}
 	width := make([]int, len(header))
 	for _, r := range append([][]string{header}, rows...) {
 		for i, c := range r {
@@ -74,6 +80,17 @@ func table(w io.Writer, header []string, rows [][]string) {
 	for _, r := range rows {
 		line(r)
 	}
+}
+
+// tame takes out what would move the cursor or break a table: names and
+// messages may come from programs that are not ours.
+func tame(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, s)
 }
 
 // printDiagnostics prints findings, aligned, with their advice and a last line.

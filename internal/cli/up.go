@@ -211,8 +211,8 @@ func (u *upper) spawn(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("cannot find this program: %w", err)
 	}
-	if err := os.MkdirAll(filepath.Dir(u.home.Log()), 0o700); err != nil {
-		return fmt.Errorf("cannot make home: %w", err)
+	if err := u.home.Prepare(); err != nil {
+		return err
 	}
 	argv := []string{self, "server", "--home", u.home.Dir}
 	for _, dir := range u.opts.Stacks {
@@ -239,6 +239,10 @@ func (u *upper) spawn(ctx context.Context) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-p.Done():
+			if u.home.Running() && time.Now().Before(deadline) {
+				time.Sleep(50 * time.Millisecond) // somebody else started one at the same time
+				continue
+			}
 			return &exitError{exitFailed, fmt.Errorf("the server ended: %s", serverSays(u.home.Log(), at))}
 		case <-time.After(50 * time.Millisecond):
 		}

@@ -29,6 +29,9 @@ come first; all that follows the cluster is the job's.
   howdah job submit --wait batch wordcount /data/in /data/out
   howdah job submit --jar my.jar batch com.example.Main /data/in`,
 		RunE: func(cmd *cobra.Command, got []string) error {
+			if strings.HasPrefix(got[1], "-") {
+				return usagef("%s comes after the cluster; flags of howdah come before it", got[1])
+			}
 			sub := api.Submission{Name: got[1], Main: got[1], Args: got[2:]}
 			cl := a.client()
 			if jar != "" {
@@ -148,7 +151,7 @@ func topology(ctx context.Context, cl *client.Client, flux, jar, name string, se
 
 // fluxName reads the topology's name out of a Flux file.
 func fluxName(file, given string) (string, error) {
-	data, err := os.ReadFile(file)
+	data, err := readRegular(file)
 	if err != nil {
 		return "", err
 	}

@@ -147,7 +147,7 @@ func (m *Manager) planOne(tx *store.Tx, c definition.Completed, all []definition
 	} else if err != nil {
 		return api.Plan{}, nil, err
 	}
-	if ds := m.refused(row, c); ds.HasErrors() {
+	if ds := m.refused(tx, row, c); ds.HasErrors() {
 		return api.Plan{}, ds, nil
 	}
 	want := c.Cluster
@@ -186,7 +186,7 @@ func cloneWithout(m map[string]string, key string) map[string]string {
 }
 
 // refused says what keeps a cluster from being applied as it is now.
-func (m *Manager) refused(row store.Cluster, c definition.Completed) api.Diagnostics {
+func (m *Manager) refused(tx *store.Tx, row store.Cluster, c definition.Completed) api.Diagnostics {
 	at := c.Node.At("name").Position()
 	refuse := func(summary, detail string) api.Diagnostics {
 		return api.Diagnostics{{Severity: api.SeverityError, Address: c.Cluster.Name, Summary: summary, Detail: detail, Source: &at}}
@@ -198,10 +198,21 @@ func (m *Manager) refused(row store.Cluster, c definition.Completed) api.Diagnos
 		return refuse("cluster "+row.Name+" is being deleted", "Wait until it is gone, or take a deletion that was given up back: howdah start "+row.Name)
 	case row.Intent == agentapi.IntentStop || row.Suspended:
 		return refuse("cluster "+row.Name+" is stopped", "Start it first: howdah start "+row.Name)
+	case row.Revision > 0 && m.otherStack(tx, row, c) != "":
+		return refuse(fmt.Sprintf("cluster %s is of stack %s and cannot become %s", row.Name, m.otherStack(tx, row, c), c.Stack.Name), "Give the new one another name.")
 	case row.Infrastructure != c.Cluster.Infrastructure:
 		return refuse(fmt.Sprintf("cluster %s is on %s and cannot move to %s", row.Name, row.Infrastructure, c.Cluster.Infrastructure), "Give the new one another name.")
 	}
 	return nil
+}
+
+// otherStack names the stack a cluster was made with, where it is another one.
+func (m *Manager) otherStack(tx *store.Tx, row store.Cluster, c definition.Completed) string {
+	_, s, err := m.revision(tx, row.ID, row.Revision)
+	if err != nil || s.Name == c.Stack.Name {
+		return ""
+	}
+	return s.Name
 }
 
 // positioned gives findings of the planner the place of their cluster.
@@ -297,7 +308,7 @@ func (m *Manager) submitApply(tx *store.Tx, c definition.Completed, p *api.Plan)
 			return nil, err
 		}
 	}
-	if ds := m.refused(row, c); !fresh && ds.HasErrors() {
+	if ds := m.refused(tx, row, c); !fresh && ds.HasErrors() {
 		return nil, ds
 	}
 	if p != nil && p.Empty() && row.Smoked == row.Revision && row.Revision > 0 {

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode"
 
 	"howdah.dev/howdah/api"
 	"howdah.dev/howdah/internal/document"
@@ -321,6 +322,9 @@ func (c *completer) configuration(at *document.Node, conf api.Configuration) {
 				continue
 			}
 			for k := range keys {
+				if strings.TrimSpace(k) != k || strings.ContainsFunc(k, unicode.IsControl) || k == "" {
+					c.errorf(at.At(svc, file, k), "Programs drop them, and then read another key.", "the key %q has blanks or control characters around it", k)
+				}
 				if slices.Contains(locked, k) {
 					c.errorf(at.At(svc, file, k), "Howdah sets it itself; take it out.", "%s cannot be set", k)
 				}

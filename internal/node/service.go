@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -407,16 +408,26 @@ func (s *service) ended(exit proc.Exit) error {
 	return s.save()
 }
 
-// lastLine returns the last line with text, for one-line messages.
+// lastLine returns the line that says most of why a program ended: the last
+// that names a cause, else the last that is no part of a stack trace.
 func lastLine(text string) string {
-	last := ""
+	last, cause := "", ""
 	for line := range lines(text) {
-		if line != "" {
-			last = line
+		switch trimmed := strings.TrimSpace(line); {
+		case trimmed == "", strings.HasPrefix(trimmed, "at "), strings.HasPrefix(trimmed, "... "):
+			continue
+		case strings.HasPrefix(trimmed, "Caused by:"), strings.HasPrefix(trimmed, "Exception in thread"), strings.HasPrefix(trimmed, "Unknown program"),
+			strings.Contains(line, " ERROR "), strings.Contains(line, " FATAL "):
+			cause = trimmed
+		default:
+			last = trimmed
 		}
 	}
-	if len(last) > 300 {
-		last = last[:300]
+	if cause != "" {
+		last = cause
+	}
+	if r := []rune(last); len(r) > 300 {
+		last = string(r[:300])
 	}
 	return last
 }

@@ -135,14 +135,12 @@ func holder(l sockets.Listener) string {
 	if l.PID == 0 {
 		return "a process of another user"
 	}
-	cmd := l.Command
-	if len(cmd) > 80 {
-		cmd = cmd[:80] + "…"
-	}
 	if l.Labels.Service != "" {
 		return fmt.Sprintf("pid %d (%s)", l.PID, l.Labels.Service)
 	}
-	return fmt.Sprintf("pid %d (%s)", l.PID, cmd)
+	// The program's name only: arguments are its owner's business.
+	program, _, _ := strings.Cut(l.Command, " ")
+	return fmt.Sprintf("pid %d (%s)", l.PID, filepath.Base(program))
 }
 
 // once runs a one-time task unless its evidence is there.

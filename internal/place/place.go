@@ -141,6 +141,9 @@ func freeNow(hosts []Host, free map[string]int) []string {
 	return out
 }
 
+// maxNamed bounds how many nodes a refusal names.
+const maxNamed = 5
+
 func refusals(reqs, missing []Request, before []string) []string {
 	total := 0
 	for _, r := range reqs {
@@ -149,6 +152,9 @@ func refusals(reqs, missing []Request, before []string) []string {
 	names := make([]string, len(missing))
 	for i, r := range missing {
 		names[i] = r.Name
+	}
+	if n := len(names) - maxNamed; n > 0 {
+		names = append(names[:maxNamed], fmt.Sprintf("and %d more", n))
 	}
 	return []string{fmt.Sprintf("%d of %d new nodes have no room: all need %s MiB, %s; left over: %s",
 		len(missing), len(reqs), thousands(total), strings.Join(before, ", "), strings.Join(names, ", "))}

@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -46,12 +48,39 @@ func (h Home) Clients() string { return filepath.Join(h.Dir, "clients") }
 // start needs no flags.
 func (h Home) Settings() string { return filepath.Join(h.Dir, "settings.json") }
 
-// make makes the home's directories, for the owner only.
-func (h Home) make() error {
+// parts is everything Howdah puts into a home; what else is there is not ours.
+var parts = []string{"howdah.db", "howdah.db-wal", "howdah.db-shm", "settings.json", "subnet", "nodes", "clients", "cache", "ca", "log", "run"}
+
+// ours reports whether a home's entry is one Howdah made.
+func ours(name string) bool {
+	return slices.Contains(parts, name) || strings.HasPrefix(name, "howdah.db.before-") || strings.HasPrefix(name, "subnet.") || strings.HasPrefix(name, ".subnet")
+}
+
+// maxSocket is what the kernel takes as the path of a unix socket, in bytes.
+const maxSocket = 107
+
+// Prepare makes the home's directories, for the owner only. A directory that
+// holds anything else is refused: cleaning up must never cost somebody's files.
+func (h Home) Prepare() error {
+	if n := len(h.Socket()); n > maxSocket {
+		return fmt.Errorf("cannot use %s as home: its path is %d bytes too long for a socket; choose a shorter one by HOWDAH_HOME", h.Dir, n-maxSocket)
+	}
+	entries, err := os.ReadDir(h.Dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("cannot use %s as home: %w", h.Dir, err)
+	}
+	for _, e := range entries {
+		if !ours(e.Name()) {
+			return fmt.Errorf("cannot use %s as home: it holds %s, which is not Howdah's; choose an empty directory by HOWDAH_HOME", h.Dir, e.Name())
+		}
+	}
 	for _, d := range []string{h.Dir, filepath.Dir(h.Socket()), filepath.Dir(h.Log()), h.Nodes(), h.Cache()} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
 			return fmt.Errorf("cannot make home: %w", err)
 		}
+	}
+	if err := os.Chmod(h.Dir, 0o700); err != nil { //nolint:gosec // a directory needs its x bit
+		return fmt.Errorf("cannot protect home: %w", err)
 	}
 	return nil
 }
@@ -116,8 +145,15 @@ func (h Home) Remove(ctx context.Context) error {
 	if err := subnet.Release(ctx, subnet.Config{Home: h.Dir}); err != nil {
 		return err
 	}
+	entries, err := os.ReadDir(h.Dir)
+	if err != nil {
+		return fmt.Errorf("cannot remove %s: %w", h.Dir, err)
+	}
 	// Artifact sets are read-only; make their directories writable again.
-	err := filepath.WalkDir(h.Dir, func(path string, d fs.DirEntry, err error) error {
+	err = filepath.WalkDir(h.Dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() && filepath.Dir(path) == h.Dir && !ours(d.Name()) {
+			return filepath.SkipDir
+		}
 		if err == nil && d.IsDir() {
 			return os.Chmod(path, 0o700) //nolint:gosec // a directory needs its x bit
 		}
@@ -127,10 +163,18 @@ func (h Home) Remove(ctx context.Context) error {
 		return fmt.Errorf("cannot remove %s: %w", h.Dir, err)
 	}
 	// The settings go last: they are how a half-removed home is known.
-	for _, e := range []string{"nodes", "clients", "cache", "ca", "log", "run"} {
-		if err := os.RemoveAll(filepath.Join(h.Dir, e)); err != nil {
-			return fmt.Errorf("cannot remove %s: %w", h.Dir, err)
+	for _, e := range entries {
+		if ours(e.Name()) && e.Name() != filepath.Base(h.Settings()) {
+			if err := os.RemoveAll(filepath.Join(h.Dir, e.Name())); err != nil {
+				return fmt.Errorf("cannot remove %s: %w", h.Dir, err)
+			}
 		}
 	}
-	return os.RemoveAll(h.Dir)
+	if err := os.Remove(h.Settings()); err != nil {
+		return fmt.Errorf("cannot remove %s: %w", h.Dir, err)
+	}
+	if err := os.Remove(h.Dir); err != nil && !errors.Is(err, unix.ENOTEMPTY) {
+		return fmt.Errorf("cannot remove %s: %w", h.Dir, err)
+	}
+	return nil
 }

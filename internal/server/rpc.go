@@ -19,15 +19,22 @@ import (
 // nodeKey carries the node a client certificate names.
 type nodeKey struct{}
 
+// Limits of what agents send, in bytes. Joining needs no certificate.
+const (
+	maxJoin    = 64 << 10
+	maxMessage = 8 << 20
+)
+
 // agentHandler serves agents. Only joining works without a certificate.
 func (s *Server) agentHandler() http.Handler {
-	codec := connect.WithCodec(agentapi.Codec{})
+	codec := connect.WithHandlerOptions(connect.WithCodec(agentapi.Codec{}), connect.WithReadMaxBytes(maxMessage))
+	small := connect.WithHandlerOptions(connect.WithCodec(agentapi.Codec{}), connect.WithReadMaxBytes(maxJoin))
 	mux := http.NewServeMux()
 	mux.Handle(agentapi.PathJoin, connect.NewUnaryHandler(agentapi.PathJoin,
 		func(ctx context.Context, r *connect.Request[agentapi.JoinRequest]) (*connect.Response[agentapi.JoinResponse], error) {
 			out, err := s.manager.Join(ctx, *r.Msg)
 			return connect.NewResponse(&out), rpcError(err)
-		}, codec))
+		}, small))
 	mux.Handle(agentapi.PathWatch, identified(connect.NewServerStreamHandler(agentapi.PathWatch,
 		func(ctx context.Context, r *connect.Request[agentapi.WatchRequest], st *connect.ServerStream[agentapi.WatchEvent]) error {
 			if err := own(ctx, r.Msg.Node); err != nil {
@@ -52,7 +59,7 @@ func (s *Server) agentHandler() http.Handler {
 			return connect.NewResponse(&out), rpcError(err)
 		}, codec)))
 	mux.Handle("GET "+agentapi.PathBlob+"{sum}", identified(http.HandlerFunc(s.serveBlob)))
-	return mux
+	return http.MaxBytesHandler(mux, maxMessage)
 }
 
 // identified lets only clients with a node's certificate through.

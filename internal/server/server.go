@@ -74,7 +74,7 @@ type Server struct {
 // Run serves until ctx ends or the API is told to shut down. Services and
 // agents go on after it.
 func Run(ctx context.Context, cfg Config) error {
-	if err := cfg.Home.make(); err != nil {
+	if err := cfg.Home.Prepare(); err != nil {
 		return err
 	}
 	unlock, err := cfg.Home.lock()

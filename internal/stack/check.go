@@ -139,6 +139,11 @@ func (c *checker) service(name string) {
 	svc := c.s.Services[name]
 	at := c.root.At("services", name)
 	e := c.s.serviceEnv(svc)
+	for _, d := range sortedKeys(svc.Dirs) {
+		if strings.ContainsAny(d, "/\\") || d == "." || d == ".." {
+			c.errorf(at.At("dirs", d), "name one directory below the service's own", "directory %q is no name", d)
+		}
+	}
 	for _, d := range implicitDirs {
 		if _, dup := svc.Dirs[d]; dup {
 			c.errorf(at.At("dirs", d), "every service has it already", "directory %s of service %s cannot be declared", d, name)

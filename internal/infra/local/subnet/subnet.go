@@ -136,6 +136,8 @@ func openShared(dir string) (*os.File, error) {
 
 // lockShared opens and locks the directory, again when somebody removed it meanwhile.
 func lockShared(ctx context.Context, path string) (*os.File, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, lockPatience, fmt.Errorf("somebody has held it for %s", lockPatience))
+	defer cancel()
 	for {
 		dir, err := openShared(path)
 		if err != nil {
@@ -153,6 +155,9 @@ func lockShared(ctx context.Context, path string) (*os.File, error) {
 		dir.Close()
 	}
 }
+
+// lockPatience bounds the wait for others; a claim takes milliseconds.
+const lockPatience = 20 * time.Second
 
 func flock(ctx context.Context, dir *os.File) error {
 	for {
