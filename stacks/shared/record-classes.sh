@@ -185,6 +185,7 @@ tee "$home/log4j2/cluster.xml" >"$home/log4j2/worker.xml" <<'P'
 <PatternLayout pattern="%d %c{1.} [%p] %msg%n"/><SizeBasedTriggeringPolicy size="10 MB"/><DefaultRolloverStrategy max="2"/></RollingFile></appenders>
 <loggers><root level="info"><appender-ref ref="A"/></root></loggers></configuration>
 P
+# shellcheck disable=SC2016 # log4j fills these in, not the shell
 sed -i 's#${sys:storm.log.dir}/${sys:logfile.name}#${sys:workers.artifacts}/${sys:storm.id}/${sys:worker.port}/${sys:logfile.name}#g' "$home/log4j2/worker.xml"
 quick="-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xss512k"
 cat >"$work/conf/storm.yaml" <<P
