@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"howdah.dev/howdah/api"
 	"howdah.dev/howdah/client"
 	"howdah.dev/howdah/internal/agentapi"
@@ -76,8 +78,8 @@ func tail(s string) string {
 
 // prepare brings the example platform up with its data, and waits until the
 // class-data archives are built.
-func (h *home) prepare(ctx context.Context) error {
-	as, err := h.assignments()
+func (b *bench) prepare(ctx context.Context) error {
+	as, err := b.assignments()
 	if err != nil {
 		return err
 	}
@@ -88,14 +90,21 @@ func (h *home) prepare(ctx context.Context) error {
 	}
 	// Down first, so that no agent of an earlier build goes on; apply, because
 	// "up" keeps the stacks the clusters were made with.
-	for _, args := range [][]string{
+	for i, args := range [][]string{
 		{"down"}, {"up", example}, {"apply", "-f", filepath.Join(example, "platform.yaml"), "--yes"}, {"up", example, "--pipeline"},
 	} {
-		if _, err := h.howdah(ctx, args...); err != nil {
+		if i == 2 {
+			if err := b.startStopped(ctx); err != nil { // by a run that was killed
+				return err
+			}
+		}
+		begun, before := time.Now(), load()
+		if _, err := b.howdah(ctx, args...); err != nil {
 			return err
 		}
+		b.note("prepare  howdah %s  %.1f s  load before %s", strings.Join(args, " "), time.Since(begun).Seconds(), before)
 	}
-	if as, err = h.assignments(); err != nil {
+	if as, err = b.assignments(); err != nil {
 		return err
 	}
 	deadline := time.Now().Add(archivePatience)
@@ -113,6 +122,24 @@ func (h *home) prepare(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// startStopped starts the clusters that were stopped, all at once.
+func (h *home) startStopped(ctx context.Context) error {
+	cs, err := h.client.Clusters(ctx)
+	if err != nil {
+		return err
+	}
+	var g errgroup.Group
+	for _, c := range cs {
+		if c.State == "stopped" {
+			g.Go(func() error {
+				_, err := h.howdah(ctx, "start", c.Name)
+				return err
+			})
+		}
+	}
+	return g.Wait()
 }
 
 // assignments reads what the home's nodes were told last.
@@ -181,35 +208,6 @@ func (h *home) services(ctx context.Context, clusters ...string) (found []api.Se
 		}
 	}
 	return found, ready && len(found) > 0, nil
-}
-
-// settle waits until no operation is under way; a failed one is an error.
-func (h *home) settle(ctx context.Context) error {
-	deadline := time.Now().Add(readyPatience)
-	for {
-		cs, err := h.client.Clusters(ctx)
-		if err != nil {
-			return err
-		}
-		busy := ""
-		for _, c := range cs {
-			if c.State == "failed" {
-				return fmt.Errorf("%s failed: %s", c.Name, c.Message)
-			}
-			if c.Operation != 0 {
-				busy = c.Name
-			}
-		}
-		if busy == "" {
-			return nil
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("the operation of %s has not ended after %s", busy, readyPatience)
-		}
-		if err := sleep(ctx, 300*time.Millisecond); err != nil {
-			return err
-		}
-	}
 }
 
 func readJSON(path string, v any) error {

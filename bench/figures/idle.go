@@ -16,7 +16,7 @@ import (
 
 // Idle cost is looked at for a while, after the platform has calmed down.
 const (
-	idleCalm   = 15 * time.Second
+	idleCalm   = 5 * time.Second
 	idleWindow = 30 * time.Second
 )
 
