@@ -83,14 +83,14 @@ func newBench(howdah, dir string, rounds int) (*bench, error) {
 // measure runs the parts; whatever happens, the home is suspended afterwards.
 func (b *bench) measure(ctx context.Context, asked []string) (err error) {
 	b.note("load before: %s", load())
-	if err := b.prepare(ctx); err != nil {
-		return err
-	}
 	defer func() {
 		if _, e := b.howdah(context.WithoutCancel(ctx), "down"); err == nil {
 			err = e
 		}
 	}()
+	if err := b.prepare(ctx); err != nil {
+		return err
+	}
 	for _, p := range parts {
 		if !slices.Contains(asked, p) {
 			continue
