@@ -120,7 +120,10 @@ func TestSweepEndsWithContext(t *testing.T) {
 func TestList(t *testing.T) {
 	spec := shell(t, `sleep 61 & wait`)
 	p := started(t, spec)
-	until(t, func() bool { infos, _ := List(spec.Labels.Node); return len(infos) == 2 }, "not two processes")
+	until(t, func() bool { // the child has become another program
+		infos, _ := List(spec.Labels.Node)
+		return len(infos) == 2 && infos[1].Command == "sleep 61"
+	}, "not two processes")
 	infos, err := List(spec.Labels.Node)
 	if err != nil {
 		t.Fatal(err)
