@@ -90,7 +90,7 @@ func (s *service) launch(spec *agentapi.Service) error {
 	if err := s.save(); err != nil {
 		return err
 	}
-	p, err := proc.Start(proc.Spec{Argv: spec.Argv, Dir: spec.Dir, Env: s.agent.env(spec.Env), Output: s.output(spec), Labels: s.labels()})
+	p, err := proc.Start(proc.Spec{Argv: present(spec.Argv), Dir: spec.Dir, Env: s.agent.env(spec.Env), Output: s.output(spec), Labels: s.labels()})
 	if err != nil {
 		return fmt.Errorf("cannot start %s: %w", s.name, err)
 	}
@@ -98,6 +98,22 @@ func (s *service) launch(spec *agentapi.Service) error {
 	s.proc, s.rec.Process = p, &rec
 	s.set(stateStarting, "%s", spec.Ready.Message)
 	return s.save()
+}
+
+// archiveFlag names a class-data archive to the JVM.
+const archiveFlag = "-XX:SharedArchiveFile="
+
+// present leaves out an archive that is not there yet: naming a missing one
+// would cost the JVM its own, too.
+func present(argv []string) []string {
+	return slices.DeleteFunc(slices.Clone(argv), func(a string) bool {
+		path, named := strings.CutPrefix(a, archiveFlag)
+		if !named {
+			return false
+		}
+		there, err := exists(path)
+		return err == nil && !there
+	})
 }
 
 // clear ends what an earlier incarnation left running.
