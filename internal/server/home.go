@@ -56,6 +56,17 @@ func ours(name string) bool {
 	return slices.Contains(parts, name) || strings.HasPrefix(name, "howdah.db.before-") || strings.HasPrefix(name, "subnet.") || strings.HasPrefix(name, ".subnet")
 }
 
+// known reports whether a server has run in the home before. What somebody put
+// there since is left alone, also by Remove.
+func (h Home) known() bool {
+	for _, f := range []string{h.Settings(), h.Database(), h.Authority()} {
+		if _, err := os.Stat(f); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
 // maxSocket is what the kernel takes as the path of a unix socket, in bytes.
 const maxSocket = 107
 
@@ -70,7 +81,7 @@ func (h Home) Prepare() error {
 		return fmt.Errorf("cannot use %s as home: %w", h.Dir, err)
 	}
 	for _, e := range entries {
-		if !ours(e.Name()) {
+		if !ours(e.Name()) && !h.known() {
 			return fmt.Errorf("cannot use %s as home: it holds %s, which is not Howdah's; choose an empty directory by HOWDAH_HOME", h.Dir, e.Name())
 		}
 	}

@@ -246,7 +246,7 @@ nodeGroups:
 // dataMissing takes the NameNode's directory away and gives it back.
 func dataMissing(t *testing.T, h *harness.Home) {
 	current := filepath.Dir(versionFile(t, h, "warehouse"))
-	away := filepath.Join(h.Dir, "test", "away")
+	away := filepath.Join(h.Files(), "away")
 	if err := os.Rename(current, away); err != nil {
 		t.Fatal(err)
 	}

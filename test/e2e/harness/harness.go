@@ -73,6 +73,7 @@ func NewEmpty(t testing.TB) *Home {
 			h.tell()
 		}
 		h.remove()
+		os.RemoveAll(h.Dir + "-files")
 		t.Logf("%s took %.1f s", t.Name(), time.Since(began).Seconds())
 	})
 	return h
@@ -202,7 +203,7 @@ func JSON[T any](h *Home, args ...string) T {
 // Write writes a file beside the home's own and returns its path.
 func (h *Home) Write(name, text string) string {
 	h.t.Helper()
-	path := filepath.Join(h.Dir, "test", name)
+	path := filepath.Join(h.Files(), name)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		h.t.Fatal(err)
 	}
@@ -293,4 +294,15 @@ func (h *Home) remove() {
 	if err := os.RemoveAll(h.Dir); err != nil {
 		h.t.Errorf("cannot remove %s: %v", h.Dir, err)
 	}
+}
+
+// Files is a directory beside the home for files of the test; a home holds
+// nothing but what Howdah puts there.
+func (h *Home) Files() string {
+	h.t.Helper()
+	dir := h.Dir + "-files"
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		h.t.Fatal(err)
+	}
+	return dir
 }
