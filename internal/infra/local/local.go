@@ -148,12 +148,13 @@ func (d *Driver) make(ref infra.Ref) error {
 	if err := os.MkdirAll(parent, 0o755); err != nil {
 		return fmt.Errorf("cannot make node %s: %w", ref.Name, err)
 	}
-	tmp, err := os.MkdirTemp(parent, ".making-")
-	if err != nil {
+	// What an attempt that was cut short left behind has the same name.
+	tmp := filepath.Join(parent, ".making-"+ref.Key)
+	if err := os.RemoveAll(tmp); err != nil {
 		return fmt.Errorf("cannot make node %s: %w", ref.Name, err)
 	}
-	if err := os.Chmod(tmp, 0o755); err != nil { //nolint:gosec // services of other tools read it
-		return err
+	if err := os.Mkdir(tmp, 0o755); err != nil {
+		return fmt.Errorf("cannot make node %s: %w", ref.Name, err)
 	}
 	if err := write(filepath.Join(tmp, fileClaim), claim{Key: ref.Key}); err != nil {
 		return err
