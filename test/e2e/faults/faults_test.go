@@ -90,7 +90,9 @@ func applyKilled(t *testing.T, h *harness.Home) {
 			}
 		}
 	}
-	if n := h.Events("warehouse"); n["once.permitted"] != 1 || n["once.done"] != 1 || n["node.joined"] != 3 || n["operation.done"] != 1 {
+	// A server killed between recording a join and answering it is asked again:
+	// each of the three nodes may have joined twice, never less than once.
+	if n := h.Events("warehouse"); n["once.permitted"] != 1 || n["once.done"] != 1 || n["node.joined"] < 3 || n["node.joined"] > 6 || n["operation.done"] != 1 {
 		t.Errorf("formatting permitted and done once each, 3 nodes joined and 1 operation done are wanted; there were %v", n)
 	}
 	if o := h.Operations("warehouse"); len(o) != 1 {
