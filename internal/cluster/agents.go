@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -23,8 +22,6 @@ var errFenced = errors.New("a newer agent runs this node")
 
 // ErrDenied is returned for a request without the right to it.
 var ErrDenied = errors.New("not allowed")
-
-func bytesReader(b []byte) io.Reader { return bytes.NewReader(b) }
 
 // Join gives a node its certificate for a one-time token.
 func (m *Manager) Join(ctx context.Context, r agentapi.JoinRequest) (agentapi.JoinResponse, error) {

@@ -191,6 +191,10 @@ func (m *Manager) refused(tx *store.Tx, row store.Cluster, c definition.Complete
 	refuse := func(summary, detail string) api.Diagnostics {
 		return api.Diagnostics{{Severity: api.SeverityError, Address: c.Cluster.Name, Summary: summary, Detail: detail, Source: &at}}
 	}
+	other := ""
+	if row.Revision > 0 {
+		other = m.otherStack(tx, row, c)
+	}
 	switch {
 	case row.ID == "":
 		return nil
@@ -198,8 +202,8 @@ func (m *Manager) refused(tx *store.Tx, row store.Cluster, c definition.Complete
 		return refuse("cluster "+row.Name+" is being deleted", "Wait until it is gone, or take a deletion that was given up back: howdah start "+row.Name)
 	case row.Intent == agentapi.IntentStop || row.Suspended:
 		return refuse("cluster "+row.Name+" is stopped", "Start it first: howdah start "+row.Name)
-	case row.Revision > 0 && m.otherStack(tx, row, c) != "":
-		return refuse(fmt.Sprintf("cluster %s is of stack %s and cannot become %s", row.Name, m.otherStack(tx, row, c), c.Stack.Name), "Give the new one another name.")
+	case other != "":
+		return refuse(fmt.Sprintf("cluster %s is of stack %s and cannot become %s", row.Name, other, c.Stack.Name), "Give the new one another name.")
 	case row.Infrastructure != c.Cluster.Infrastructure:
 		return refuse(fmt.Sprintf("cluster %s is on %s and cannot move to %s", row.Name, row.Infrastructure, c.Cluster.Infrastructure), "Give the new one another name.")
 	}

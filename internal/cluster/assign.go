@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -152,7 +153,7 @@ func (m *Manager) putBlob(data []byte) (string, error) {
 	if f, err := m.cfg.Cache.Open(sum); err == nil {
 		return sum, f.Close()
 	}
-	got, _, err := m.cfg.Cache.Put(context.Background(), bytesReader(data))
+	got, _, err := m.cfg.Cache.Put(context.Background(), bytes.NewReader(data))
 	return got, err
 }
 

@@ -61,12 +61,8 @@ type Agent struct {
 	reports    chan struct{} // something observed changed
 	wg         sync.WaitGroup
 	archives   chan []agentapi.Archive
-	life       context.Context //nolint:containedctx // the agent's own lifetime, which outlasts one connection
+	life       context.Context //nolint:containedctx // the agent's own lifetime: what one connection brought goes on when it ends
 }
-
-// context is the agent's lifetime: what one connection brought goes on when
-// the connection ends.
-func (a *Agent) context() context.Context { return a.life }
 
 // paths of the agent's own files, below the node's directory.
 const (

@@ -137,7 +137,7 @@ func (l *link) session(ctx context.Context) error {
 				go func() { defer close(done); l.reports(ctx, cancel) }()
 			}
 		case ev.Assignment != nil:
-			if err := l.agent.take(l.agent.context(), ev.Assignment); err != nil {
+			if err := l.agent.take(l.agent.life, ev.Assignment); err != nil {
 				return err
 			}
 		}

@@ -57,18 +57,19 @@ type Config struct {
 
 // Server is a running installation.
 type Server struct {
-	cfg      Config
-	log      *slog.Logger
-	store    *store.Store
-	stacks   *stack.Catalog
-	manager  *cluster.Manager
-	cache    *artifact.Cache
-	subnet   netip.Prefix
-	memoryMB int
-	cpus     int
-	user     string
-	token    string
-	stop     context.CancelFunc
+	cfg       Config
+	log       *slog.Logger
+	store     *store.Store
+	stacks    *stack.Catalog
+	manager   *cluster.Manager
+	cache     *artifact.Cache
+	authority *tenant.Authority
+	subnet    netip.Prefix
+	memoryMB  int
+	cpus      int
+	user      string
+	token     string
+	stop      context.CancelFunc
 }
 
 // Run serves until ctx ends or the API is told to shut down. Services and
@@ -113,8 +114,7 @@ func (s *Server) open(ctx context.Context) error {
 	if u, err := user.Current(); err == nil {
 		s.user = u.Username
 	}
-	authority, err := tenant.OpenAuthority(h.Authority())
-	if err != nil {
+	if s.authority, err = tenant.OpenAuthority(h.Authority()); err != nil {
 		return err
 	}
 	if s.store, err = store.Open(ctx, store.Config{Path: h.Database(), Log: s.log}); err != nil {
@@ -126,7 +126,7 @@ func (s *Server) open(ctx context.Context) error {
 		return errors.Join(err, s.store.Close())
 	}
 	s.manager = cluster.New(cluster.Config{
-		Store: s.store, Stacks: s.stacks, Drivers: map[string]infra.Driver{"local": driver}, Cache: s.cache, Authority: authority,
+		Store: s.store, Stacks: s.stacks, Drivers: map[string]infra.Driver{"local": driver}, Cache: s.cache, Authority: s.authority,
 		AgentAddr: fmt.Sprintf("%s:%d", s.address(), agentPort), OpenPorts: s.cfg.Options.OpenPorts, Clients: s.cfg.Clients(s.user), Log: s.log,
 	})
 	if s.token, err = s.ownToken(); err != nil {
@@ -247,23 +247,11 @@ func (s *Server) serve(ctx context.Context) error {
 }
 
 func (s *Server) tls() (*tls.Config, error) {
-	cert, err := s.managerCert()
+	cert, err := s.authority.Server(net.IP(s.address().AsSlice()))
 	if err != nil {
 		return nil, err
 	}
-	authority, err := tenant.OpenAuthority(s.cfg.Home.Authority())
-	if err != nil {
-		return nil, err
-	}
-	return &tls.Config{Certificates: []tls.Certificate{cert}, ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: authority.Pool(), MinVersion: tls.VersionTLS13}, nil
-}
-
-func (s *Server) managerCert() (tls.Certificate, error) {
-	authority, err := tenant.OpenAuthority(s.cfg.Home.Authority())
-	if err != nil {
-		return tls.Certificate{}, err
-	}
-	return authority.Server(net.IP(s.address().AsSlice()))
+	return &tls.Config{Certificates: []tls.Certificate{cert}, ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: s.authority.Pool(), MinVersion: tls.VersionTLS13}, nil
 }
 
 // http makes a server with limits on slow and large requests.
