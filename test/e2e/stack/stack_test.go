@@ -144,7 +144,7 @@ func TestStackCheck(t *testing.T) {
 		check(t, r.Stderr, text, strings.SplitN(m.is, "\n", 2)[0], m.want)
 	}
 	// A server does not start with it, and says the same.
-	r = h.Fails(1, "up", "--stacks", parent)
+	r = h.Fails(2, "up", "--stacks", parent)
 	harness.Contains(t, "up", r.Stderr, "notes/stack.yaml:", "unknown service stor")
 }
 
