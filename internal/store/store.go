@@ -11,14 +11,10 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"net/url"
-	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
-	"github.com/pressly/goose/v3"
-	_ "modernc.org/sqlite" // the driver
+	"howdah.dev/howdah/internal/sqlite"
 )
 
 //go:embed migrations/*.sql
@@ -28,15 +24,14 @@ var migrations embed.FS
 var ErrNotFound = errors.New("not found")
 
 // ErrNewer is returned for a database written by a newer Howdah.
-var ErrNewer = errors.New("database is newer than this howdah")
+var ErrNewer = sqlite.ErrNewer
 
 // maxGroup bounds how many updates share one commit.
 const maxGroup = 256
 
 // Store is an open database. Close it when done.
 type Store struct {
-	write *sql.DB
-	read  *sql.DB
+	db    *sqlite.DB
 	log   *slog.Logger
 	queue chan *update
 	done  chan struct{}
@@ -66,83 +61,17 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	write, err := open(cfg.Path, 1)
+	sub, err := fs.Sub(migrations, "migrations")
 	if err != nil {
 		return nil, err
 	}
-	if err := migrate(ctx, write, cfg); err != nil {
-		return nil, errors.Join(err, write.Close())
-	}
-	read, err := open(cfg.Path, 8)
+	db, err := sqlite.Open(ctx, cfg.Path, sub)
 	if err != nil {
-		return nil, errors.Join(err, write.Close())
+		return nil, err
 	}
-	s := &Store{write: write, read: read, log: cfg.Log, queue: make(chan *update, maxGroup), done: make(chan struct{}), topics: map[string]map[*Subscription]struct{}{}}
+	s := &Store{db: db, log: cfg.Log, queue: make(chan *update, maxGroup), done: make(chan struct{}), topics: map[string]map[*Subscription]struct{}{}}
 	go s.writer()
 	return s, nil
-}
-
-// open opens a pool. FULL, because NORMAL loses the last commits on a power
-// loss, and the step journal must not.
-func open(path string, conns int) (*sql.DB, error) {
-	q := url.Values{"_pragma": {"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "busy_timeout(10000)"}, "_txlock": {"immediate"}}
-	if conns > 1 {
-		q.Set("_txlock", "deferred")
-		q.Add("_pragma", "query_only(1)")
-	}
-	db, err := sql.Open("sqlite", "file:"+path+"?"+q.Encode())
-	if err != nil {
-		return nil, fmt.Errorf("cannot open database %s: %w", path, err)
-	}
-	db.SetMaxOpenConns(conns)
-	return db, nil
-}
-
-func migrate(ctx context.Context, db *sql.DB, cfg Config) error {
-	sub, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return err
-	}
-	p, err := goose.NewProvider(goose.DialectSQLite3, db, sub)
-	if err != nil {
-		return fmt.Errorf("cannot read migrations: %w", err)
-	}
-	have, err := p.GetDBVersion(ctx)
-	if err != nil {
-		return fmt.Errorf("cannot read database %s: %w", cfg.Path, err)
-	}
-	var newest int64
-	for _, s := range p.ListSources() {
-		newest = max(newest, s.Version)
-	}
-	switch {
-	case have > newest:
-		return fmt.Errorf("%w: %s has schema %d, this binary knows %d; run the newer binary, or restore the copy made before the migration", ErrNewer, cfg.Path, have, newest)
-	case have == newest:
-		return nil
-	case have > 0:
-		if err := backup(ctx, db, fmt.Sprintf("%s.before-%d", cfg.Path, newest)); err != nil {
-			return err
-		}
-	}
-	if _, err := p.Up(ctx); err != nil {
-		return fmt.Errorf("cannot migrate database %s: %w", cfg.Path, err)
-	}
-	return nil
-}
-
-// backup copies the database into a new file.
-func backup(ctx context.Context, db *sql.DB, to string) error {
-	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
-		return fmt.Errorf("cannot back up database: %w", err)
-	}
-	if err := os.Remove(to); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("cannot back up database: %w", err)
-	}
-	if _, err := db.ExecContext(ctx, "VACUUM INTO ?", to); err != nil {
-		return fmt.Errorf("cannot back up database to %s: %w", to, err)
-	}
-	return nil
 }
 
 // Close finishes the waiting updates and closes the database.
@@ -156,7 +85,7 @@ func (s *Store) Close() error {
 	close(s.queue)
 	s.mu.Unlock()
 	<-s.done
-	return errors.Join(s.read.Close(), s.write.Close())
+	return s.db.Close()
 }
 
 // errClosed answers updates of a closed store.
@@ -202,7 +131,7 @@ func (s *Store) enqueue(ctx context.Context, u *update) (err error) {
 
 // View runs fn on a consistent snapshot.
 func (s *Store) View(ctx context.Context, fn func(*Tx) error) error {
-	tx, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	tx, err := s.db.Read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
 		return fmt.Errorf("cannot read: %w", err)
 	}
@@ -247,7 +176,7 @@ func (s *Store) commit(group []*update) {
 // run executes a group in one transaction, each update under a savepoint.
 func (s *Store) run(group []*update) (map[string]struct{}, error) {
 	ctx := context.Background()
-	tx, err := s.write.BeginTx(ctx, nil)
+	tx, err := s.db.Write.BeginTx(ctx, nil)
 	if err != nil {
 		return nil, fmt.Errorf("cannot write: %w", err)
 	}

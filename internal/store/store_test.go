@@ -226,29 +226,6 @@ func TestNewerDatabase(t *testing.T) {
 	}
 }
 
-// TestBackup: before an existing database is migrated, a copy is made.
-func TestBackup(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "db")
-	s := open(t, path)
-	update(t, s, func(tx *store.Tx) error { return tx.SetMeta("k", "v") })
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if names, _ := filepath.Glob(path + ".before-*"); len(names) > 0 {
-		t.Errorf("%v without a migration", names)
-	}
-	if err := store.Backup(context.Background(), path, path+".copy"); err != nil {
-		t.Fatal(err)
-	}
-	copied := open(t, path+".copy")
-	view(t, copied, func(tx *store.Tx) error {
-		if v, err := tx.Meta("k"); err != nil || v != "v" {
-			t.Errorf("the copy holds %q: %v", v, err)
-		}
-		return nil
-	})
-}
-
 func execute(t *testing.T, path, query string) {
 	t.Helper()
 	db, err := sql.Open("sqlite", "file:"+path)

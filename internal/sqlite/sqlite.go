@@ -1,0 +1,110 @@
+// Package sqlite opens SQLite databases the way this project writes them: WAL,
+// every commit on disk, one writer and a pool of readers, the schema brought up
+// to date by numbered files, a copy made before. It knows nothing of the rows.
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+
+	"github.com/pressly/goose/v3"
+	_ "modernc.org/sqlite" // the driver
+)
+
+// ErrNewer is returned for a database written by a newer Howdah.
+var ErrNewer = errors.New("database is newer than this howdah")
+
+// readers is the size of the pool that reads.
+const readers = 8
+
+// DB is an open database.
+type DB struct {
+	Write *sql.DB // one connection; transactions are immediate
+	Read  *sql.DB // a pool that cannot write
+}
+
+// Open opens or creates the database in the file path, whose directory must
+// exist, and applies the migrations (goose files, in the root of the file
+// system) it does not have yet.
+func Open(ctx context.Context, path string, migrations fs.FS) (*DB, error) {
+	write, err := open(path, 1)
+	if err != nil {
+		return nil, err
+	}
+	if err := migrate(ctx, write, path, migrations); err != nil {
+		return nil, errors.Join(err, write.Close())
+	}
+	read, err := open(path, readers)
+	if err != nil {
+		return nil, errors.Join(err, write.Close())
+	}
+	return &DB{Write: write, Read: read}, nil
+}
+
+// Close closes both pools.
+func (d *DB) Close() error { return errors.Join(d.Read.Close(), d.Write.Close()) }
+
+// open opens a pool. FULL, because NORMAL loses the last commits on a power
+// loss, and a journal must not.
+func open(path string, conns int) (*sql.DB, error) {
+	q := url.Values{"_pragma": {"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "busy_timeout(10000)"}, "_txlock": {"immediate"}}
+	if conns > 1 {
+		q.Set("_txlock", "deferred")
+		q.Add("_pragma", "query_only(1)")
+	}
+	db, err := sql.Open("sqlite", "file:"+path+"?"+q.Encode())
+	if err != nil {
+		return nil, fmt.Errorf("cannot open database %s: %w", path, err)
+	}
+	db.SetMaxOpenConns(conns)
+	return db, nil
+}
+
+func migrate(ctx context.Context, db *sql.DB, path string, migrations fs.FS) error {
+	p, err := goose.NewProvider(goose.DialectSQLite3, db, migrations)
+	if err != nil {
+		return fmt.Errorf("cannot read migrations: %w", err)
+	}
+	have, err := p.GetDBVersion(ctx)
+	if err != nil {
+		return fmt.Errorf("cannot read database %s: %w", path, err)
+	}
+	var newest int64
+	for _, s := range p.ListSources() {
+		newest = max(newest, s.Version)
+	}
+	switch {
+	case have > newest:
+		return fmt.Errorf("%w: %s has schema %d, this binary knows %d; run the newer binary, or restore the copy made before the migration", ErrNewer, path, have, newest)
+	case have == newest:
+		return nil
+	case have > 0:
+		if err := backup(ctx, db, fmt.Sprintf("%s.before-%d", path, newest)); err != nil {
+			return err
+		}
+	}
+	if _, err := p.Up(ctx); err != nil {
+		return fmt.Errorf("cannot migrate database %s: %w", path, err)
+	}
+	return nil
+}
+
+// backup copies the database into a new file.
+func backup(ctx context.Context, db *sql.DB, to string) error {
+	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+		return fmt.Errorf("cannot back up database: %w", err)
+	}
+	if err := os.Remove(to); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("cannot back up database: %w", err)
+	}
+	if _, err := db.ExecContext(ctx, "VACUUM INTO ?", to); err != nil {
+		return fmt.Errorf("cannot back up database to %s: %w", to, err)
+	}
+	return nil
+}

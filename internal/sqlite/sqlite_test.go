@@ -1,0 +1,77 @@
+package sqlite_test
+
+import (
+	"errors"
+	"path/filepath"
+	"testing"
+	"testing/fstest"
+
+	"howdah.dev/howdah/internal/sqlite"
+)
+
+var (
+	first  = &fstest.MapFile{Data: []byte("-- +goose Up\nCREATE TABLE a (v TEXT) STRICT;\nINSERT INTO a VALUES ('kept');\n")}
+	second = &fstest.MapFile{Data: []byte("-- +goose Up\nUPDATE a SET v = 'changed';\n")}
+	broken = &fstest.MapFile{Data: []byte("-- +goose Up\nUPDATE nowhere SET v = 1;\n")}
+)
+
+func value(t *testing.T, path string, files fstest.MapFS) (v string) {
+	t.Helper()
+	db, err := sqlite.Open(t.Context(), path, files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if err := db.Read.QueryRow("SELECT v FROM a").Scan(&v); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// TestMigrate: a new file is brought up to date, an old one after a copy was
+// made, and a newer one is refused.
+func TestMigrate(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "db")
+	one := fstest.MapFS{"00001_a.sql": first}
+	two := fstest.MapFS{"00001_a.sql": first, "00002_b.sql": second}
+	if v := value(t, path, one); v != "kept" {
+		t.Errorf("a new database holds %q", v)
+	}
+	if names, _ := filepath.Glob(path + ".before-*"); len(names) > 0 {
+		t.Errorf("%v without an older schema", names)
+	}
+	if v := value(t, path, two); v != "changed" {
+		t.Errorf("the migrated database holds %q", v)
+	}
+	if v := value(t, path+".before-2", one); v != "kept" {
+		t.Errorf("the copy holds %q", v)
+	}
+	_, err := sqlite.Open(t.Context(), path, one)
+	want := "database is newer than this howdah: " + path + " has schema 2, this binary knows 1; run the newer binary, or restore the copy made before the migration"
+	if !errors.Is(err, sqlite.ErrNewer) || err.Error() != want {
+		t.Errorf("got %v\nwant %s", err, want)
+	}
+}
+
+func TestFailedMigrationChangesNothing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "db")
+	one := fstest.MapFS{"00001_a.sql": first}
+	value(t, path, one)
+	if _, err := sqlite.Open(t.Context(), path, fstest.MapFS{"00001_a.sql": first, "00002_b.sql": broken}); err == nil {
+		t.Fatal("a broken migration was applied")
+	}
+	if v := value(t, path, one); v != "kept" {
+		t.Errorf("after a failed migration the database holds %q", v)
+	}
+}
+
+func TestReadersCannotWrite(t *testing.T) {
+	db, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "db"), fstest.MapFS{"00001_a.sql": first})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Read.Exec("DELETE FROM a"); err == nil {
+		t.Error("a reader deleted rows")
+	}
+}
