@@ -1,0 +1,150 @@
+package tenant
+
+import (
+	"crypto/ecdsa"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Role is what a token may do in its project.
+type Role string
+
+// The roles, each of which may do what those before it may.
+const (
+	Viewer   Role = "viewer"   // read
+	Operator Role = "operator" // also run, scale and stop what is there
+	Admin    Role = "admin"    // everything
+)
+
+var roles = []Role{Viewer, Operator, Admin}
+
+// Covers tells whether the role may do what another one may.
+func (r Role) Covers(other Role) bool {
+	have := slices.Index(roles, r)
+	return have >= 0 && have >= slices.Index(roles, other)
+}
+
+// ParseRole reads a role.
+func ParseRole(text string) (Role, error) {
+	if r := Role(text); slices.Contains(roles, r) {
+		return r, nil
+	}
+	return "", fmt.Errorf("there is no role %q; use viewer, operator or admin", text)
+}
+
+const (
+	tokenPrefix = "howdah_"
+	// tokenDomain keeps a signature of a token from being one of anything else.
+	tokenDomain = "howdah token 1\x00"
+	maxToken    = 2048 // bytes
+)
+
+// ErrToken is returned for a token that gives no access.
+var ErrToken = errors.New("the token gives no access")
+
+// Token says who a caller is. It is signed by the authority, so that every
+// listener can check it with the authority's certificate alone, while the
+// server is away.
+type Token struct {
+	ID      string    `json:"id"`
+	Name    string    `json:"name,omitempty"`
+	Project string    `json:"project"`
+	Role    Role      `json:"role"`
+	Issued  time.Time `json:"issued"`
+	Expires time.Time `json:"expires,omitzero"` // zero means never
+}
+
+// Sign returns a token's text, which is a secret.
+func (a *Authority) Sign(t Token) (string, error) {
+	body, err := json.Marshal(t)
+	if err != nil {
+		return "", fmt.Errorf("cannot encode token: %w", err)
+	}
+	sum := sha256.Sum256(append([]byte(tokenDomain), body...))
+	sig, err := ecdsa.SignASN1(rand.Reader, a.key, sum[:])
+	if err != nil {
+		return "", fmt.Errorf("cannot sign token: %w", err)
+	}
+	enc := base64.RawURLEncoding
+	return tokenPrefix + enc.EncodeToString(body) + "." + enc.EncodeToString(sig), nil
+}
+
+// Verifier checks tokens of one authority.
+type Verifier struct {
+	key     *ecdsa.PublicKey
+	revoked func(id string) bool
+}
+
+// NewVerifier returns a verifier for the authority whose certificate is given as
+// PEM. revoked tells which tokens are taken back; nil means none.
+func NewVerifier(authority []byte, revoked func(id string) bool) (*Verifier, error) {
+	block, _ := pem.Decode(authority)
+	if block == nil {
+		return nil, errors.New("cannot read certificate of the authority: it is not PEM")
+	}
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read certificate of the authority: %w", err)
+	}
+	key, ok := cert.PublicKey.(*ecdsa.PublicKey)
+	if !ok {
+		return nil, errors.New("cannot use certificate of the authority: its key is not an ECDSA key")
+	}
+	if revoked == nil {
+		revoked = func(string) bool { return false }
+	}
+	return &Verifier{key: key, revoked: revoked}, nil
+}
+
+// Verify returns what a token's text says, or an error that is ErrToken.
+func (v *Verifier) Verify(text string, now time.Time) (Token, error) {
+	var t Token
+	rest, ok := strings.CutPrefix(text, tokenPrefix)
+	body, sig, dot := strings.Cut(rest, ".")
+	if !ok || !dot || len(text) > maxToken {
+		return t, fmt.Errorf("%w: it is not one of howdah's", ErrToken)
+	}
+	enc := base64.RawURLEncoding.Strict()
+	payload, err := enc.DecodeString(body)
+	if err != nil {
+		return t, fmt.Errorf("%w: it is not one of howdah's", ErrToken)
+	}
+	signature, err := enc.DecodeString(sig)
+	if err != nil {
+		return t, fmt.Errorf("%w: it is not one of howdah's", ErrToken)
+	}
+	sum := sha256.Sum256(append([]byte(tokenDomain), payload...))
+	if !ecdsa.VerifyASN1(v.key, sum[:], signature) {
+		return t, fmt.Errorf("%w: another authority signed it", ErrToken)
+	}
+	if err := json.Unmarshal(payload, &t); err != nil {
+		return Token{}, fmt.Errorf("%w: %w", ErrToken, err)
+	}
+	switch {
+	case !t.Expires.IsZero() && !now.Before(t.Expires):
+		return Token{}, fmt.Errorf("%w: it ended %s", ErrToken, t.Expires.UTC().Format(time.RFC3339))
+	case v.revoked(t.ID):
+		return Token{}, fmt.Errorf("%w: it was revoked", ErrToken)
+	}
+	return t, nil
+}
+
+// FromRequest returns the token a request carries: as bearer, or as the password
+// of Basic.
+func FromRequest(r *http.Request) string {
+	if token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
+		return token
+	}
+	_, password, _ := r.BasicAuth()
+	return password
+}
