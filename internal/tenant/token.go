@@ -30,8 +30,8 @@ var roles = []Role{Viewer, Operator, Admin}
 
 // Covers tells whether the role may do what another one may.
 func (r Role) Covers(other Role) bool {
-	have := slices.Index(roles, r)
-	return have >= 0 && have >= slices.Index(roles, other)
+	want := slices.Index(roles, other)
+	return want >= 0 && slices.Index(roles, r) >= want
 }
 
 // ParseRole reads a role.
