@@ -30,10 +30,10 @@ type Cluster struct {
 type NodeGroup struct {
 	Name          string        `json:"name" pattern:"^[a-zA-Z0-9]{1,80}$" doc:"Name of the group, unique in the cluster"`
 	Roles         []string      `json:"roles" doc:"What each node of the group does"`
-	InstanceNum   int           `json:"instanceNum" minimum:"0" doc:"Number of nodes"`
+	InstanceNum   int           `json:"instanceNum" minimum:"0" maximum:"10000" doc:"Number of nodes"`
 	InstanceType  string        `json:"instanceType,omitempty" enum:"SMALL,MEDIUM,LARGE,EXTRA_LARGE" doc:"Size of a node: SMALL 1 core and 3,748 MB, MEDIUM 2 and 7,500, LARGE 4 and 15,000, EXTRA_LARGE 8 and 30,000"`
-	CPUNum        int           `json:"cpuNum,omitempty" minimum:"1" doc:"Cores of a node; goes before instanceType"`
-	MemCapacityMB int           `json:"memCapacityMB,omitempty" minimum:"1" doc:"Memory of a node in MiB; goes before instanceType"`
+	CPUNum        int           `json:"cpuNum,omitempty" minimum:"1" maximum:"65536" doc:"Cores of a node; goes before instanceType"`
+	MemCapacityMB int           `json:"memCapacityMB,omitempty" minimum:"1" maximum:"1073741824" doc:"Memory of a node in MiB; goes before instanceType"`
 	Storage       *Storage      `json:"storage,omitempty" doc:"Disk of a node"`
 	Configuration Configuration `json:"configuration,omitempty" doc:"As the cluster's configuration, for this group; goes before it"`
 }
@@ -41,5 +41,5 @@ type NodeGroup struct {
 // Storage is the disk of each node of a group.
 type Storage struct {
 	Type   string `json:"type,omitempty" enum:"LOCAL,SHARED" doc:"LOCAL or SHARED; the local infrastructure has LOCAL only"`
-	SizeGB int    `json:"sizeGB,omitempty" minimum:"1" doc:"Disk reserved for a node, in GiB"`
+	SizeGB int    `json:"sizeGB,omitempty" minimum:"1" maximum:"1073741824" doc:"Disk reserved for a node, in GiB"`
 }

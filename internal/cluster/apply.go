@@ -122,7 +122,10 @@ func (m *Manager) Plan(ctx context.Context, f api.File) ([]api.Plan, api.Diagnos
 		cs, more := m.completed(tx, f)
 		ds = more
 		if ds.HasErrors() {
-			return nil
+			also, err := m.checkAll(tx, cs)
+			ds = append(ds, also...)
+			slices.SortStableFunc(ds, byPlace)
+			return err
 		}
 		var taken []place.Used
 		for _, c := range cs {
@@ -136,6 +139,31 @@ func (m *Manager) Plan(ctx context.Context, f api.File) ([]api.Plan, api.Diagnos
 		return nil
 	})
 	return plans, ds, err
+}
+
+// checkAll looks for what refuses the clusters of a file that has errors
+// already, so that all of it is said at once.
+func (m *Manager) checkAll(tx *store.Tx, cs []definition.Completed) (api.Diagnostics, error) {
+	var ds api.Diagnostics
+	for _, c := range cs {
+		if c.Vague {
+			continue
+		}
+		row, err := tx.Cluster(c.Cluster.Name)
+		if errors.Is(err, store.ErrNotFound) {
+			row = store.Cluster{Name: c.Cluster.Name}
+		} else if err != nil {
+			return nil, err
+		}
+		more := m.refused(tx, row, c)
+		if !more.HasErrors() {
+			if more, err = m.check(tx, row, c); err != nil {
+				return nil, err
+			}
+		}
+		ds = append(ds, positioned(more, c)...)
+	}
+	return ds, nil
 }
 
 // planOne plans one cluster of a file; taken is what the file's earlier
@@ -222,10 +250,15 @@ func (m *Manager) otherStack(tx *store.Tx, row store.Cluster, c definition.Compl
 // positioned gives findings of the planner the place of their cluster.
 func positioned(ds api.Diagnostics, c definition.Completed) api.Diagnostics {
 	for i := range ds {
-		if ds[i].Source == nil {
-			p := c.Node.At("nodeGroups").Position()
-			ds[i].Source = &p
+		if ds[i].Source != nil {
+			continue
 		}
+		at := c.Node.At("nodeGroups")
+		if ds[i].Address == "nodeGroups" {
+			ds[i].Address = at.Address()
+		}
+		p := at.Position()
+		ds[i].Source = &p
 	}
 	return ds
 }

@@ -10,6 +10,7 @@ import (
 
 	"howdah.dev/howdah/api"
 	"howdah.dev/howdah/internal/agentapi"
+	"howdah.dev/howdah/internal/definition"
 	"howdah.dev/howdah/internal/op"
 	"howdah.dev/howdah/internal/place"
 	"howdah.dev/howdah/internal/plan"
@@ -170,6 +171,20 @@ func (m *Manager) exports(tx *store.Tx, c store.Cluster) (map[string]string, err
 		return nil, err
 	}
 	return stack.NewRenderer(s, rev, nil).Exports()
+}
+
+// check returns what refuses a cluster whose definition has errors elsewhere.
+// It is looked at alone: what other clusters of its file take may be an error too.
+func (m *Manager) check(tx *store.Tx, row store.Cluster, c definition.Completed) (api.Diagnostics, error) {
+	have, err := m.state(tx, row)
+	if err != nil {
+		return nil, err
+	}
+	sp, err := m.space(tx, c.Cluster.Infrastructure)
+	if err != nil {
+		return nil, err
+	}
+	return plan.Check(plan.Want{ClusterID: row.ID, Cluster: c.Cluster, Stack: c.Stack}, have, sp, c.Unsure), nil
 }
 
 // compute makes the plan of an apply; also is taken besides what is stored.

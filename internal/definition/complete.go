@@ -26,44 +26,46 @@ type World struct {
 	WhyOpen string
 }
 
-// sizes are BDE's instance types (reference bde.md 3.4): cores and MiB.
-var sizes = map[string][2]int{"SMALL": {1, 3748}, "MEDIUM": {2, 7500}, "LARGE": {4, 15000}, "EXTRA_LARGE": {8, 30000}}
-
 // Completed is a definition with every default filled in, and its stack.
 type Completed struct {
 	Cluster api.Cluster
 	Stack   *stack.Stack
 	Node    *document.Node
+	// Unsure lists groups whose number, size or roles could not be read. It is
+	// empty where there is no error.
+	Unsure []string
+	// Vague says that even which groups there are, or where, could not be read.
+	Vague bool
 }
 
 // Complete fills in what the stack supplies and checks everything that can be
 // checked without a machine. All findings of all clusters come back together.
 func Complete(ps []Parsed, w World) ([]Completed, api.Diagnostics) {
 	var ds api.Diagnostics
-	exports := map[string][]string{}
+	exports, vague := map[string][]string{}, map[string]bool{}
 	maps.Copy(exports, w.Exports)
 	chosen := make([]*stack.Stack, len(ps))
 	for i := range ps {
 		s, more := chooseStack(&ps[i], w.Stacks)
 		ds = append(ds, more...)
 		chosen[i] = s
-		if s != nil {
-			names := make([]string, 0, len(s.Exports))
-			for e := range s.Exports {
-				names = append(names, e)
-			}
-			exports[ps[i].Cluster.Name] = names
+		if s == nil {
+			vague[ps[i].Cluster.Name] = true
+			continue
 		}
+		exports[ps[i].Cluster.Name] = slices.Collect(maps.Keys(s.Exports))
 	}
 	var out []Completed
 	for i, p := range ps {
-		if chosen[i] == nil {
+		c := &completer{w: w, s: chosen[i], n: p.Node, c: p.Cluster, wrong: p.wrong, exports: exports, vague: vague, unsure: map[string]bool{}}
+		if c.s == nil {
+			c.withoutStack()
+			ds = append(ds, c.ds...)
 			continue
 		}
-		c := &completer{w: w, s: chosen[i], n: p.Node, c: p.Cluster, exports: exports}
 		c.complete()
 		ds = append(ds, c.ds...)
-		out = append(out, Completed{Cluster: c.c, Stack: c.s, Node: p.Node})
+		out = append(out, Completed{Cluster: c.c, Stack: c.s, Node: p.Node, Unsure: c.unread, Vague: c.unclear})
 	}
 	slices.SortStableFunc(ds, inOrder)
 	return out, ds
@@ -131,11 +133,17 @@ func hint(word string, known []string) string {
 // completer works on one cluster.
 type completer struct {
 	w       World
-	s       *stack.Stack
+	s       *stack.Stack // nil where none could be chosen
 	n       *document.Node
 	c       api.Cluster
+	wrong   map[string]bool // addresses that have an error already
 	exports map[string][]string
+	vague   map[string]bool // clusters of the file whose stack is not known
 	ds      api.Diagnostics
+
+	unsure  map[string]bool // roles there may be more of than could be read
+	unread  []string        // groups that could not be read as a whole
+	unclear bool            // which groups there are, or where, could not be read
 }
 
 func (c *completer) errorf(at *document.Node, detail, format string, args ...any) {
@@ -146,34 +154,13 @@ func (c *completer) warnf(at *document.Node, detail, format string, args ...any)
 	c.ds = append(c.ds, document.Warning(at, fmt.Sprintf(format, args...), detail))
 }
 
+// bad reports whether a value has an error already.
+func (c *completer) bad(at *document.Node) bool { return c.wrong[at.Address()] }
+
 func (c *completer) complete() {
-	if c.c.Infrastructure == "" {
-		c.c.Infrastructure = "local"
-	}
-	if !slices.Contains(c.w.Infrastructures, c.c.Infrastructure) {
-		c.errorf(c.n.At("infrastructure"), hint(c.c.Infrastructure, c.w.Infrastructures), "unknown infrastructure %s", c.c.Infrastructure)
-	}
-	if len(c.c.NodeGroups) == 0 {
-		for _, g := range c.s.Default.NodeGroups {
-			c.c.NodeGroups = append(c.c.NodeGroups, api.NodeGroup{Name: g.Name, Roles: slices.Clone(g.Roles), InstanceNum: g.InstanceNum})
-		}
-	}
-	seen, sound, before := map[string]bool{}, true, len(c.ds)
-	for i := range c.c.NodeGroups {
-		g := &c.c.NodeGroups[i]
-		if at := c.group(i); at.Exists() {
-			sound = sound && at.Get("instanceNum").Kind() == document.Number
-		}
-		if seen[g.Name] {
-			c.errorf(c.group(i).At("name"), "Give one of them another name.", "node group %s is defined twice", g.Name)
-		}
-		seen[g.Name] = true
-		c.completeGroup(i, g)
-	}
-	// Rules over groups that are wrong themselves would only repeat it.
-	if sound && !c.ds[before:].HasErrors() {
-		c.rules()
-	}
+	c.unclear = c.bad(c.n.At("name"))
+	c.infrastructure()
+	c.groups()
 	c.links()
 	c.configuration(c.n.At("configuration"), c.c.Configuration)
 	for i := range c.c.NodeGroups {
@@ -181,69 +168,28 @@ func (c *completer) complete() {
 	}
 }
 
-func (c *completer) group(i int) *document.Node { return c.n.At("nodeGroups", i) }
-
-// completeGroup checks a group's roles and fills in its size.
-func (c *completer) completeGroup(i int, g *api.NodeGroup) {
-	at := c.group(i)
-	if len(g.Roles) == 0 && at.Get("roles").Kind() == document.List {
-		c.errorf(at.At("roles"), "Known: "+strings.Join(c.roles(), ", "), "node group %s has no roles", g.Name)
+// withoutStack checks what can be checked where the stack is not known.
+func (c *completer) withoutStack() {
+	if c.n.Kind() != document.Mapping {
+		return
 	}
-	needMB, cpus := 0, 1
-	for j, r := range g.Roles {
-		role, ok := c.s.Roles[r]
-		if !ok {
-			c.errorf(at.At("roles", j), hint(r, c.roles()), "stack %s has no role %s", c.s.Name, r)
-			continue
-		}
-		if slices.Contains(g.Roles[:j], r) {
-			c.errorf(at.At("roles", j), "Take one of them out.", "role %s is listed twice", r)
-		}
-		needMB += role.MemoryMB
-		cpus = max(cpus, role.CPUs)
-		for _, svc := range role.Services {
-			if c.s.Services[svc].Open && !c.w.OpenPorts {
-				c.errorf(at.At("roles", j), "Install a C compiler (apt-get install gcc libc6-dev), or accept it with --allow-open-ports.",
-					"%s would listen on every address of this host: %s", svc, c.w.WhyOpen)
-			}
-		}
-	}
-	if size, ok := sizes[g.InstanceType]; ok {
-		if g.CPUNum == 0 {
-			g.CPUNum = size[0]
-		}
-		if g.MemCapacityMB == 0 {
-			g.MemCapacityMB = size[1]
-		}
-	}
-	if g.CPUNum == 0 {
-		g.CPUNum = cpus
-	}
-	switch {
-	case g.MemCapacityMB == 0:
-		g.MemCapacityMB = needMB
-	case g.MemCapacityMB < needMB:
-		c.warnf(at.At("memCapacityMB"), "", "%d is below the %d MB its roles need; using %d", g.MemCapacityMB, needMB, needMB)
-		g.MemCapacityMB = needMB
-	}
-	if g.Storage != nil && g.Storage.Type == "SHARED" && c.c.Infrastructure == "local" {
-		c.errorf(at.At("storage", "type"), "Use LOCAL.", "the local infrastructure has no shared storage")
-	}
-	if g.InstanceNum > maxNodes {
-		c.errorf(at.At("instanceNum"), fmt.Sprintf("A group has at most %d nodes.", maxNodes), "%d nodes is more than a group can have", g.InstanceNum)
+	c.infrastructure()
+	c.sameNames()
+	for key, to := range c.c.Links {
+		c.target(c.n.At("links", key), to)
 	}
 }
 
-// maxNodes bounds a group.
-const maxNodes = 10000
-
-func (c *completer) roles() []string {
-	out := make([]string, 0, len(c.s.Roles))
-	for r := range c.s.Roles {
-		out = append(out, r)
+func (c *completer) infrastructure() {
+	at := c.n.At("infrastructure")
+	if c.c.Infrastructure == "" {
+		c.unclear = c.unclear || c.bad(at)
+		c.c.Infrastructure = "local"
 	}
-	slices.Sort(out)
-	return out
+	if !slices.Contains(c.w.Infrastructures, c.c.Infrastructure) {
+		c.unclear = true
+		c.errorf(at, hint(c.c.Infrastructure, c.w.Infrastructures), "unknown infrastructure %s", c.c.Infrastructure)
+	}
 }
 
 // links checks what the cluster uses.
@@ -253,25 +199,22 @@ func (c *completer) links() {
 		names = append(names, l)
 	}
 	slices.Sort(names)
+	meant := map[string]bool{}
 	for key, to := range c.c.Links {
 		at := c.n.At("links", key)
 		spec, ok := c.s.Links[key]
 		if !ok {
 			c.errorf(at, hint(key, names), "stack %s has no link %s", c.s.Name, key)
+			meant[document.Suggest(key, names)] = true
 			continue
 		}
-		have, ok := c.exports[to]
-		switch {
-		case to == c.c.Name:
-			c.errorf(at, "Name another cluster.", "cluster %s links to itself", to)
-		case !ok:
-			c.errorf(at, hint(to, others(c.exports, c.c.Name)), "there is no cluster %s", to)
-		default:
-			for _, e := range spec.Exports {
-				if !slices.Contains(have, e) {
-					c.errorf(at, "Link to a cluster of a kind that does.", "cluster %s does not export %s, which %s needs", to, e, c.s.Name)
-					break
-				}
+		if !c.target(at, to) {
+			continue
+		}
+		for _, e := range spec.Exports {
+			if !slices.Contains(c.exports[to], e) {
+				c.errorf(at, "Link to a cluster of a kind that does.", "cluster %s does not export %s, which %s needs", to, e, c.s.Name)
+				break
 			}
 		}
 	}
@@ -284,13 +227,32 @@ func (c *completer) links() {
 		}
 		if _, linked := c.c.Links[l]; linked && external {
 			c.errorf(c.n.At("externalHDFS"), "Keep one of them.", "both links.%s and externalHDFS are given", l)
-		} else if spec.Required && !linked && !external {
+		} else if spec.Required && !linked && !external && !meant[l] && !c.bad(c.n.At("links")) && !c.bad(c.n.At("links", l)) && !c.bad(c.n.At("externalHDFS")) {
 			c.errorf(c.n.At("links"), fmt.Sprintf("Add links: {%s: NAME}", l), "stack %s needs a link %s (%s)", c.s.Name, l, spec.Summary)
 		}
 	}
 	if c.c.ExternalHDFS != "" && outside == 0 {
 		c.errorf(c.n.At("externalHDFS"), "Take it out.", "stack %s does not use an external file system", c.s.Name)
 	}
+}
+
+// target checks the cluster a link leads to; it reports whether what that
+// cluster exports is known.
+func (c *completer) target(at *document.Node, to string) bool {
+	_, known := c.exports[to]
+	switch {
+	case c.bad(at):
+		return false
+	case to == c.c.Name:
+		c.errorf(at, "Name another cluster.", "cluster %s links to itself", to)
+		return false
+	case c.vague[to]:
+		return false
+	case !known:
+		c.errorf(at, hint(to, others(c.exports, c.c.Name)), "there is no cluster %s", to)
+		return false
+	}
+	return true
 }
 
 func others(m map[string][]string, self string) []string {
@@ -330,19 +292,5 @@ func (c *completer) configuration(at *document.Node, conf api.Configuration) {
 				}
 			}
 		}
-	}
-}
-
-// rules checks what must hold for each role and the cluster as a whole.
-func (c *completer) rules() {
-	for _, p := range c.s.Problems(c.c) {
-		at := c.n.At("nodeGroups")
-		for i, g := range c.c.NodeGroups {
-			if slices.Contains(g.Roles, p.Role) {
-				at = c.group(i).At(p.Field)
-				break
-			}
-		}
-		c.errorf(at, p.Detail, "%s", p.Message)
 	}
 }

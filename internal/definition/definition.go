@@ -16,6 +16,8 @@ import (
 type Parsed struct {
 	Cluster api.Cluster
 	Node    *document.Node
+
+	wrong map[string]bool // addresses that have an error already
 }
 
 // Read reads a file. Several clusters stand in a list "clusters", in several
@@ -65,11 +67,18 @@ func readCluster(n *document.Node) (Parsed, api.Diagnostics) {
 		unsupported(g, groupLater, early, &ds)
 		unsupported(g.Get("storage"), storageLater, early, &ds)
 	}
-	for _, d := range append(document.Decode(n, &p.Cluster), document.Check(n, api.Cluster{})...) {
-		if !early[d.Address] {
-			ds = append(ds, d)
+	// What is too large needs no second finding that no number is so large.
+	for _, found := range []api.Diagnostics{document.Check(n, api.Cluster{}), document.Decode(n, &p.Cluster)} {
+		for _, d := range found {
+			if !early[d.Address] {
+				ds = append(ds, d)
+			}
+		}
+		for _, d := range found {
+			early[d.Address] = true
 		}
 	}
+	p.wrong = early
 	return p, ds
 }
 
@@ -88,6 +97,7 @@ func clashes(ps []Parsed) api.Diagnostics {
 	for _, p := range ps {
 		name := p.Cluster.Name
 		if first := seen[name]; first != nil && name != "" {
+			p.wrong[p.Node.At("name").Address()] = true
 			ds = append(ds, document.Error(p.Node.At("name"), fmt.Sprintf("cluster %s is defined twice", name),
 				fmt.Sprintf("It stands on line %d already; give one of them another name.", first.Position().Line)))
 			continue

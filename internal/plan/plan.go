@@ -60,6 +60,29 @@ type Reconfigure struct {
 	Effect agentapi.OnChange
 }
 
+// Check returns what refuses the wanted cluster, where a plan cannot be made
+// because its definition has errors elsewhere: no room, nodes that may not go.
+// The groups of unsure could not be read; nothing is said because of them.
+func Check(want Want, have Have, space place.Space, unsure []string) api.Diagnostics {
+	p := newPlanner(want, have, space)
+	for _, g := range want.Cluster.NodeGroups {
+		if slices.Contains(unsure, g.Name) {
+			for _, n := range p.members(g.Name) {
+				p.out.Keep = append(p.out.Keep, n.Member)
+			}
+			continue
+		}
+		p.group(g)
+	}
+	p.vanished()
+	p.placeNew()
+	p.removable()
+	if !p.ds.HasErrors() {
+		p.memory()
+	}
+	return p.ds
+}
+
 // planner collects a result.
 type planner struct {
 	want  Want
@@ -73,7 +96,7 @@ type planner struct {
 // Compute makes the plan. Refusals come back as diagnostics; the plan is then
 // not to be used.
 func Compute(want Want, have Have, space place.Space) (Result, api.Diagnostics) {
-	p := &planner{want: want, have: have, space: space, gone: map[string]string{}}
+	p := newPlanner(want, have, space)
 	p.out.Plan = api.Plan{Cluster: want.Cluster.Name, Stack: want.Stack.Name, Infrastructure: want.Cluster.Infrastructure}
 	p.out.Revision = stack.Revision{ClusterID: want.ClusterID, Cluster: want.Cluster, StackDigest: want.Stack.Digest, Links: want.Links}
 	if have.Revision == nil {
@@ -96,6 +119,10 @@ func Compute(want Want, have Have, space place.Space) (Result, api.Diagnostics) 
 	p.rest()
 	p.memory()
 	return p.out, p.ds
+}
+
+func newPlanner(want Want, have Have, space place.Space) *planner {
+	return &planner{want: want, have: have, space: space, gone: map[string]string{}}
 }
 
 func (p *planner) action(a api.Action) { p.out.Plan.Actions = append(p.out.Plan.Actions, a) }
@@ -348,6 +375,9 @@ func (p *planner) memory() {
 	}
 	for _, m := range p.out.Remove {
 		p.out.Plan.NeedMemoryMB -= m.MemoryMB
+	}
+	for _, m := range p.out.Keep {
+		p.out.Plan.NeedMemoryMB += m.MemoryMB - p.node(m.Name).Member.MemoryMB
 	}
 	for _, r := range p.out.Reconfigure {
 		p.out.Plan.NeedMemoryMB += r.Member.MemoryMB - p.node(r.Member.Name).Member.MemoryMB

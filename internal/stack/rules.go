@@ -14,10 +14,36 @@ type Problem struct {
 	Field   string // field of the role's group it is about
 	Message string
 	Detail  string
+
+	rule string // tells problems of one role apart
 }
 
-// Problems evaluates the stack's rules over a definition.
-func (s *Stack) Problems(c api.Cluster) []Problem {
+// maxUnsure is up to how many more nodes rules are tried with where a
+// definition leaves open how many there are.
+const maxUnsure = 3
+
+// Problems evaluates the stack's rules over a definition. Of the unsure roles
+// there may be more nodes than it says, because a part of it could not be
+// read: what their number could mend does not come back.
+func (s *Stack) Problems(c api.Cluster, unsure ...string) []Problem {
+	out := s.problems(c, unsure)
+	if len(unsure) == 0 {
+		return out
+	}
+	more := c
+	for n := range maxUnsure {
+		more.NodeGroups = append(slices.Clone(c.NodeGroups), api.NodeGroup{Name: "unsure", Roles: unsure, InstanceNum: n + 1})
+		still := s.problems(more, nil)
+		out = slices.DeleteFunc(out, func(p Problem) bool {
+			return !slices.ContainsFunc(still, func(o Problem) bool { return o.Role == p.Role && o.rule == p.rule })
+		})
+	}
+	return out
+}
+
+// problems evaluates the rules as if the definition said everything. Groups of
+// unsure roles count as there, whatever their number.
+func (s *Stack) problems(c api.Cluster, unsure []string) []Problem {
 	rev := &Revision{Cluster: c, Members: pretend(c)}
 	r := NewRenderer(s, rev, nil)
 	var out []Problem
@@ -25,6 +51,13 @@ func (s *Stack) Problems(c api.Cluster) []Problem {
 	for _, m := range rev.Members {
 		for _, role := range m.Roles {
 			counts[role]++
+		}
+	}
+	for _, g := range c.NodeGroups {
+		for _, role := range g.Roles {
+			if slices.Contains(unsure, role) {
+				counts[role] += 0 // now it is listed
+			}
 		}
 	}
 	for _, role := range sortedKeys(counts) {
@@ -36,24 +69,27 @@ func (s *Stack) Problems(c api.Cluster) []Problem {
 			if counts[need] == 0 {
 				out = append(out, Problem{
 					Role: role, Field: "roles", Message: fmt.Sprintf("role %s needs a node with role %s", role, need),
-					Detail: "Add a node group with it.",
+					Detail: "Add a node group with it.", rule: "needs " + need,
 				})
 			}
 		}
+		if counts[role] == 0 {
+			continue
+		}
 		vars := maps.Clone(r.cluster)
 		vars["n"] = counts[role]
-		for _, rule := range spec.Count {
+		for i, rule := range spec.Count {
 			if msg, broken := rule.broken(vars); broken {
-				out = append(out, Problem{Role: role, Field: "instanceNum", Message: msg})
+				out = append(out, Problem{Role: role, Field: "instanceNum", Message: msg, rule: fmt.Sprint("count ", i)})
 			}
 		}
 	}
 	if len(rev.Members) == 0 {
-		return append(out, Problem{Message: "the cluster has no nodes", Detail: "Set instanceNum of a group to 1 or more."})
+		return append(out, Problem{Message: "the cluster has no nodes", Detail: "Set instanceNum of a group to 1 or more.", rule: "nodes"})
 	}
-	for _, rule := range s.Rules {
+	for i, rule := range s.Rules {
 		if msg, broken := rule.broken(r.cluster); broken {
-			out = append(out, Problem{Message: msg})
+			out = append(out, Problem{Message: msg, rule: fmt.Sprint("rule ", i)})
 		}
 	}
 	return out
