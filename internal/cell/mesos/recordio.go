@@ -46,7 +46,7 @@ func (rr *RecordReader) Next() ([]byte, error) {
 	}
 	record := make([]byte, n)
 	if _, err := io.ReadFull(rr.r, record); err != nil {
-		if err == io.EOF { //nolint:errorlint // ReadFull returns it bare
+		if err == io.EOF {
 			err = io.ErrUnexpectedEOF
 		}
 		return nil, err
@@ -59,7 +59,7 @@ func (rr *RecordReader) length() (int, error) {
 	for digits := 0; ; digits++ {
 		c, err := rr.r.ReadByte()
 		switch {
-		case err == io.EOF && digits > 0: //nolint:errorlint // a Reader returns it bare
+		case err == io.EOF && digits > 0:
 			return 0, io.ErrUnexpectedEOF
 		case err != nil:
 			return 0, err

@@ -370,7 +370,7 @@ type Parameter struct {
 }
 
 // MesosInfo is a container of type MESOS.
-type MesosInfo struct {
+type MesosInfo struct { //nolint:revive // the name in Mesos's own files
 	Image *Image `json:"image,omitempty"`
 }
 
@@ -454,10 +454,13 @@ type Duration struct {
 
 // DiscoveryInfo says how others find a task.
 type DiscoveryInfo struct {
-	Visibility string          `json:"visibility"`
-	Name       string          `json:"name,omitempty"`
-	Ports      *DiscoveryPorts `json:"ports,omitempty"`
-	Labels     *Labels         `json:"labels,omitempty"`
+	Visibility  string          `json:"visibility"`
+	Name        string          `json:"name,omitempty"`
+	Environment string          `json:"environment,omitempty"`
+	Location    string          `json:"location,omitempty"`
+	Version     string          `json:"version,omitempty"`
+	Ports       *DiscoveryPorts `json:"ports,omitempty"`
+	Labels      *Labels         `json:"labels,omitempty"`
 }
 
 // DiscoveryPorts is a list of ports.
