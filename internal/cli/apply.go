@@ -71,7 +71,9 @@ func (a *app) planCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			printDiagnostics(a.err, p.Diagnostics, "")
+			if !a.programs() {
+				printDiagnostics(a.err, p.Diagnostics, "")
+			}
 			return a.print(p, func(w io.Writer) {
 				printPlans(w, p.Plans)
 				if changes(p.Plans) {
@@ -110,9 +112,9 @@ func (a *app) apply(ctx context.Context, f api.File, yes, noWait bool) error {
 	if err != nil {
 		return err
 	}
-	printDiagnostics(a.err, p.Diagnostics, "")
-	if a.output == "table" || a.output == "wide" {
-		printPlans(a.out, p.Plans)
+	if !a.programs() {
+		printDiagnostics(a.err, p.Diagnostics, "")
+		printPlans(a.screen(), p.Plans)
 	}
 	if changes(p.Plans) && !yes && a.interactive() && !a.ask("apply this?") {
 		return &exitError{exitGuard, errors.New("nothing was changed")}
@@ -127,6 +129,10 @@ func (a *app) apply(ctx context.Context, f api.File, yes, noWait bool) error {
 				fmt.Fprintf(w, "operation %d (%s %s) has begun; follow it with: howdah op watch %d\n", o.ID, o.Kind, o.Cluster, o.ID)
 			}
 		})
+	}
+	a.lines = true
+	if a.programs() {
+		a.warn(done.Diagnostics)
 	}
 	return a.follow(ctx, cl, done.Operations)
 }

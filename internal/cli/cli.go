@@ -4,7 +4,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -14,7 +13,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"howdah.dev/howdah/api"
 	"howdah.dev/howdah/client"
 	"howdah.dev/howdah/internal/server"
 )
@@ -22,35 +20,11 @@ import (
 // Version is set when the program is built.
 var Version = "dev" //nolint:gochecknoglobals // the linker writes it
 
-// Exit codes. They are documented in docs/reference/exit-codes.md.
-const (
-	exitOK       = 0
-	exitFailed   = 1
-	exitInput    = 2
-	exitNotFound = 3
-	exitGuard    = 4
-	exitTimeout  = 5
-)
-
-// exitError carries an exit code; a silent one has been printed already.
-type exitError struct {
-	code int
-	err  error
-}
-
-func (e *exitError) Error() string {
-	if e.err == nil {
-		return ""
-	}
-	return e.err.Error()
-}
-
-func (e *exitError) Unwrap() error { return e.err }
-
 // app is what every command needs.
 type app struct {
 	home   server.Home
 	output string
+	lines  bool // values are printed one a line, because more than one follows
 	out    io.Writer
 	err    io.Writer
 	in     io.Reader
@@ -63,65 +37,22 @@ func Main(args []string) int {
 	// A second ctrl-c ends the program at once.
 	context.AfterFunc(ctx, stop)
 	a := &app{out: os.Stdout, err: os.Stderr, in: os.Stdin}
+	return a.run(ctx, args)
+}
+
+// run runs one command and returns the exit code.
+func (a *app) run(ctx context.Context, args []string) int {
 	root := a.root()
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitOK
 	}
+	if a.output == "table" { // words may stand before the flag that cannot be read
+		a.output = outputOf(args)
+	}
 	return a.fail(cmd, err)
 }
-
-// fail prints an error the way it deserves and returns its exit code.
-func (a *app) fail(cmd *cobra.Command, err error) int {
-	var exit *exitError
-	var p *api.Problem
-	var ds api.Diagnostics
-	switch {
-	case errors.As(err, &p):
-		printProblem(a.err, p)
-		return problemCode(p)
-	case errors.As(err, &ds):
-		printDiagnostics(a.err, ds, "nothing was changed")
-		return exitInput
-	case errors.Is(err, context.Canceled):
-		fmt.Fprintln(a.err, "left; what was asked for goes on. Follow it with: howdah op watch")
-		return exitFailed
-	case errors.Is(err, client.ErrUnreachable):
-		fmt.Fprintf(a.err, "howdah: no server runs in %s; start it with: howdah up\n", a.home.Dir)
-		return exitFailed
-	case errors.As(err, &exit):
-		if exit.err != nil {
-			fmt.Fprintln(a.err, "howdah:", exit.err)
-		}
-		return exit.code
-	}
-	fmt.Fprintln(a.err, "howdah:", err)
-	if _, ok := errors.AsType[*usageError](err); ok {
-		fmt.Fprintf(a.err, "see: %s --help\n", cmd.CommandPath())
-		return exitInput
-	}
-	return exitFailed
-}
-
-func problemCode(p *api.Problem) int {
-	switch p.Type {
-	case api.ProblemInvalid:
-		return exitInput
-	case api.ProblemNotFound, api.ProblemUnsupported:
-		return exitNotFound
-	case api.ProblemGuard, api.ProblemBusy:
-		return exitGuard
-	}
-	return exitFailed
-}
-
-// usageError is a command line that cannot be understood.
-type usageError struct{ err error }
-
-func (e *usageError) Error() string { return e.err.Error() }
-
-func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
 
 // root makes the tree of commands.
 func (a *app) root() *cobra.Command {

@@ -2,17 +2,13 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/term"
 
 	"howdah.dev/howdah/api"
 	"howdah.dev/howdah/client"
@@ -23,14 +19,19 @@ const glance = 250 * time.Millisecond
 
 // follow shows operations until all have ended. Leaving with ctrl-c leaves
 // them going on. On a terminal lines are redrawn; in a pipe a line is printed
-// when it says something new; with -o json events are printed as they come.
+// when it says something new; for programs events are printed as they come.
 func (a *app) follow(ctx context.Context, cl *client.Client, ops []api.Operation) error {
-	if a.output == "json" {
+	a.lines = true
+	if a.programs() {
 		evCtx, cancel := context.WithCancel(ctx)
+		e := newEvents(a, cl, ops)
 		var printing sync.WaitGroup
-		defer printing.Wait()
-		defer cancel()
-		printing.Go(func() { a.streamEvents(evCtx, cl, ops) })
+		defer func() {
+			cancel()
+			printing.Wait()
+			e.rest(ctx)
+		}()
+		printing.Go(func() { e.stream(evCtx) })
 	}
 	v := a.newLive()
 	defer v.end()
@@ -62,21 +63,24 @@ func (a *app) follow(ctx context.Context, cl *client.Client, ops []api.Operation
 	}
 }
 
-// verdict prints why operations failed; nil when none did.
+// verdict says why operations failed; nil when none did.
 func (a *app) verdict(ctx context.Context, cl *client.Client, failed []api.Operation) error {
 	if len(failed) == 0 {
 		return nil
 	}
+	e := &followError{code: exitFailed}
 	for _, o := range failed {
+		summary := fmt.Sprintf("%s of %s %s: %s", o.Kind, o.Cluster, o.State, o.Reason)
+		e.summary = strings.Join(slices.DeleteFunc([]string{e.summary, summary}, func(s string) bool { return s == "" }), "; ")
 		if o.State == api.OperationFailed {
 			if fs, err := cl.Explain(ctx, o.Cluster); err == nil {
-				printFindings(a.err, fs)
+				e.findings = append(e.findings, fs...)
 				continue
 			}
 		}
-		fmt.Fprintf(a.err, "%s of %s %s: %s\n", o.Kind, o.Cluster, o.State, o.Reason)
+		e.findings = append(e.findings, api.Finding{Object: o.Cluster, Kind: "is", Message: summary})
 	}
-	return &exitError{code: exitFailed}
+	return e
 }
 
 // look shows where operations stand; it returns how many are open and which
@@ -220,19 +224,6 @@ func services(c api.ClusterStatus) string {
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.1fs", d.Seconds()) }
 
-// streamEvents prints events of the operations' clusters as JSON lines.
-func (a *app) streamEvents(ctx context.Context, cl *client.Client, ops []api.Operation) {
-	enc := json.NewEncoder(a.out)
-	for e, err := range cl.Events(ctx, client.EventOptions{}) {
-		if err != nil {
-			return
-		}
-		if slices.ContainsFunc(ops, func(o api.Operation) bool { return o.Cluster == e.Cluster }) {
-			_ = enc.Encode(e) // the reader may have gone
-		}
-	}
-}
-
 // live shows one line per key: redrawn on a terminal, printed when new in a
 // pipe.
 type live struct {
@@ -249,11 +240,9 @@ type live struct {
 }
 
 func (a *app) newLive() *live {
-	v := &live{out: a.out, start: time.Now(), text: map[string]string{}, shown: map[string]string{}, last: map[string]time.Time{}, silent: a.output == "json" || a.output == "yaml"}
-	if f, ok := a.out.(*os.File); ok && term.IsTerminal(int(f.Fd())) { //nolint:gosec // descriptors fit
-		v.tty = true
-		v.columns, _, _ = term.GetSize(int(f.Fd())) //nolint:gosec // as above
-	}
+	v := &live{out: a.out, start: time.Now(), text: map[string]string{}, shown: map[string]string{}, last: map[string]time.Time{}, silent: a.programs()}
+	v.columns = columns(a.out)
+	v.tty = v.columns > 0
 	return v
 }
 

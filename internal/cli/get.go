@@ -27,6 +27,7 @@ func (a *app) getCmd() *cobra.Command {
 			if len(got) > 1 {
 				name = got[1]
 			}
+			a.lines = watch
 			for {
 				if err := a.get(cmd.Context(), got[0], name); err != nil || !watch {
 					return err
@@ -35,7 +36,7 @@ func (a *app) getCmd() *cobra.Command {
 				case <-cmd.Context().Done():
 					return nil
 				case <-time.After(2 * time.Second):
-					fmt.Fprintln(a.out)
+					fmt.Fprintln(a.notes())
 				}
 			}
 		},

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -148,23 +147,23 @@ func (a *app) runPipeline(ctx context.Context, cl *client.Client, file, user str
 	if err != nil {
 		return &exitError{exitFailed, fmt.Errorf("pipeline %s failed: %w", def.Name, err)}
 	}
-	if a.output == "table" || a.output == "wide" {
-		printLineage(a.out, res)
+	if !a.programs() {
+		printLineage(a.screen(), res)
 	}
 	return nil
 }
 
 // notes is where prose goes: nowhere when the output is for programs.
 func (a *app) notes() io.Writer {
-	if a.output == "json" || a.output == "yaml" {
+	if a.programs() {
 		return io.Discard
 	}
 	return a.out
 }
 
 func (a *app) pipelineEvent(v *live, e pipeline.Event) {
-	if a.output == "json" {
-		_ = json.NewEncoder(a.out).Encode(e)
+	if a.programs() {
+		_ = a.print(e, nil) // the reader may have gone
 		return
 	}
 	v.set(e.Step, stepLine(e))

@@ -18,24 +18,34 @@ func (a *app) print(v any, text func(io.Writer)) error {
 	switch a.output {
 	case "json":
 		enc := json.NewEncoder(a.out)
-		enc.SetIndent("", "  ")
+		if !a.lines {
+			enc.SetIndent("", "  ")
+		}
 		return enc.Encode(v)
 	case "yaml":
-		data, err := json.Marshal(v) // by way of JSON, so that field names are the same
-		if err != nil {
-			return err
+		if a.lines {
+			fmt.Fprintln(a.out, "---")
 		}
-		var n yaml.Node
-		if err := yaml.Unmarshal(data, &n); err != nil {
-			return err
-		}
-		plainStyle(&n)
-		enc := yaml.NewEncoder(a.out)
-		enc.SetIndent(2)
-		return enc.Encode(&n)
+		return writeYAML(a.out, v)
 	}
-	text(a.out)
+	text(a.screen())
 	return nil
+}
+
+// writeYAML writes a value by way of JSON, so that field names are the same.
+func writeYAML(w io.Writer, v any) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	var n yaml.Node
+	if err := yaml.Unmarshal(data, &n); err != nil {
+		return err
+	}
+	plainStyle(&n)
+	enc := yaml.NewEncoder(w)
+	enc.SetIndent(2)
+	return enc.Encode(&n)
 }
 
 // plainStyle makes JSON's flow style read like YAML.
@@ -48,37 +58,6 @@ func plainStyle(n *yaml.Node) {
 	}
 	for _, c := range n.Content {
 		plainStyle(c)
-	}
-}
-
-// table prints rows in columns; the last column is not padded.
-func table(w io.Writer, header []string, rows [][]string) {
-	for _, r := range rows {
-		for i := range r {
-			r[i] = tame(r[i])
-		}
-	}
-	width := make([]int, len(header))
-	for _, r := range append([][]string{header}, rows...) {
-		for i, c := range r {
-			width[i] = max(width[i], len([]rune(c)))
-		}
-	}
-	line := func(r []string) {
-		var b strings.Builder
-		for i, c := range r {
-			b.WriteString(c)
-			if i < len(r)-1 {
-				b.WriteString(strings.Repeat(" ", width[i]-len([]rune(c))+2))
-			}
-		}
-		fmt.Fprintln(w, strings.TrimRight(b.String(), " "))
-	}
-	if len(strings.Join(header, "")) > 0 {
-		line(header)
-	}
-	for _, r := range rows {
-		line(r)
 	}
 }
 

@@ -107,7 +107,7 @@ func (a *app) checkStack(dir string) error {
 	if ds.HasErrors() {
 		return ds
 	}
-	printDiagnostics(a.err, ds, "")
+	a.warn(ds)
 	return a.print(s.Describe(), func(w io.Writer) { fmt.Fprintf(w, "%s is a good stack (digest %s)\n", name, short(s.Digest)) })
 }
 

@@ -45,6 +45,7 @@ clusters and applies a file. A directory stands for its platform.yaml.`,
 			if err != nil {
 				return err
 			}
+			a.lines = true
 			u := &upper{app: a, cmd: cmd, opts: opts, pipeline: withPipeline, begun: time.Now()}
 			return u.up(cmd.Context(), strings.Join(got, ""))
 		},
@@ -146,11 +147,11 @@ func (u *upper) prerequisites(ctx context.Context) error {
 	if missing(rs) {
 		for _, r := range rs {
 			if !r.OK {
-				fmt.Fprintln(u.err, r.String())
+				u.remark("%s", r)
 			}
 		}
 		err := host.Install(ctx, rs, host.InstallOptions{
-			Allow: os.Getenv("HOWDAH_INSTALL") != "0", Progress: func(line string) { fmt.Fprintln(u.err, "  "+line) },
+			Allow: os.Getenv("HOWDAH_INSTALL") != "0", Progress: func(line string) { u.remark("  %s", line) },
 		})
 		if err != nil {
 			return &exitError{exitFailed, err}
@@ -314,7 +315,7 @@ func (u *upper) clusters(ctx context.Context, file string) (bool, error) {
 	if err != nil {
 		return true, err
 	}
-	printDiagnostics(u.err, done.Diagnostics, "")
+	u.warn(done.Diagnostics)
 	if len(done.Operations) > 0 {
 		return true, u.follow(ctx, u.client, done.Operations)
 	}
@@ -338,10 +339,7 @@ func (u *upper) settle(ctx context.Context) error {
 		open := ""
 		for _, c := range cs {
 			if c.State == "failed" {
-				if fs, err := u.client.Explain(ctx, c.Name); err == nil {
-					printFindings(u.err, fs)
-				}
-				return &exitError{code: exitFailed}
+				return u.notReady(ctx, exitFailed, c.Name)
 			}
 			if c.State == "waiting" || c.State == "degraded" {
 				open = c.Name
@@ -355,11 +353,7 @@ func (u *upper) settle(ctx context.Context) error {
 			return nil
 		}
 		if time.Now().After(deadline) {
-			fs, err := u.client.Explain(ctx, open)
-			if err == nil {
-				printFindings(u.err, fs)
-			}
-			return &exitError{code: exitTimeout}
+			return u.notReady(ctx, exitTimeout, open)
 		}
 		select {
 		case <-ctx.Done():
@@ -369,18 +363,28 @@ func (u *upper) settle(ctx context.Context) error {
 	}
 }
 
+// notReady says why a cluster is not ready.
+func (u *upper) notReady(ctx context.Context, code int, name string) error {
+	fs, err := u.client.Explain(ctx, name)
+	if err != nil {
+		return err
+	}
+	return &followError{code: code, summary: name + " is not ready", findings: fs}
+}
+
 // show prints the clusters, the time of each phase, and every page.
 func (u *upper) show(ctx context.Context) ([]api.ClusterStatus, error) {
 	cs, err := u.client.Clusters(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if u.output == "json" || u.output == "yaml" {
+	if u.programs() {
 		return cs, u.print(cs, nil)
 	}
+	w := u.screen()
 	if len(cs) > 0 {
-		fmt.Fprintln(u.out)
-		printClusters(u.out, cs, false)
+		fmt.Fprintln(w)
+		printClusters(w, cs, false)
 	}
 	var rows [][]string
 	for _, c := range cs {
@@ -389,24 +393,24 @@ func (u *upper) show(ctx context.Context) ([]api.ClusterStatus, error) {
 		}
 	}
 	if len(rows) > 0 {
-		fmt.Fprintln(u.out)
-		table(u.out, []string{"TIMES", "ARTIFACTS", "NODES", "SERVICES", "SMOKE"}, rows)
+		fmt.Fprintln(w)
+		table(w, []string{"TIMES", "ARTIFACTS", "NODES", "SERVICES", "SMOKE"}, rows)
 	}
 	for _, c := range cs {
 		for _, cond := range c.Conditions {
 			if cond.Type == "StackOutdated" {
-				fmt.Fprintf(u.out, "\n%s keeps the stack it was made with: %s\n", c.Name, cond.Message)
+				fmt.Fprintf(w, "\n%s keeps the stack it was made with: %s\n", c.Name, cond.Message)
 			}
 		}
 	}
-	fmt.Fprintln(u.out)
+	fmt.Fprintln(w)
 	rows = [][]string{{"howdah", "API and front page", u.info.Address}}
 	for _, c := range cs {
 		for _, l := range c.Web {
 			rows = append(rows, []string{c.Name, l.Title, l.URL})
 		}
 	}
-	table(u.out, []string{"PAGES", "", ""}, rows)
+	table(w, []string{"PAGES", "", ""}, rows)
 	return cs, nil
 }
 
@@ -487,6 +491,7 @@ func (a *app) downCmd() *cobra.Command {
 
 // down suspends all clusters and ends the server.
 func (a *app) down(ctx context.Context) error {
+	a.lines = true
 	cl := a.client()
 	cs, err := cl.Clusters(ctx)
 	if errors.Is(err, client.ErrUnreachable) {
@@ -504,7 +509,7 @@ func (a *app) down(ctx context.Context) error {
 		o, err := cl.Stop(ctx, c.Name, true)
 		var p *api.Problem
 		if errors.As(err, &p) && p.Type == api.ProblemBusy {
-			fmt.Fprintf(a.err, "%s is left as it is: %s\n", c.Name, p.Detail)
+			a.remark("%s is left as it is: %s", c.Name, p.Detail)
 			continue
 		}
 		if err != nil {

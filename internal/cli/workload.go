@@ -94,8 +94,7 @@ func (a *app) topologyCmd() *cobra.Command {
 			if err := a.client().Rebalance(cmd.Context(), got[0], "topology", got[1], r); err != nil {
 				return err
 			}
-			fmt.Fprintf(a.out, "topology %s is being rebalanced\n", got[1])
-			return nil
+			return a.print(map[string]string{"rebalanced": got[1]}, func(w io.Writer) { fmt.Fprintf(w, "topology %s is being rebalanced\n", got[1]) })
 		},
 	}
 	rebalance.Flags().IntVar(&r.Workers, "workers", 0, "number of workers; unchanged where absent")
@@ -189,9 +188,17 @@ func (a *app) submit(ctx context.Context, cl *client.Client, cluster, kind strin
 	}
 	id := w.ID
 	v := a.newLive()
+	a.lines = wait
 	for !w.Final && (wait || w.State == "submitting") {
-		v.set(kind+" "+sub.Name, workloadLine(w))
-		v.draw()
+		if wait && a.programs() && v.text[id] != workloadLine(w) {
+			if err := a.print(w, nil); err != nil {
+				return err
+			}
+			v.set(id, workloadLine(w))
+		} else if !a.programs() {
+			v.set(kind+" "+sub.Name, workloadLine(w))
+			v.draw()
+		}
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
@@ -206,7 +213,7 @@ func (a *app) submit(ctx context.Context, cl *client.Client, cluster, kind strin
 		return err
 	}
 	if w.Failed {
-		return &exitError{code: exitFailed}
+		return &followError{code: exitFailed, summary: fmt.Sprintf("%s %s is %s", kind, w.ID, workloadLine(w))}
 	}
 	return nil
 }
@@ -257,8 +264,7 @@ func (a *app) workloadCmds(c *cobra.Command, kind string) {
 			if err := a.client().Kill(cmd.Context(), got[0], kind, got[1]); err != nil {
 				return err
 			}
-			fmt.Fprintf(a.out, "%s %s is killed\n", kind, got[1])
-			return nil
+			return a.print(map[string]string{"killed": got[1]}, func(w io.Writer) { fmt.Fprintf(w, "%s %s is killed\n", kind, got[1]) })
 		},
 	})
 }

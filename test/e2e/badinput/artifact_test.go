@@ -2,15 +2,18 @@ package badinput
 
 import (
 	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"howdah.dev/howdah/api"
 	"howdah.dev/howdah/test/e2e/harness"
 )
 
@@ -75,6 +78,37 @@ default:
 	}
 	if _, err := os.Stat(filepath.Join(h.Dir, "cache", "blobs", is)); err == nil {
 		t.Error("the file with another digest was kept")
+	}
+	forPrograms(t, h, want)
+}
+
+// forPrograms says that a program following an operation that fails gets events,
+// one a line, and why as one object on standard error.
+func forPrograms(t *testing.T, h *harness.Home, why string) {
+	t.Helper()
+	r := h.Fails(1, "apply", "--yes", "-o", "json", "-f", h.Write("idle.yaml", "name: idle\nstack: idle\n"))
+	var types []string
+	for line := range strings.Lines(r.Stdout) {
+		var e api.Event
+		if err := json.Unmarshal([]byte(line), &e); err != nil || e.ID == 0 {
+			t.Errorf("no event: %q: %v", line, err)
+		}
+		types = append(types, e.Type)
+	}
+	for _, want := range []string{"operation.queued", "step.failed", "operation.failed"} {
+		if !slices.Contains(types, want) {
+			t.Errorf("no %s among %v", want, types)
+		}
+	}
+	var failure struct {
+		Code     int
+		Findings []api.Finding
+	}
+	if err := json.Unmarshal([]byte(r.Stderr), &failure); err != nil || failure.Code != 1 {
+		t.Errorf("standard error is %q: %v", r.Stderr, err)
+	}
+	if !slices.ContainsFunc(failure.Findings, func(f api.Finding) bool { return strings.Contains(f.Message, why) }) {
+		t.Errorf("the findings do not say why: %+v", failure.Findings)
 	}
 }
 
