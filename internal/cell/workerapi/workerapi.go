@@ -28,6 +28,9 @@ type Register struct {
 	// Runtimes are what the worker can run containers with, best first: docker,
 	// runc, plain.
 	Runtimes []string `json:"runtimes,omitempty"`
+	// Address is host:port of the worker's own API (its sandboxes), for tools and
+	// offers; without it, it is the host name and port of Info.
+	Address string `json:"address,omitempty"`
 }
 
 // Task is a task as its worker knows it.
@@ -120,4 +123,7 @@ type Call struct {
 type Update struct {
 	FrameworkID mesos.ID         `json:"framework_id"`
 	Status      mesos.TaskStatus `json:"status"`
+	// Latest is the task's newest state when Status is older: the master then knows
+	// that a task has ended whose framework is away.
+	Latest mesos.TaskState `json:"latest,omitempty"`
 }
