@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -49,6 +50,23 @@ func guessRepositories() []string {
 		}
 	}
 	return repos
+}
+
+// OnlyByMaven lists the entries of locks that are neither in the cache nor in
+// a local Maven repository, and come from Maven.
+func (c *Cache) OnlyByMaven(locks []*Lock) []Entry {
+	repos := guessRepositories()
+	var out []Entry
+	for _, w := range c.missingOf(locks) {
+		here := slices.ContainsFunc(repos, func(repo string) bool {
+			info, err := os.Stat(filepath.Join(repo, filepath.FromSlash(w.Source.Maven.repoPath())))
+			return err == nil && info.Size() == w.Size
+		})
+		if w.Source.Kind == KindMaven && !here {
+			out = append(out, w.Entry)
+		}
+	}
+	return out
 }
 
 // mavenRun is one batch run of the user's Maven.

@@ -16,17 +16,8 @@ import (
 
 	"howdah.dev/howdah/api"
 	"howdah.dev/howdah/client"
-	"howdah.dev/howdah/internal/host"
 	"howdah.dev/howdah/internal/node/proc"
 	"howdah.dev/howdah/internal/server"
-)
-
-// What the platform needs of its host.
-const (
-	needDiskBytes   = 3 << 30
-	needMemoryBytes = 2 << 30
-	javaMin         = 17
-	javaMax         = 24
 )
 
 // startPatience is how long a server may take to answer.
@@ -37,9 +28,9 @@ func (a *app) upCmd() *cobra.Command {
 	var o server.Options
 	c := &cobra.Command{
 		Use: "up [DIRECTORY | FILE]", Short: "Bring the platform up: server, clusters, and what was suspended", Args: args(0, 1, ""),
-		Long: `Bring the platform up. Checks what this machine lacks (and installs it on Debian
-and Ubuntu, unless HOWDAH_INSTALL=0), starts the server, resumes suspended
-clusters and applies a file. A directory stands for its platform.yaml.`,
+		Long: `Bring the platform up. Checks what this machine lacks for the file's clusters
+(and installs it on Debian and Ubuntu, unless HOWDAH_INSTALL=0), starts the
+server, resumes suspended clusters and applies the file. A directory stands for its platform.yaml.`,
 		RunE: func(cmd *cobra.Command, got []string) error {
 			opts, err := a.options(cmd, o)
 			if err != nil {
@@ -71,7 +62,7 @@ func (u *upper) up(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	if err := u.prerequisites(ctx); err != nil {
+	if err := u.prerequisites(ctx, file); err != nil {
 		return err
 	}
 	if err := u.server(ctx); err != nil {
@@ -127,52 +118,6 @@ func findFiles(path string) (file, pipelineFile string, err error) {
 		pipelineFile = filepath.Join(dir, "pipeline.yaml")
 	}
 	return file, pipelineFile, nil
-}
-
-// prerequisites checks what the host lacks, installing it where that is
-// allowed. A missing compiler only matters to services that say so.
-func (u *upper) prerequisites(ctx context.Context) error {
-	begun := time.Now()
-	needs := []host.Need{
-		{Kind: host.NeedJava, Min: javaMin, Max: javaMax},
-		{Kind: host.NeedMaven},
-		{Kind: host.NeedCC},
-		{Kind: host.NeedDisk, Bytes: needDiskBytes, Path: u.home.Dir},
-		{Kind: host.NeedMemory, Bytes: needMemoryBytes},
-	}
-	if u.opts.OpenPorts {
-		needs = slices.DeleteFunc(needs, func(n host.Need) bool { return n.Kind == host.NeedCC })
-	}
-	rs := host.Check(ctx, needs)
-	if missing(rs) {
-		for _, r := range rs {
-			if !r.OK {
-				u.remark("%s", r)
-			}
-		}
-		err := host.Install(ctx, rs, host.InstallOptions{
-			Allow: os.Getenv("HOWDAH_INSTALL") != "0", Progress: func(line string) { u.remark("  %s", line) },
-		})
-		if err != nil {
-			return &exitError{exitFailed, err}
-		}
-		rs = host.Check(ctx, needs)
-	}
-	var found []string
-	for _, r := range rs {
-		if !r.OK {
-			return &exitError{exitFailed, errors.New(r.Problem)}
-		}
-		if r.Need.Kind != host.NeedDisk && r.Need.Kind != host.NeedMemory {
-			found = append(found, r.String())
-		}
-	}
-	fmt.Fprintf(u.notes(), "prerequisites  %s  ok  %s\n", strings.Join(found, "  "), seconds(time.Since(begun)))
-	return nil
-}
-
-func missing(rs []host.Result) bool {
-	return slices.ContainsFunc(rs, func(r host.Result) bool { return !r.OK })
 }
 
 // server makes sure that a server of this version runs.

@@ -42,6 +42,10 @@ func without(t *testing.T, h *harness.Home, change string, args ...string) harne
 	return harness.Result{Stdout: out.String(), Stderr: errs.String(), Code: in.ProcessState.ExitCode()}
 }
 
+// stream needs all there is a check for: a Java of its own range, files that
+// nobody has fetched, and a compiler for what listens on every address.
+const stream = "name: stream\nstack: storm\n"
+
 // noJavas hides the folders that howdah looks for Java in.
 const noJavas = `for d in /usr/lib/jvm /usr/java /opt/java; do [ ! -d $d ] || mount -t tmpfs none $d || exit; done`
 
@@ -56,7 +60,7 @@ func TestHostLacksSomething(t *testing.T) {
 	}{
 		{
 			name: "no Java", path: []string{"mvn", "cc"},
-			do: func(t *testing.T, h *harness.Home) harness.Result { return without(t, h, noJavas, "up") },
+			do: func(t *testing.T, h *harness.Home) harness.Result { return without(t, h, noJavas, "up", h.Write("stream.yaml", stream)) },
 			want: []string{
 				"java: Java 17 to 24 is needed; none was found in JAVA_HOME, PATH, /usr/lib/jvm or SDKMAN\n",
 				"howdah: cannot install Java 17 to 24: " + install,
@@ -64,7 +68,7 @@ func TestHostLacksSomething(t *testing.T) {
 		},
 		{
 			name: "a Java that is too old", path: []string{"mvn", "cc"}, java: "11.0.2",
-			do: func(t *testing.T, h *harness.Home) harness.Result { return without(t, h, noJavas, "up") },
+			do: func(t *testing.T, h *harness.Home) harness.Result { return without(t, h, noJavas, "up", h.Write("stream.yaml", stream)) },
 			want: []string{
 				"java: Java 17 to 24 is needed; found 11.0.2 in ",
 				"howdah: cannot install Java 17 to 24: " + install,
@@ -72,24 +76,31 @@ func TestHostLacksSomething(t *testing.T) {
 		},
 		{
 			name: "no Maven", path: []string{"java", "cc"},
-			do:   func(_ *testing.T, h *harness.Home) harness.Result { return h.Run("up") },
+			do:   func(_ *testing.T, h *harness.Home) harness.Result { return h.Run("up", h.Write("stream.yaml", stream)) },
 			want: []string{"maven: Maven is needed; there is no mvn on PATH\n", "howdah: cannot install Maven: " + install},
 		},
 		{
 			name: "no compiler", path: []string{"java", "mvn"},
-			do:   func(_ *testing.T, h *harness.Home) harness.Result { return h.Run("up") },
+			do:   func(_ *testing.T, h *harness.Home) harness.Result { return h.Run("up", h.Write("stream.yaml", stream)) },
 			want: []string{"cc: a C compiler is needed; there is no cc, gcc or clang on PATH\n", "howdah: cannot install a C compiler: " + install},
+		},
+		{
+			name: "a Java that is too old for ZooKeeper", path: []string{"mvn"}, java: "1.8.0_402",
+			do: func(t *testing.T, h *harness.Home) harness.Result {
+				return without(t, h, noJavas, "up", h.Write("zk.yaml", zk))
+			},
+			want: []string{"java: Java 11 or newer is needed; found 1.8.0_402 in ", "howdah: cannot install Java 11 or newer: " + install},
 		},
 		{
 			name: "too little disk", path: []string{"java", "mvn", "cc"},
 			do: func(t *testing.T, h *harness.Home) harness.Result {
-				return without(t, h, "mount -t tmpfs -o size=64m none "+h.Dir, "up")
+				return without(t, h, "mount -t tmpfs -o size=64m none "+h.Dir, "up", h.Write("stream.yaml", stream))
 			},
 			want: []string{"disk: 3.0 GiB is needed in $HOME; 64 MiB is free\n"},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			h := harness.New(t)
+			h := harness.NewEmpty(t)
 			h.Env = []string{"PATH=" + programs(t, append(c.path, "sh", "mount", "as", "ld", "dirname", "basename", "uname")...), "JAVA_HOME=", "HOME=" + t.TempDir()}
 			if c.java != "" {
 				h.Env = append(h.Env, "JAVA_HOME="+fakeJava(t, c.java))

@@ -51,6 +51,9 @@ func Build(ctx context.Context, dir string) (path string, err error) {
 	return path, nil
 }
 
+// Built reports whether the object is in dir already.
+func Built(dir string) bool { return exists(filepath.Join(dir, objectName())) }
+
 func build(ctx context.Context, dir string) (string, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
