@@ -94,6 +94,7 @@ func (m *Manager) Run(ctx context.Context) error {
 		case <-time.After(2 * time.Second):
 		}
 	}
+	wg.Go(func() { m.prune(ctx) })
 	err := m.engine.Run(ctx)
 	wg.Wait()
 	return err
