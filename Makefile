@@ -14,6 +14,7 @@ help: ## this list
 .PHONY: build
 build: ## bin/howdah, and the example bolt bin/net-lines
 	@scripts/prereqs build
+	$(GOBUILD) -ldflags '-s -w' -o internal/cell/shim/bin/embedded/howdah-shim ./cmd/howdah-shim
 	$(GOBUILD) -ldflags '$(LDFLAGS)' -o bin/howdah ./cmd/howdah
 	$(GOBUILD) -ldflags '-s -w' -o bin/net-lines ./examples/platform/pipeline/net-lines
 

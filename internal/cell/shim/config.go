@@ -1,0 +1,198 @@
+package shim
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"howdah.dev/howdah/internal/cell/cgroup"
+)
+
+// Files in the state directory of a task.
+const (
+	ConfigFile  = "config.json"  // Config; 0600, it holds the task's environment
+	StartedFile = "started.json" // Started
+	ExitFile    = "exit.json"    // Exit
+	KillFile    = "kill.json"    // Kill
+	ControlFile = "control.sock"
+	LogFile     = "shim.log"
+	NetnsFile   = "netns"  // the container's network namespace, seen by shim and runc only
+	RootfsDir   = "rootfs" // the container's root, likewise
+	SelfFile    = "shim.json" // Self
+	LockFile    = "lock"      // locked while the shim lives
+	pidFile     = "pid"
+	runcLogFile = "runc.log"
+)
+
+// Config says what a shim does. Exactly one of Command and Container is set.
+type Config struct {
+	ID string `json:"id"` // of the container; unique on the host
+
+	Command   *Command   `json:"command,omitempty"`
+	Container *Container `json:"container,omitempty"`
+
+	Sandbox string        `json:"sandbox"` // where stdout and stderr are written
+	Logs    Logs          `json:"logs"`
+	Cgroup  *cgroup.Group `json:"cgroup,omitempty"` // read and removed; a plain command is put into it
+	Network *Network      `json:"network,omitempty"`
+	// KillTree sends TERM to all the task's processes, not only to the first.
+	KillTree bool          `json:"killTree,omitempty"`
+	Grace    time.Duration `json:"grace"` // between TERM and KILL
+}
+
+// Command is a program to run.
+type Command struct {
+	Argv       []string `json:"argv"` // Argv[0] without a slash is looked up in the PATH of Env
+	Env        []string `json:"env,omitempty"`
+	Dir        string   `json:"dir,omitempty"`
+	User       *User    `json:"user,omitempty"` // nil: the shim's own
+	NoNewPrivs bool     `json:"noNewPrivs,omitempty"`
+	MaxFiles   uint64   `json:"maxFiles,omitempty"` // limit of open files; 0: the shim's own
+}
+
+// User is whom a command runs as.
+type User struct {
+	UID    int   `json:"uid"`
+	GID    int   `json:"gid"`
+	Groups []int `json:"groups,omitempty"`
+}
+
+// Container is an OCI bundle, which is the state directory itself, to run by runc.
+type Container struct {
+	Runc string `json:"runc"` // the program
+	Root string `json:"root"` // where runc keeps its state
+	// Layers are directories, lowest first, that become the root filesystem under
+	// Upper, which takes what is written.
+	Layers []string `json:"layers"`
+	Upper  string   `json:"upper"`
+	Work   string   `json:"work"`
+	// Mapping shifts the owners of files in layers to those of the user namespace.
+	// Size 0: there is none of the container's own.
+	Mapping Mapping `json:"mapping"`
+	// Rootless: the shim is in a user namespace that its starter made, and limits
+	// cannot be set.
+	Rootless bool `json:"rootless,omitempty"`
+}
+
+// Mapping maps the ids 0 to Size-1 to those from Base on.
+type Mapping struct {
+	Base int `json:"base"`
+	Size int `json:"size"`
+}
+
+// Logs bounds what a task writes to stdout and stderr, each.
+type Logs struct {
+	MaxBytes       int64 `json:"maxBytes"`       // size at which a file is put aside
+	Keep           int   `json:"keep"`           // files put aside that are kept
+	BytesPerSecond int64 `json:"bytesPerSecond"` // a task that writes faster has to wait
+}
+
+// Network is a network namespace of the task's own: loopback, and what is named here.
+type Network struct {
+	Forwards []Forward `json:"forwards,omitempty"`
+	Gateways []Gateway `json:"gateways,omitempty"`
+}
+
+// Forward leads from an address of the host into the namespace.
+type Forward struct {
+	Protocol string `json:"protocol"` // tcp or udp
+	Listen   string `json:"listen"`   // address and port of the host
+	Port     int    `json:"port"`     // on loopback inside
+}
+
+// Gateway leads from loopback inside the namespace to the outside.
+type Gateway struct {
+	Port    int    `json:"port"`    // on loopback inside
+	Network string `json:"network"` // tcp or unix
+	Address string `json:"address"` // outside
+}
+
+// Self tells which process the shim is, also to a worker that did not start it.
+type Self struct {
+	BootID     string `json:"bootId"`
+	PID        int    `json:"pid"`
+	StartTicks uint64 `json:"startTicks"`
+}
+
+// Started says that the task runs.
+type Started struct {
+	PID        int       `json:"pid"`        // of the task's first process, on the host
+	StartTicks uint64    `json:"startTicks"` // with PID, tells it from any other
+	At         time.Time `json:"at"`
+}
+
+// Exit says how a task ended.
+type Exit struct {
+	// Error is set when the task was never started; then only it counts.
+	Error     string        `json:"error,omitempty"`
+	ExitCode  int           `json:"exitCode"`         // 0 when Signal is set
+	Signal    int           `json:"signal,omitempty"` // that ended the task
+	Killed    bool          `json:"killed,omitempty"` // it was asked to end
+	OOMKilled bool          `json:"oomKilled,omitempty"`
+	CPU       time.Duration `json:"cpu"`       // user and system
+	MaxMemory int64         `json:"maxMemory"` // bytes
+	Throttled time.Duration `json:"throttled"`
+	StartedAt time.Time     `json:"startedAt"`
+	EndedAt   time.Time     `json:"endedAt"`
+}
+
+// Kill asks for the end of a task. The file is written first, then the shim gets
+// TERM; TERM without the file means the grace period of Config.
+type Kill struct {
+	Grace time.Duration `json:"grace"`
+}
+
+// ErrNone says that a file of the state directory is not there.
+var ErrNone = os.ErrNotExist
+
+// Read reads one of the files above into v. It returns ErrNone when there is none.
+func Read(dir, name string, v any) error {
+	text, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		return fmt.Errorf("cannot read task: %w", err)
+	}
+	if err := json.Unmarshal(text, v); err != nil {
+		return fmt.Errorf("cannot read task: %s: %w", name, err)
+	}
+	return nil
+}
+
+// Write writes one of the files above, whole or not at all. With sync it is on disk
+// when Write returns.
+func Write(dir, name string, v any, sync bool) error {
+	text, err := json.Marshal(v)
+	if err == nil {
+		err = writeFile(filepath.Join(dir, name), text, sync)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot write task: %w", err)
+	}
+	return nil
+}
+
+func writeFile(path string, text []byte, sync bool) error {
+	temp := path + ".part"
+	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	if err == nil && sync {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(temp, path); err != nil || !sync {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return dir.Sync()
+}

@@ -1,0 +1,84 @@
+package shim
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+const maxRuncLog = 64 << 10
+
+// startContainer has runc make the container and start its first process, which is
+// left to us: we are the next reaper above it.
+func (s *shim) startContainer(files streams) (*child, error) {
+	c := s.config.Container
+	if err := s.mountRoot(c); err != nil {
+		return nil, err
+	}
+	run, err := s.family.start(s.runc("run", "--detach", "--pid-file", pidFile, "--bundle", s.dir, s.config.ID), runcAttr(files))
+	if err != nil {
+		return nil, err
+	}
+	<-run.done
+	if run.code() != 0 {
+		return nil, s.runcError(run.code())
+	}
+	text, err := os.ReadFile(pidFile)
+	if err != nil {
+		return nil, fmt.Errorf("cannot find the container's process: %w", err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil || pid <= 1 {
+		return nil, fmt.Errorf("cannot find the container's process: runc says %q", text)
+	}
+	return s.family.adopt(pid), nil
+}
+
+func (s *shim) runc(args ...string) []string {
+	c := s.config.Container
+	argv := []string{c.Runc, "--root", c.Root, "--log", s.dir + "/" + runcLogFile, "--log-format", "json"}
+	if c.Rootless {
+		argv = append(argv, "--rootless=true")
+	}
+	return append(argv, args...)
+}
+
+func runcAttr(files streams) *syscall.ProcAttr {
+	return &syscall.ProcAttr{
+		Env:   os.Environ(), // with the labels by which what a killed shim left is found
+		Files: []uintptr{files.in.Fd(), files.out.Fd(), files.err.Fd()},
+		Sys:   &syscall.SysProcAttr{Setsid: true},
+	}
+}
+
+// runcError takes the last message of runc's log.
+func (s *shim) runcError(code int) error {
+	text, _ := os.ReadFile(runcLogFile)
+	if len(text) > maxRuncLog {
+		text = text[len(text)-maxRuncLog:]
+	}
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	for i := len(lines) - 1; i >= 0; i-- {
+		var entry struct{ Level, Msg string }
+		if json.Unmarshal([]byte(lines[i]), &entry) == nil && entry.Level == "error" {
+			return errors.New("cannot start the container: " + strings.TrimPrefix(entry.Msg, "runc run failed: "))
+		}
+	}
+	return fmt.Errorf("cannot start the container: runc ended with %d", code)
+}
+
+// deleteContainer removes what runc keeps of the container, its groups included.
+func (s *shim) deleteContainer() {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return
+	}
+	defer null.Close()
+	if del, err := s.family.start(s.runc("delete", "--force", s.config.ID), runcAttr(streams{null, null, null})); err == nil {
+		<-del.done
+	}
+}
