@@ -75,8 +75,8 @@ type Decision struct {
 	Done   bool   // everything is as it should be
 	// Stalled says that the deadline has passed, and over what.
 	Stalled string
-	// Progress measures how far this is. Keep the highest of a deployment: only a
-	// higher one is progress, so an instance that starts and fails is none.
+	// Progress measures how far this is, from 0 on. Keep the highest of a deployment:
+	// only a higher one is progress, so an instance that starts and fails is none.
 	Progress int
 }
 

@@ -315,7 +315,7 @@ func TestCeiling(t *testing.T) {
 
 func TestProgressRises(t *testing.T) {
 	target := Target{Wanted: 2, Version: newV, Strategy: Strategy{1, 1}}
-	last := -100
+	last := -1
 	for _, have := range []string{
 		"old:a:running old:b:running old:x:running",
 		"old:a:running old:b:running",

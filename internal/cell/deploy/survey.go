@@ -115,7 +115,8 @@ func rank(i *instance.Instance) int {
 }
 
 // progress rises with every new instance that is healthy and every old or
-// surplus one that is gone.
+// surplus one that is gone. It begins at the ceiling, so it is not below 0.
 func (s *state) progress() int {
-	return s.freshHealthy - s.oldAll - max(0, s.active-s.oldAll-s.t.Wanted)
+	surplus := max(0, s.active-s.oldAll-s.t.Wanted)
+	return max(0, s.t.Ceiling()+s.freshHealthy-s.oldAll-surplus)
 }
