@@ -70,6 +70,7 @@ const (
 	fileJoin       = "join.json"
 	dirAgent       = "agent"
 	fileLock       = "lock"
+	fileLog        = "agent.log"
 	fileAssignment = "assignment.json"
 )
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -292,4 +293,22 @@ func TestPortTaken(t *testing.T) {
 	if want := fmt.Sprintf("cannot start svc: port %s (main) is taken by pid %d (", h.http.Listener.Addr(), os.Getpid()); !strings.HasPrefix(st.Message, want) {
 		t.Errorf("%q, want %q", st.Message, want)
 	}
+}
+
+// TestOwnLog: the agent keeps its own log small while others append to it.
+func TestOwnLog(t *testing.T) {
+	h := newHub(t)
+	log := h.path("agent", "agent.log")
+	if err := os.MkdirAll(filepath.Dir(log), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(log, make([]byte, proc.MaxOwnLog+1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h.agent()
+	h.until("the log is rotated", func() bool {
+		old, err := os.Stat(log + ".1")
+		now, nowErr := os.Stat(log)
+		return err == nil && nowErr == nil && old.Size() > proc.MaxOwnLog-8192 && now.Size() <= 8192
+	})
 }

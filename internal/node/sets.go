@@ -136,9 +136,10 @@ const (
 	keepOutput = 3
 )
 
-// rotateLogs keeps the services' output files small.
+// rotateLogs keeps the services' output files and the agent's own log small.
+// The agent's lock makes it the only one that does.
 func (a *Agent) rotateLogs(ctx context.Context) {
-	for sleep(ctx, time.Minute) {
+	for more := true; more; more = sleep(ctx, time.Minute) {
 		a.mu.Lock()
 		var files []string
 		for _, s := range a.services {
@@ -148,9 +149,14 @@ func (a *Agent) rotateLogs(ctx context.Context) {
 		}
 		a.mu.Unlock()
 		for _, f := range files {
-			if _, err := proc.Rotate(f, maxOutput, keepOutput); err != nil && !errors.Is(err, os.ErrNotExist) {
-				a.log.Warn("cannot rotate output", "file", f, "error", err)
-			}
+			a.rotate(f, maxOutput, keepOutput)
 		}
+		a.rotate(a.path(dirAgent, fileLog), proc.MaxOwnLog, proc.KeepOwnLog)
+	}
+}
+
+func (a *Agent) rotate(file string, most int64, keep int) {
+	if _, err := proc.Rotate(file, most, keep); err != nil && !errors.Is(err, os.ErrNotExist) {
+		a.log.Warn("cannot rotate output", "file", file, "error", err)
 	}
 }

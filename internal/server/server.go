@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/google/renameio/v2"
@@ -29,6 +30,7 @@ import (
 	"howdah.dev/howdah/internal/infra/local"
 	"howdah.dev/howdah/internal/infra/local/identity"
 	"howdah.dev/howdah/internal/infra/local/subnet"
+	"howdah.dev/howdah/internal/node/proc"
 	"howdah.dev/howdah/internal/stack"
 	"howdah.dev/howdah/internal/store"
 	"howdah.dev/howdah/internal/tenant"
@@ -90,7 +92,25 @@ func Run(ctx context.Context, cfg Config) error {
 		return err
 	}
 	defer s.store.Close()
+	var rotating sync.WaitGroup
+	defer rotating.Wait()
+	defer stop()
+	rotating.Go(func() { s.rotateLog(ctx) })
 	return s.serve(ctx)
+}
+
+// rotateLog keeps the home's server log small. The home's lock makes this
+// server the only one that does.
+func (s *Server) rotateLog(ctx context.Context) {
+	for ctx.Err() == nil {
+		if _, err := proc.Rotate(s.cfg.Home.Log(), proc.MaxOwnLog, proc.KeepOwnLog); err != nil {
+			s.log.Warn("cannot rotate the log", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Minute):
+		}
+	}
 }
 
 // open opens the state and builds the manager.

@@ -11,6 +11,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Howdah's own logs are rotated when they pass this size, and this many are kept.
+const (
+	MaxOwnLog  = 10 << 20
+	KeepOwnLog = 3
+)
+
 // Rotate copies a log larger than maxBytes to path.1, moving earlier copies up to
 // path.keep, and empties it. Writers that append keep going and need not know. With
 // keep 0 the log is only emptied. A missing log is no error.
