@@ -373,10 +373,11 @@ func (s *service) end(ctx context.Context, spec *agentapi.Service, children bool
 	defer cancel()
 	if s.proc != nil {
 		s.set(stateStopping, "asked to end, killed after %s", spec.Stop.Grace)
-		if sig := unix.SignalNum("SIG" + spec.Stop.Signal); sig != 0 && sig != syscall.SIGTERM {
-			_ = s.proc.Signal(sig)
+		sig := unix.SignalNum("SIG" + spec.Stop.Signal)
+		if sig == 0 {
+			sig = syscall.SIGTERM
 		}
-		exit, err := s.proc.Stop(ctx, spec.Stop.Grace)
+		exit, err := s.proc.StopBy(ctx, sig, spec.Stop.Grace)
 		if err != nil {
 			return fmt.Errorf("cannot stop %s: %w", s.name, err)
 		}

@@ -312,3 +312,26 @@ func TestOwnLog(t *testing.T) {
 		return err == nil && nowErr == nil && old.Size() > proc.MaxOwnLog-8192 && now.Size() <= 8192
 	})
 }
+
+// TestStopSignal: a program that ends on another signal has all its time after
+// it; nothing else is sent before it is killed.
+func TestStopSignal(t *testing.T) {
+	for _, sig := range []string{"INT", "QUIT"} {
+		t.Run(sig, func(t *testing.T) {
+			h := newHub(t)
+			svc := h.service(`trap 'echo TERM >> got; exit 1' TERM
+trap 'echo ` + sig + ` >> got; sleep 0.3; echo end >> got; exit 0' ` + sig + `
+touch ready
+while :; do sleep 0.05; done`)
+			svc.Stop.Signal = sig
+			h.serve(svc)
+			h.agent()
+			h.state("ready")
+			h.assign(func(a *agentapi.Assignment) { a.Intent = agentapi.IntentStop })
+			h.state("stopped")
+			if got := strings.Join(h.lines("got"), " "); got != sig+" end" {
+				t.Errorf("the program got %s", got)
+			}
+		})
+	}
+}

@@ -149,7 +149,13 @@ func (p *Process) finished() bool {
 // it after grace, and waits for its exit. Its children are left to Sweep. When ctx
 // ends first, nothing more is sent.
 func (p *Process) Stop(ctx context.Context, grace time.Duration) (Exit, error) {
-	if err := p.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	return p.StopBy(ctx, syscall.SIGTERM, grace)
+}
+
+// StopBy is Stop for a process that ends on another signal than SIGTERM, and
+// for which SIGTERM would mean something else.
+func (p *Process) StopBy(ctx context.Context, sig syscall.Signal, grace time.Duration) (Exit, error) {
+	if err := p.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return Exit{}, err
 	}
 	_ = p.Signal(syscall.SIGCONT)
