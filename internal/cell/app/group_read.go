@@ -49,6 +49,8 @@ func ReadGroup(body []byte, base string) (*GroupUpdate, *Error) {
 type groupReader struct {
 	log          *log
 	apps, groups int
+	// apart leaves all problems of an app with the app.
+	apart bool
 }
 
 func groupWords() words {
@@ -85,7 +87,7 @@ func (g *groupReader) readApp(c cursor, group string) *Update {
 	g.apps++
 	u := readUpdate(c, group)
 	// Shapes are reported at once; rules together with those of the finished app.
-	if shapes := u.shapes(); shapes != nil {
+	if shapes := u.shapes(); shapes != nil && !g.apart {
 		g.log.problems = append(g.log.problems, shapes...)
 		u.problems = nil
 	}

@@ -54,7 +54,7 @@ func ParseLabels(s string) ([]LabelRule, *Error) {
 	if strings.TrimSpace(s) == "" {
 		return nil, nil
 	}
-	p := &selector{rest: s}
+	p := &selector{all: s, rest: s}
 	var rules []LabelRule
 	if len(s) > maxSelector {
 		return nil, p.fail("it is longer than 8 KiB")
@@ -74,10 +74,10 @@ func ParseLabels(s string) ([]LabelRule, *Error) {
 	}
 }
 
-type selector struct{ rest string }
+type selector struct{ all, rest string }
 
 func (p *selector) fail(why string) *Error {
-	text := "Parse error in label selector: " + why
+	text := "Can not parse label selector " + clip(p.all) + ". Reason: " + why
 	return &Error{
 		Status: http.StatusUnprocessableEntity, Message: text,
 		Findings: []Finding{{Message: text, Remedy: `Write conditions such as: a, a==b, a!=b, a in (x,y), a notin (x,y).`}},
@@ -95,7 +95,8 @@ func (p *selector) take(token string) bool {
 	return ok
 }
 
-// word reads letters, digits and - _ . / and whatever follows a backslash.
+// word reads up to a space or a mark of the language; whatever follows a backslash
+// belongs to the word.
 func (p *selector) word() (string, *Error) {
 	p.space()
 	var b strings.Builder
@@ -148,7 +149,10 @@ func (p *selector) set() ([]string, *Error) {
 	if !p.take("(") {
 		return nil, p.fail("wanted is a list in parentheses")
 	}
-	var values []string
+	values := []string{}
+	if p.take(")") {
+		return values, nil
+	}
 	for {
 		value, err := p.word()
 		if err != nil {

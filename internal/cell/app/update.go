@@ -11,6 +11,9 @@ type Update struct {
 	fields  map[string]bool // canonical and old fields that are given
 	sets    []func(*App)
 	old     legacy
+	// dropped says that an import took port mappings away, which mean nothing with
+	// the network of the host.
+	importing, dropped bool
 	problems
 }
 
@@ -192,7 +195,12 @@ func (u *Update) adapt(app *App) {
 		app.UpgradeStrategy = UpgradeStrategy{}
 	}
 	_, oldNetwork := u.old.network()
-	if c := app.Container; c != nil && app.Host() && !u.fields["container"] && (u.fields["networks"] || oldNetwork) {
+	c := app.Container
+	if c == nil || !app.Host() {
+		return
+	}
+	if moved := !u.fields["container"] && (u.fields["networks"] || oldNetwork); moved || u.importing {
+		u.dropped = len(c.PortMappings) > 0
 		host := *c
 		host.PortMappings = nil
 		app.Container = &host
