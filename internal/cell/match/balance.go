@@ -52,7 +52,7 @@ type spread struct {
 }
 
 func newSpread(c app.Constraint, candidates []*instance.Instance) *spread {
-	r := newRule(c, nil)
+	r := newRule(c, nil, nil)
 	s := &spread{of: make([]int, len(candidates))}
 	without := -1 // the group of those without the field
 	for at, i := range candidates {

@@ -1,6 +1,7 @@
 package match
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -24,7 +25,9 @@ type rule struct {
 	total  int            // instances, those without the field too
 }
 
-func newRule(c app.Constraint, existing []*instance.Instance) *rule {
+// newRule counts the existing instances. hosts are the names of workers by id: an
+// instance may have been noted under the address of its worker.
+func newRule(c app.Constraint, existing []*instance.Instance, hosts map[string]string) *rule {
 	r := &rule{field: c.Field(), operator: c.Operator(), groups: map[string]int{}}
 	r.text, r.given = c.Value()
 	switch r.operator {
@@ -34,7 +37,7 @@ func newRule(c app.Constraint, existing []*instance.Instance) *rule {
 		r.pattern, _ = regexp.Compile(`^(?:` + r.text + `)$`) // nil if broken, and then nothing matches
 	}
 	for _, i := range existing {
-		r.add(r.value(i.Host, i.Region, i.Zone, i.Attributes))
+		r.add(r.value(cmp.Or(hosts[i.AgentID], i.Host), i.Region, i.Zone, i.Attributes))
 	}
 	return r
 }

@@ -106,12 +106,15 @@ func newSearch(req Request, offers []Offer) *search {
 		s.roles = []string{req.Role, mesos.DefaultRole}
 	}
 	s.workers = s.join(offers)
-	for _, c := range req.Constraints {
-		s.rules = append(s.rules, newRule(c, req.Existing))
+	names, here := map[string]string{}, map[string]int{}
+	for _, w := range s.workers {
+		names[w.id] = w.host
 	}
-	here := map[string]int{}
 	for _, i := range req.Existing {
 		here[i.AgentID]++
+	}
+	for _, c := range req.Constraints {
+		s.rules = append(s.rules, newRule(c, req.Existing, names))
 	}
 	for _, w := range s.workers {
 		w.load = here[w.id]

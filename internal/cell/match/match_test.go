@@ -248,6 +248,16 @@ func TestSeveralConstraints(t *testing.T) {
 	}
 }
 
+func TestInstancesNotedUnderAnAddress(t *testing.T) {
+	a, b := offer(t, "a", plenty, ""), offer(t, "b", plenty, "")
+	have := existing(t, a)
+	have[0].Host = "127.1.2.5"
+	launches, _ := Find(Request{App: "/shop", CPUs: 1, Count: 2, Constraints: []app.Constraint{{"hostname", "UNIQUE"}}, Existing: have}, []Offer{a, b})
+	if got := hosts(launches); got != "b" {
+		t.Errorf("went to %q", got)
+	}
+}
+
 func TestIsRoundsHalfToEven(t *testing.T) {
 	for _, c := range []struct {
 		a, b string
