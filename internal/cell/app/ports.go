@@ -41,10 +41,15 @@ func (a *App) Ports() []Port {
 	return ports
 }
 
+// WantsServicePorts tells whether AssignServicePorts would give a any port.
+func WantsServicePorts(a *App) bool {
+	return slices.ContainsFunc(a.Ports(), func(p Port) bool { return p.Service == 0 })
+}
+
 // AssignServicePorts gives every port of a without a service port one from lowest to
 // highest that is not taken. Ports of old, the same app before, are used again: in
-// the same place if they are still free, else in order. taken tells of ports of
-// other apps. What finds no port keeps 0 and is reported by the number of them.
+// the same place if they can be, and those that no place keeps before any new one.
+// taken tells of ports of apps; those of old do not count as taken. What finds no port keeps 0 and is reported by the number of them.
 // Slices that a shares with other apps are not changed.
 func AssignServicePorts(a, old *App, taken func(int) bool, lowest, highest int) (without int) {
 	used := map[int]bool{}
@@ -57,7 +62,9 @@ func AssignServicePorts(a, old *App, taken func(int) bool, lowest, highest int) 
 			again = append(again, p.Service)
 		}
 	}
-	free := func(p int) bool { return p >= lowest && p <= highest && !used[p] && !taken(p) }
+	free := func(p int) bool {
+		return p >= lowest && p <= highest && !used[p] && (slices.Contains(again, p) || !taken(p))
+	}
 	candidate := lowest
 	next := func(i int) int {
 		if i < len(again) && free(again[i]) {
