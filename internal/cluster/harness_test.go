@@ -46,7 +46,10 @@ services:
     dirs: {data: {keep: true}}
     command: [headd, "${links.peer.addr}"]
     ready: {message: headd answers, tcp: "${self.ip}:70", max: 10s}
-    files: {a.conf: {format: properties, user: toy/a}}
+    reload: [reload]
+    files:
+      a.conf: {format: properties, user: toy/a}
+      leaving: {format: lines, onChange: reload, forEach: [{in: leaving.worker, value: "${it.name}"}]}
   workd: {command: [workd], ready: {tcp: "${self.ip}:71"}}
 exports: {addr: "${role.head[0].ip}:70"}
 smoke: {on: head, steps: [{title: try it, command: ["true"]}]}
@@ -75,6 +78,7 @@ type cloud struct {
 	calls   []string
 	refuse  error                                   // what Create answers
 	observe func(node string, s *api.ServiceStatus) // changes what agents say
+	taken   map[string][]*agentapi.Assignment       // what agents were given, by node
 	wg      sync.WaitGroup
 }
 
@@ -169,6 +173,9 @@ func (a *agent) watch(ctx context.Context, instance string) error {
 		if ev.Assignment == nil {
 			return nil
 		}
+		a.cloud.mu.Lock()
+		a.cloud.taken[a.name] = append(a.cloud.taken[a.name], ev.Assignment)
+		a.cloud.mu.Unlock()
 		a.sequence++
 		_, err := a.cloud.m.Report(ctx, a.report(ev.Assignment, incarnation))
 		return err
@@ -237,7 +244,7 @@ func start(t *testing.T) *cloud {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	c := &cloud{t: t, ctx: ctx, agents: map[string]*agent{}}
+	c := &cloud{t: t, ctx: ctx, agents: map[string]*agent{}, taken: map[string][]*agentapi.Assignment{}}
 	c.m = cluster.New(cluster.Config{
 		Store: st, Stacks: stacks, Drivers: map[string]infra.Driver{"local": c},
 		Cache: artifact.New(artifact.Config{Dir: t.TempDir()}), Authority: authority, AgentAddr: "127.0.0.1:1",

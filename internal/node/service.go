@@ -51,7 +51,8 @@ type record struct {
 	RestartKey  string       `json:"restartKey"`
 	ReloadKey   string       `json:"reloadKey"`
 	Process     *proc.Record `json:"process,omitempty"`
-	Ready       bool         `json:"ready"` // this incarnation has been ready
+	Started     time.Time    `json:"started,omitzero"` // when this incarnation began; zero in records of earlier agents
+	Ready       bool         `json:"ready"`            // this incarnation has been ready
 	Exits       []time.Time  `json:"exits,omitempty"`
 	LastExit    string       `json:"lastExit,omitempty"`
 	Done        []string     `json:"done,omitempty"` // cluster-wide tasks whose evidence was seen

@@ -335,3 +335,23 @@ while :; do sleep 0.05; done`)
 		})
 	}
 }
+
+// TestReadyOfThisStart: what is still known of an earlier life of the program
+// does not make it ready.
+func TestReadyOfThisStart(t *testing.T) {
+	h := newHub(t)
+	svc := h.service("exec sleep 1000")
+	svc.Ready.Check = h.path("heard")
+	svc.Ready.Expect = "int(body) >= started"
+	heard := func(at time.Time) {
+		if err := os.WriteFile(h.path("heard"), fmt.Append(nil, at.UnixMilli()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	heard(time.Now().Add(-time.Hour))
+	h.serve(svc)
+	h.agent()
+	h.until("the start waits", func() bool { return strings.HasSuffix(h.seen().Message, "it is ready: not yet") })
+	heard(time.Now())
+	h.state("ready")
+}

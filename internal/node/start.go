@@ -86,6 +86,7 @@ func (s *service) launch(spec *agentapi.Service) error {
 	s.mu.Lock()
 	s.rec.Incarnation++
 	s.rec.RestartKey, s.rec.ReloadKey, s.rec.Process, s.rec.Ready = spec.RestartKey, reloadKey(spec.Files), nil, false
+	s.rec.Started = time.Now()
 	s.mu.Unlock()
 	if err := s.save(); err != nil {
 		return err

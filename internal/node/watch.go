@@ -32,7 +32,7 @@ func (s *service) untilReady(ctx context.Context, w want) error {
 	s.set(stateStarting, "%s", p.Message)
 	deadline := time.Now().Add(p.Max)
 	for {
-		err := s.agent.prober.Ask(ctx, p)
+		err := s.agent.prober.AskOf(ctx, p, s.rec.Started)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -75,7 +75,7 @@ func (s *service) stayHealthy(ctx context.Context, w want) error {
 		if gone, err := s.pause(ctx, h.Every); gone {
 			return err
 		}
-		err := s.agent.prober.Ask(ctx, *h)
+		err := s.agent.prober.AskOf(ctx, *h, s.rec.Started)
 		switch {
 		case ctx.Err() != nil:
 			return nil

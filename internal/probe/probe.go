@@ -60,6 +60,12 @@ func (p *Prober) Close() { p.client.CloseIdleConnections() }
 // Ask asks once. Nil means that the probe holds; the error says what was
 // found instead.
 func (p *Prober) Ask(ctx context.Context, q agentapi.Probe) error {
+	return p.AskOf(ctx, q, time.Time{})
+}
+
+// AskOf is Ask about a program that was started at a known time, so that
+// answers about an earlier life of it can be told apart.
+func (p *Prober) AskOf(ctx context.Context, q agentapi.Probe, started time.Time) error {
 	timeout := q.Timeout
 	if timeout == 0 {
 		timeout = defaultTimeout
@@ -68,17 +74,21 @@ func (p *Prober) Ask(ctx context.Context, q agentapi.Probe) error {
 	defer cancel()
 	switch {
 	case q.HTTP != "":
-		return p.Do(ctx, agentapi.Request{Method: http.MethodGet, URL: q.HTTP, Expect: q.Expect})
+		return p.do(ctx, agentapi.Request{Method: http.MethodGet, URL: q.HTTP, Expect: q.Expect}, started)
 	case q.TCP != "":
 		return dial(ctx, q.TCP)
 	case q.Adapter != "":
-		return p.adapter(ctx, q)
+		return p.adapter(ctx, q, started)
 	}
 	return nil
 }
 
 // Do makes one HTTP request and checks its answer.
 func (p *Prober) Do(ctx context.Context, r agentapi.Request) error {
+	return p.do(ctx, r, time.Time{})
+}
+
+func (p *Prober) do(ctx context.Context, r agentapi.Request, started time.Time) error {
 	req, err := http.NewRequestWithContext(ctx, r.Method, r.URL, strings.NewReader(r.Body))
 	if err != nil {
 		return fmt.Errorf("cannot ask %s: %w", r.URL, err)
@@ -100,7 +110,7 @@ func (p *Prober) Do(ctx context.Context, r agentapi.Request) error {
 	}
 	var body any
 	_ = json.Unmarshal(data, &body) // what is no JSON has text only
-	return p.expect(r.Expect, map[string]any{"status": resp.StatusCode, "body": body, "text": string(data)}, req.URL.Host)
+	return p.expect(r.Expect, answer(resp.StatusCode, body, string(data), started), req.URL.Host)
 }
 
 func dial(ctx context.Context, addr string) error {
@@ -111,7 +121,7 @@ func dial(ctx context.Context, addr string) error {
 	return c.Close()
 }
 
-func (p *Prober) adapter(ctx context.Context, q agentapi.Probe) error {
+func (p *Prober) adapter(ctx context.Context, q agentapi.Probe, started time.Time) error {
 	ask, ok := p.adapters[q.Adapter]
 	if !ok {
 		return fmt.Errorf("this howdah has no protocol client %s", q.Adapter)
@@ -123,7 +133,17 @@ func (p *Prober) adapter(ctx context.Context, q agentapi.Probe) error {
 	if q.Expect == "" {
 		return nil
 	}
-	return p.expect(q.Expect, map[string]any{"status": 0, "body": v, "text": ""}, q.Address)
+	return p.expect(q.Expect, answer(0, v, "", started), q.Address)
+}
+
+// answer is what expressions look into; started is in milliseconds since 1970,
+// 0 where it is not known.
+func answer(status int, body any, text string, started time.Time) map[string]any {
+	ms := 0
+	if !started.IsZero() {
+		ms = int(started.UnixMilli())
+	}
+	return map[string]any{"status": status, "body": body, "text": text, "started": ms}
 }
 
 // errNotYet is an answer that does not hold what is expected of it.
@@ -151,7 +171,7 @@ func (p *Prober) program(src string) (*vm.Program, error) {
 	if prog, ok := p.programs[src]; ok {
 		return prog, nil
 	}
-	prog, err := expr.Compile(src, expr.Env(types.Map{"status": types.Int, "body": types.Any, "text": types.String}), expr.AsBool())
+	prog, err := expr.Compile(src, expr.Env(types.Map{"status": types.Int, "body": types.Any, "text": types.String, "started": types.Int}), expr.AsBool())
 	if err != nil {
 		return nil, fmt.Errorf("cannot use %s: %w", src, err)
 	}

@@ -326,9 +326,10 @@ func (c *checker) expectation(src string, e env, at *document.Node) *Template {
 }
 
 // AnswerEnv declares what an expectation may name: the HTTP status, the JSON
-// body (or the adapter's answer), and the body as text.
+// body (or the adapter's answer), the body as text, and when the service that
+// the probe is about was started.
 func AnswerEnv() types.Map {
-	return env{"status": types.Int, "body": types.Any, "text": types.String}
+	return env{"status": types.Int, "body": types.Any, "text": types.String, "started": types.Int}
 }
 
 func (c *checker) client() {

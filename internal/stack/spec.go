@@ -154,7 +154,7 @@ type Probe struct {
 	Adapter string    `json:"adapter,omitempty" doc:"Protocol client to ask"`
 	Check   Template  `json:"check,omitempty" doc:"Question to the protocol client"`
 	Address *Template `json:"address,omitempty" doc:"Address for the protocol client"`
-	Expect  string    `json:"expect,omitempty" doc:"Expression over status, body and text that must hold; ${} in it is filled when rendered. An HTTP status below 400 where absent"`
+	Expect  string    `json:"expect,omitempty" doc:"Expression over status, body, text and started that must hold; ${} in it is filled when rendered. An HTTP status below 400 where absent"`
 	Every   Duration  `json:"every,omitempty" doc:"Time between two tries; 200ms by default, 5s for health"`
 	Timeout Duration  `json:"timeout,omitempty" doc:"Longest time for one try; 2s by default"`
 	Max     Duration  `json:"max,omitempty" doc:"Longest time in all: a gate opens then, a start has failed then; 60s for gates, 3m for ready"`
