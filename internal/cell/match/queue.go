@@ -15,7 +15,7 @@ type ordered []*worker
 func (o ordered) Len() int           { return len(o) }
 func (o ordered) Less(a, b int) bool { return less(o[a], o[b]) }
 func (o ordered) Swap(a, b int)      { o[a], o[b] = o[b], o[a] }
-func (o *ordered) Push(x any)        { *o = append(*o, x.(*worker)) } //nolint:errcheck,forcetypeassert // ours alone
+func (o *ordered) Push(x any)        { *o = append(*o, x.(*worker)) }
 func (o *ordered) Pop() any {
 	old := *o
 	w := old[len(old)-1]

@@ -18,12 +18,11 @@ func For(a *app.App, version time.Time, instances []*instance.Instance) Request 
 		Container:   a.Container != nil && a.Container.Docker != nil && a.Container.Docker.Image != "",
 	}
 	for _, p := range a.Ports() {
-		switch {
-		case p.Host == nil:
-			req.Ports = append(req.Ports, Port{None: true})
-		default:
-			req.Ports = append(req.Ports, Port{Number: *p.Host})
+		want := Port{None: p.Host == nil}
+		if p.Host != nil {
+			want.Number = *p.Host
 		}
+		req.Ports = append(req.Ports, want)
 	}
 	for _, i := range instances {
 		if i.Active() && !i.Version.Before(version) {
