@@ -1,0 +1,415 @@
+package marathon
+
+import (
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"howdah.dev/howdah/internal/cell/app"
+	"howdah.dev/howdah/internal/cell/policy"
+	"howdah.dev/howdah/internal/cell/scheduler"
+)
+
+// flag reads a boolean parameter as Java does: "true" in any case, all else false.
+func flag(q url.Values, name string, otherwise bool) bool {
+	if !q.Has(name) {
+		return otherwise
+	}
+	return strings.EqualFold(q.Get(name), "true")
+}
+
+func (c *call) body() ([]byte, error) {
+	b, err := io.ReadAll(c.Body)
+	if err == nil && len(b) == 0 {
+		return nil, &app.Error{Status: http.StatusBadRequest, Message: app.MessageInvalidJSON, Details: "No content to map due to end-of-input"}
+	}
+	return b, err
+}
+
+// result is what deploying calls answer.
+type result struct {
+	Version      app.Timestamp `json:"version"`
+	DeploymentID string        `json:"deploymentId"`
+}
+
+func deployed(w http.ResponseWriter, d *scheduler.Deployment) result {
+	w.Header().Set("Marathon-Deployment-Id", d.ID)
+	return result{d.Version, d.ID}
+}
+
+// dryRun is what a call answers that changes nothing.
+type dryRun struct {
+	Steps any `json:"steps"`
+}
+
+// update carries out an update and answers it as most calls do.
+func (a *API) update(w http.ResponseWriter, c *call, force bool, fn func(scheduler.Wanted) (scheduler.Change, error)) (any, error) {
+	q := c.URL.Query()
+	opts := scheduler.UpdateOptions{Force: flag(q, "force", force), DryRun: flag(q, "dryRun", false)}
+	d, err := a.engine.Update(c.Context(), opts, func(wanted scheduler.Wanted) (scheduler.Change, error) {
+		change, err := fn(wanted)
+		if err != nil {
+			return change, err
+		}
+		return change, a.admit(c, wanted, &change)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if opts.DryRun {
+		return dryRun{d.Steps}, nil
+	}
+	return deployed(w, d), nil
+}
+
+// admit checks what an update asks for against what its caller may, and gives
+// its apps their service ports.
+func (a *API) admit(c *call, wanted scheduler.Wanted, change *scheduler.Change) error {
+	for _, id := range change.Remove {
+		if !owns(c.who, id) {
+			return foreign(c.who, id)
+		}
+	}
+	for id := range change.Groups {
+		if !owns(c.who, id) {
+			return foreign(c.who, id)
+		}
+	}
+	var findings []app.Finding
+	for _, spec := range change.Put {
+		if !owns(c.who, spec.ID) {
+			return foreign(c.who, spec.ID)
+		}
+		for _, f := range policy.Check(policy.FromApp(spec), a.Policy(c.who.Project)) {
+			findings = append(findings, app.Finding{Pointer: f.Pointer, Message: f.Message, Remedy: f.Remedy})
+		}
+	}
+	if len(findings) > 0 {
+		return app.Refuse(findings...)
+	}
+	return a.assignPorts(wanted, change)
+}
+
+// assignPorts gives service ports to those that ask for any.
+func (a *API) assignPorts(wanted scheduler.Wanted, change *scheduler.Change) error {
+	var taken map[int]bool
+	for _, spec := range change.Put {
+		if !app.WantsServicePorts(spec) {
+			continue
+		}
+		if taken == nil {
+			taken = map[int]bool{}
+			for other := range wanted.Apps() {
+				for _, p := range servicePorts(other) {
+					taken[p] = true
+				}
+			}
+		}
+		without := app.AssignServicePorts(spec, wanted.App(spec.ID), func(p int) bool { return taken[p] }, a.ServicePorts[0], a.ServicePorts[1])
+		if without > 0 {
+			return &statusError{http.StatusUnprocessableEntity, "No free service port is left; remove apps, or give ports from outside the range yourself."}
+		}
+		for _, p := range servicePorts(spec) {
+			taken[p] = true
+		}
+	}
+	return nil
+}
+
+// limits are those of an app, which follow from the top group it is in.
+func (a *API) limits(wanted scheduler.Wanted, id string) app.Limits {
+	enforce := a.Settings.EnforceRole
+	if g := wanted.Group("/" + app.TopLevel(id)); g != nil {
+		enforce = g.EnforceRole != nil && *g.EnforceRole
+	}
+	return a.Settings.Limits(id, enforce)
+}
+
+// clash finds what stands in the way of a new app's id.
+func clash(wanted scheduler.Wanted, id string) error {
+	if wanted.App(id) != nil {
+		return &statusError{http.StatusConflict, "An app with id [" + id + "] already exists."}
+	}
+	if wanted.Group(id) != nil {
+		return &statusError{http.StatusConflict, "A group with id [" + id + "] already exists."}
+	}
+	for other := range wanted.Apps() {
+		if app.Within(other.ID, id) {
+			return &statusError{http.StatusConflict, "A group with id [" + id + "] already exists."}
+		}
+		if app.Within(id, other.ID) {
+			return &statusError{http.StatusConflict, "An app with id [" + other.ID + "] already exists; a group cannot have its name."}
+		}
+	}
+	return nil
+}
+
+func (a *API) createApp(w http.ResponseWriter, c *call) (any, error) {
+	body, err := c.body()
+	if err != nil {
+		return nil, err
+	}
+	u, bad := app.ReadApp(body, "/")
+	if bad != nil {
+		return nil, bad
+	}
+	var made *app.App
+	answer, err := a.update(w, c, false, func(wanted scheduler.Wanted) (scheduler.Change, error) {
+		if err := clash(wanted, u.ID); err != nil {
+			return scheduler.Change{}, err
+		}
+		spec, bad := u.New(a.limits(wanted, u.ID))
+		if bad != nil {
+			return scheduler.Change{}, bad
+		}
+		made = spec
+		return scheduler.Change{Put: []*app.App{spec}}, nil
+	})
+	if err != nil || isDry(answer) {
+		return answer, err
+	}
+	a.posted(c, made)
+	w.Header().Set("Location", (&url.URL{Path: "/v2/apps" + made.ID}).String())
+	var view appView
+	a.engine.View(func(v scheduler.View) {
+		if at := v.App(made.ID); at != nil {
+			view = showApp(v, at, embeds{counts: true, deployments: true})
+		} else {
+			view = appView{App: made, counts: &counts{}, Deployments: []idRef{}}
+		}
+	})
+	return created{view}, nil
+}
+
+// created is an answer with status 201.
+type created struct{ body any }
+
+func isDry(answer any) bool {
+	_, dry := answer.(dryRun)
+	return dry
+}
+
+type postEvent struct {
+	ClientIP string   `json:"clientIp"`
+	URI      string   `json:"uri"`
+	App      *app.App `json:"appDefinition"`
+}
+
+// posted tells listeners that an app was changed by a call.
+func (a *API) posted(c *call, spec *app.App) {
+	a.hub.Publish(scheduler.Event{Type: "api_post_event", At: spec.Version.Time, Body: postEvent{c.RemoteAddr, c.URL.Path, spec}})
+}
+
+func (a *API) putApp(w http.ResponseWriter, c *call) (any, error) {
+	return a.change(w, c, flag(c.URL.Query(), "partialUpdate", true), true)
+}
+
+func (a *API) patchApp(w http.ResponseWriter, c *call) (any, error) { return a.change(w, c, true, false) }
+
+// change changes one app, or goes back to a version of it.
+func (a *API) change(w http.ResponseWriter, c *call, partial, create bool) (any, error) {
+	body, err := c.body()
+	if err != nil {
+		return nil, err
+	}
+	u, bad := app.ReadUpdate(body, c.id)
+	if bad != nil {
+		return nil, bad
+	}
+	var back *app.App
+	if version, ok := u.Rollback(); ok {
+		if back, err = a.engine.Version(c.Context(), u.ID, version.String()); err != nil {
+			return nil, err
+		}
+		if back == nil {
+			return nil, notFound("App '" + u.ID + "' does not exist in version " + version.String())
+		}
+	}
+	isNew := false
+	var made *app.App
+	answer, err := a.update(w, c, false, func(wanted scheduler.Wanted) (scheduler.Change, error) {
+		old := wanted.App(u.ID)
+		isNew = old == nil
+		if isNew && !create {
+			return scheduler.Change{}, unknownApp(u.ID)
+		}
+		if back != nil {
+			made = back
+			return scheduler.Change{Put: []*app.App{back}, Back: []string{u.ID}}, nil
+		}
+		spec, err := a.merge(wanted, u, old, partial)
+		made = spec
+		return scheduler.Change{Put: []*app.App{spec}}, err
+	})
+	if err != nil || isDry(answer) {
+		return answer, err
+	}
+	a.posted(c, made)
+	if isNew {
+		w.Header().Set("Location", (&url.URL{Path: "/v2/apps" + made.ID}).String())
+		return created{answer}, nil
+	}
+	return answer, nil
+}
+
+// merge makes the new app of an update.
+func (a *API) merge(wanted scheduler.Wanted, u *app.Update, old *app.App, partial bool) (*app.App, error) {
+	var spec *app.App
+	var bad *app.Error
+	if old == nil {
+		if err := clash(wanted, u.ID); err != nil {
+			return nil, err
+		}
+		spec, bad = u.New(a.limits(wanted, u.ID))
+	} else {
+		spec, bad = u.Merge(old, partial, a.limits(wanted, u.ID))
+	}
+	if bad != nil {
+		return nil, bad
+	}
+	return spec, nil
+}
+
+func unknownApp(id string) error { return notFound("App '" + id + "' does not exist") }
+
+func (a *API) putApps(w http.ResponseWriter, c *call) (any, error) {
+	return a.changeAll(w, c, flag(c.URL.Query(), "partialUpdate", true), true)
+}
+
+func (a *API) patchApps(w http.ResponseWriter, c *call) (any, error) {
+	return a.changeAll(w, c, true, false)
+}
+
+// changeAll changes several apps in one deployment.
+func (a *API) changeAll(w http.ResponseWriter, c *call, partial, create bool) (any, error) {
+	body, err := c.body()
+	if err != nil {
+		return nil, err
+	}
+	updates, bad := app.ReadUpdates(body)
+	if bad != nil {
+		return nil, bad
+	}
+	return a.update(w, c, false, func(wanted scheduler.Wanted) (scheduler.Change, error) {
+		var change scheduler.Change
+		for _, u := range updates {
+			old := wanted.App(u.ID)
+			if old == nil && !create {
+				return change, unknownApp(u.ID)
+			}
+			spec, err := a.merge(wanted, u, old, partial)
+			if err != nil {
+				return change, err
+			}
+			change.Put = append(change.Put, spec)
+		}
+		return change, nil
+	})
+}
+
+func (a *API) deleteApp(w http.ResponseWriter, c *call) (any, error) {
+	return a.update(w, c, true, func(wanted scheduler.Wanted) (scheduler.Change, error) {
+		if wanted.App(c.id) == nil {
+			return scheduler.Change{}, unknownApp(c.id)
+		}
+		return scheduler.Change{Remove: []string{c.id}}, nil
+	})
+}
+
+func (a *API) restartApp(w http.ResponseWriter, c *call) (any, error) {
+	return a.update(w, c, false, func(wanted scheduler.Wanted) (scheduler.Change, error) {
+		old := wanted.App(c.id)
+		if old == nil {
+			return scheduler.Change{}, unknownApp(c.id)
+		}
+		again := *old
+		return scheduler.Change{Put: []*app.App{&again}, Restart: []string{c.id}}, nil
+	})
+}
+
+// whole embeds what GET of one app always shows.
+func whole(q url.Values) embeds {
+	e := readEmbeds(q["embed"], "app.")
+	e.tasks, e.counts, e.deployments, e.lastFailure = true, true, true, true
+	return e
+}
+
+type appBody struct {
+	App any `json:"app"`
+}
+
+type appsBody struct {
+	Apps []appView `json:"apps"`
+}
+
+func (a *API) getApp(_ http.ResponseWriter, c *call) (any, error) {
+	if group, ok := strings.CutSuffix(c.id, "/*"); ok {
+		return a.appsOf(c, group)
+	}
+	id := app.Canonical(c.id, "/")
+	var body any
+	a.engine.View(func(v scheduler.View) {
+		if at := v.App(id); at != nil && owns(c.who, id) {
+			body = appBody{showApp(v, at, whole(c.URL.Query()))}
+		}
+	})
+	if body == nil {
+		return nil, unknownApp(id)
+	}
+	return body, nil
+}
+
+// appsOf answers for "/v2/apps/{group}/*".
+func (a *API) appsOf(c *call, group string) (any, error) {
+	views := []appView{}
+	a.engine.View(func(v scheduler.View) {
+		for at := range v.Apps() {
+			if app.Within(at.Spec.ID, app.Canonical(group, "/")) && owns(c.who, at.Spec.ID) {
+				views = append(views, showApp(v, at, whole(c.URL.Query())))
+			}
+		}
+	})
+	return map[string]any{"*": views}, nil
+}
+
+type versionsBody struct {
+	Versions []string `json:"versions"`
+}
+
+func (a *API) appVersions(_ http.ResponseWriter, c *call) (any, error) {
+	if err := a.exists(c); err != nil {
+		return nil, err
+	}
+	versions, err := a.engine.Versions(c.Context(), c.id)
+	return versionsBody{slices.Clip(versions)}, err
+}
+
+func (a *API) appVersion(_ http.ResponseWriter, c *call) (any, error) {
+	if err := a.exists(c); err != nil {
+		return nil, err
+	}
+	version, err := app.ParseTimestamp(c.sub)
+	if err != nil {
+		return nil, &statusError{http.StatusUnprocessableEntity, err.Error()}
+	}
+	spec, err := a.engine.Version(c.Context(), c.id, version.String())
+	if err != nil {
+		return nil, err
+	}
+	if spec == nil {
+		return nil, notFound("App '" + c.id + "' does not exist in version " + version.String())
+	}
+	return spec, nil
+}
+
+// exists answers for an app that is not there, or not the caller's.
+func (a *API) exists(c *call) error {
+	found := false
+	a.engine.View(func(v scheduler.View) { found = v.App(c.id) != nil })
+	if !found || !owns(c.who, c.id) {
+		return unknownApp(c.id)
+	}
+	return nil
+}

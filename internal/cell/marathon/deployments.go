@@ -1,0 +1,116 @@
+package marathon
+
+import (
+	"net/http"
+	"slices"
+
+	"howdah.dev/howdah/internal/cell/app"
+	"howdah.dev/howdah/internal/cell/deploy"
+	"howdah.dev/howdah/internal/cell/scheduler"
+)
+
+// deploymentView is a deployment as the API shows it. Stalled is Howdah's own:
+// why nothing moves, once the progress deadline has passed. Waiting says for
+// each app what it waits for.
+type deploymentView struct {
+	ID             string            `json:"id"`
+	Version        app.Timestamp     `json:"version"`
+	AffectedApps   []string          `json:"affectedApps"`
+	AffectedPods   []string          `json:"affectedPods"`
+	Steps          []deploy.Step     `json:"steps"`
+	CurrentActions []currentAction   `json:"currentActions"`
+	CurrentStep    int               `json:"currentStep"`
+	TotalSteps     int               `json:"totalSteps"`
+	Waiting        map[string]string `json:"waiting,omitempty"`
+	Stalled        string            `json:"stalled,omitempty"`
+}
+
+type currentAction struct {
+	Action    string                  `json:"action"`
+	App       string                  `json:"app"`
+	Readiness []scheduler.ReadyResult `json:"readinessCheckResults"`
+}
+
+func (a *API) listDeployments(_ http.ResponseWriter, c *call) (any, error) {
+	out := []deploymentView{}
+	a.engine.View(func(v scheduler.View) {
+		for _, d := range v.Deployments() {
+			if !slices.ContainsFunc(d.Apps(), func(id string) bool { return !owns(c.who, id) }) {
+				out = append(out, showDeployment(v, d))
+			}
+		}
+	})
+	return out, nil
+}
+
+func showDeployment(v scheduler.View, d *scheduler.Deployment) deploymentView {
+	apps := d.Apps()
+	slices.Sort(apps)
+	out := deploymentView{
+		ID: d.ID, Version: d.Version, AffectedApps: apps, AffectedPods: []string{}, Steps: d.Steps, CurrentActions: []currentAction{},
+		TotalSteps: len(d.Steps), Waiting: map[string]string{}, Stalled: d.Stalled,
+	}
+	if out.AffectedApps == nil {
+		out.AffectedApps = []string{}
+	}
+	if out.Steps == nil {
+		out.Steps = []deploy.Step{}
+	}
+	current := currentStep(d)
+	out.CurrentStep = current + 1
+	if current < len(d.Steps) {
+		for _, action := range d.Steps[current].Actions {
+			shown := currentAction{Action: action.Action, App: action.App, Readiness: []scheduler.ReadyResult{}}
+			for _, i := range v.Instances(action.App) {
+				if checks := v.Checks(i.ID); checks != nil {
+					shown.Readiness = append(shown.Readiness, checks.Ready...)
+				}
+			}
+			out.CurrentActions = append(out.CurrentActions, shown)
+		}
+	}
+	for _, id := range apps {
+		if wait := v.Decision(id).Wait; wait != "" {
+			out.Waiting[id] = wait
+		}
+	}
+	return out
+}
+
+// currentStep returns the number of the step that the apps of the layer in work
+// belong to; the number of steps when all is done.
+func currentStep(d *scheduler.Deployment) int {
+	if d.Reached >= len(d.Layers) {
+		return len(d.Steps)
+	}
+	layer := d.Layers[d.Reached]
+	n := slices.IndexFunc(d.Steps, func(s deploy.Step) bool {
+		return slices.ContainsFunc(s.Actions, func(act deploy.Action) bool {
+			return act.Action != deploy.StartApplication && slices.Contains(layer, act.App)
+		})
+	})
+	return max(0, n)
+}
+
+// cancelDeployment takes a deployment back, or with force ends it as it stands.
+func (a *API) cancelDeployment(w http.ResponseWriter, c *call) (any, error) {
+	id := c.id[1:]
+	var found *scheduler.Deployment
+	a.engine.View(func(v scheduler.View) { found = v.Deployment(id) })
+	if found == nil {
+		return nil, notFound("DeploymentPlan " + clean(id) + " does not exist")
+	}
+	for _, of := range found.Apps() {
+		if !owns(c.who, of) {
+			return nil, foreign(c.who, of)
+		}
+	}
+	if flag(c.URL.Query(), "force", false) {
+		return noContent(http.StatusAccepted), a.engine.Cancel(c.Context(), id)
+	}
+	d, err := a.engine.Rollback(c.Context(), id)
+	if err != nil {
+		return nil, err
+	}
+	return deployed(w, d), nil
+}

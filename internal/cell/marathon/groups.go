@@ -1,0 +1,352 @@
+package marathon
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+
+	"howdah.dev/howdah/internal/cell/app"
+	"howdah.dev/howdah/internal/cell/scheduler"
+)
+
+// tree builds the root group as it is wanted.
+func tree(wanted scheduler.Wanted) *app.Group {
+	apps, groups := map[string]*app.App{}, map[string]*app.Group{}
+	for spec := range wanted.Apps() {
+		apps[spec.ID] = spec
+	}
+	for g := range wanted.Groups() {
+		groups[g.ID] = &app.Group{ID: g.ID, Dependencies: g.Dependencies, EnforceRole: g.EnforceRole, Version: g.Version}
+	}
+	return app.Tree(apps, groups)
+}
+
+// differ computes the change that makes one tree of another.
+func differ(before, after *app.Group) scheduler.Change {
+	c := scheduler.Change{Groups: map[string]*scheduler.Group{}}
+	old, now := before.AllApps(), after.AllApps()
+	for _, id := range slices.Sorted(maps.Keys(now)) {
+		if was := old[id]; was != now[id] {
+			c.Put = append(c.Put, now[id])
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(old)) {
+		if now[id] == nil {
+			c.Remove = append(c.Remove, id)
+		}
+	}
+	groups := map[string]*app.Group{}
+	after.Walk(func(g *app.Group) { groups[g.ID] = g })
+	before.Walk(func(g *app.Group) {
+		if groups[g.ID] == nil {
+			c.Groups[g.ID] = nil
+		}
+	})
+	for id, g := range groups {
+		was := before.Find(id)
+		if id == "/" && len(g.Dependencies) == 0 || was != nil && slices.Equal(was.Dependencies, g.Dependencies) && equal(was.EnforceRole, g.EnforceRole) {
+			continue
+		}
+		c.Groups[id] = &scheduler.Group{ID: id, Dependencies: g.Dependencies, EnforceRole: g.EnforceRole}
+	}
+	return c
+}
+
+func equal(a, b *bool) bool { return a == b || a != nil && b != nil && *a == *b }
+
+func unknownGroup(id string) error { return notFound("Group '" + id + "' does not exist") }
+
+// groupID returns the group a path names; none is the root.
+func (c *call) groupID() string { return app.Canonical(c.id, "/") }
+
+func (a *API) createGroup(w http.ResponseWriter, c *call) (any, error) {
+	return a.groupUpdate(w, c, func(wanted scheduler.Wanted, root *app.Group, u *app.GroupUpdate) error {
+		if u.ID != "/" && root.Find(u.ID) != nil {
+			return &statusError{http.StatusConflict, "Group " + u.ID + " is already created. Use PUT to change this group."}
+		}
+		if wanted.App(u.ID) != nil {
+			return &statusError{http.StatusConflict, "An app with id [" + u.ID + "] already exists."}
+		}
+		return nil
+	})
+}
+
+func (a *API) putGroup(w http.ResponseWriter, c *call) (any, error) {
+	return a.groupUpdate(w, c, func(scheduler.Wanted, *app.Group, *app.GroupUpdate) error { return nil })
+}
+
+// groupUpdate makes or changes a group with all that is in it.
+func (a *API) groupUpdate(w http.ResponseWriter, c *call, allowed func(scheduler.Wanted, *app.Group, *app.GroupUpdate) error) (any, error) {
+	body, err := c.body()
+	if err != nil {
+		return nil, err
+	}
+	u, bad := app.ReadGroup(body, c.groupID())
+	if bad != nil {
+		return nil, bad
+	}
+	if !owns(c.who, u.ID) {
+		return nil, foreign(c.who, u.ID)
+	}
+	if version, ok := u.Rollback(); ok {
+		return a.groupBack(w, c, u.ID, version)
+	}
+	isNew := false
+	answer, err := a.update(w, c, false, func(wanted scheduler.Wanted) (scheduler.Change, error) {
+		root := tree(wanted)
+		if err := allowed(wanted, root, u); err != nil {
+			return scheduler.Change{}, err
+		}
+		isNew = root.Find(u.ID) == nil
+		after, bad := u.Apply(root, a.Settings, app.At(wanted.Now()))
+		if bad != nil {
+			return scheduler.Change{}, bad
+		}
+		return differ(root, after), nil
+	})
+	if err != nil || isDry(answer) {
+		return answer, err
+	}
+	if isNew || c.Method == http.MethodPost {
+		w.Header().Set("Location", (&url.URL{Path: "/v2/groups" + u.ID}).String())
+		return created{answer}, nil
+	}
+	return answer, nil
+}
+
+// groupBack takes the apps of a group back to what they were at a time.
+func (a *API) groupBack(w http.ResponseWriter, c *call, id string, version app.Timestamp) (any, error) {
+	ids := a.appIDs(c, id)
+	was, known, err := a.asOf(c, ids, version)
+	if err != nil {
+		return nil, err
+	}
+	if !known {
+		return nil, notFound(fmt.Sprintf("Group '%s' does not exist in version %s", id, version))
+	}
+	return a.update(w, c, false, func(wanted scheduler.Wanted) (scheduler.Change, error) {
+		var change scheduler.Change
+		for _, appID := range ids {
+			switch now := wanted.App(appID); {
+			case now == nil:
+			case was[appID] == nil:
+				change.Remove = append(change.Remove, appID)
+			case now.Version != was[appID].Version:
+				change.Put, change.Back = append(change.Put, was[appID]), append(change.Back, appID)
+			}
+		}
+		return change, nil
+	})
+}
+
+func (a *API) patchGroup(w http.ResponseWriter, c *call) (any, error) {
+	body, err := c.body()
+	if err != nil {
+		return nil, err
+	}
+	id := c.groupID()
+	enforce, bad := app.ReadGroupPatch(body, id)
+	if bad != nil {
+		return nil, bad
+	}
+	return a.update(w, c, false, func(wanted scheduler.Wanted) (scheduler.Change, error) {
+		g := tree(wanted).Find(id)
+		if g == nil {
+			return scheduler.Change{}, unknownGroup(id)
+		}
+		return scheduler.Change{Groups: map[string]*scheduler.Group{id: {ID: id, Dependencies: g.Dependencies, EnforceRole: enforce}}}, nil
+	})
+}
+
+func (a *API) deleteGroup(w http.ResponseWriter, c *call) (any, error) {
+	id := c.groupID()
+	return a.update(w, c, false, func(wanted scheduler.Wanted) (scheduler.Change, error) {
+		root := tree(wanted)
+		g := root.Find(id)
+		if g == nil {
+			return scheduler.Change{}, unknownGroup(id)
+		}
+		change := scheduler.Change{Groups: map[string]*scheduler.Group{}}
+		g.Walk(func(g *app.Group) {
+			for _, spec := range g.Apps {
+				change.Remove = append(change.Remove, spec.ID)
+			}
+			if wanted.Group(g.ID) != nil {
+				change.Groups[g.ID] = nil
+			}
+		})
+		return change, nil
+	})
+}
+
+// groupView is a group as the API shows it.
+type groupView struct {
+	ID           string        `json:"id"`
+	Apps         []appView     `json:"apps,omitzero"`
+	Groups       []groupView   `json:"groups,omitzero"`
+	Pods         []struct{}    `json:"pods,omitzero"`
+	Dependencies []string      `json:"dependencies"`
+	Version      app.Timestamp `json:"version"`
+	EnforceRole  *bool         `json:"enforceRole,omitempty"`
+}
+
+func (a *API) getGroup(_ http.ResponseWriter, c *call) (any, error) {
+	id := c.groupID()
+	if !owns(c.who, id) {
+		return nil, unknownGroup(id)
+	}
+	embed := c.URL.Query()["embed"]
+	if len(embed) == 0 {
+		embed = []string{"group.groups", "group.apps", "group.pods"}
+	}
+	var view *groupView
+	a.engine.View(func(v scheduler.View) {
+		if g := viewTree(v).Find(id); g != nil {
+			shown := showGroup(v, g, embed)
+			view = &shown
+		}
+	})
+	if view == nil {
+		return nil, unknownGroup(id)
+	}
+	return view, nil
+}
+
+// viewTree builds the root group as it is.
+func viewTree(v scheduler.View) *app.Group {
+	apps, groups := map[string]*app.App{}, map[string]*app.Group{}
+	for at := range v.Apps() {
+		apps[at.Spec.ID] = at.Spec
+	}
+	for g := range v.Groups() {
+		groups[g.ID] = &app.Group{ID: g.ID, Dependencies: g.Dependencies, EnforceRole: g.EnforceRole, Version: g.Version}
+	}
+	return app.Tree(apps, groups)
+}
+
+func showGroup(v scheduler.View, g *app.Group, embed []string) groupView {
+	out := groupView{ID: g.ID, Dependencies: g.Dependencies, Version: groupVersionOf(g), EnforceRole: g.EnforceRole}
+	if out.Dependencies == nil {
+		out.Dependencies = []string{}
+	}
+	if slices.Contains(embed, "group.pods") {
+		out.Pods = []struct{}{}
+	}
+	e := readEmbeds(embed, "group.apps.")
+	if slices.Contains(embed, "group.apps") || e != (embeds{}) {
+		out.Apps = []appView{}
+		for _, spec := range g.Apps {
+			out.Apps = append(out.Apps, showApp(v, v.App(spec.ID), e))
+		}
+	}
+	if slices.Contains(embed, "group.groups") {
+		out.Groups = []groupView{}
+		for _, inner := range g.Groups {
+			out.Groups = append(out.Groups, showGroup(v, inner, embed))
+		}
+	}
+	return out
+}
+
+// groupVersionOf is the newest version of all a group holds.
+func groupVersionOf(g *app.Group) app.Timestamp {
+	newest := g.Version
+	g.Walk(func(g *app.Group) {
+		if g.Version.After(newest.Time) {
+			newest = g.Version
+		}
+		for _, spec := range g.Apps {
+			if spec.Version.After(newest.Time) {
+				newest = spec.Version
+			}
+		}
+	})
+	return newest
+}
+
+func (a *API) groupApps(_ http.ResponseWriter, c *call) (any, error) {
+	id := c.groupID()
+	e := readEmbeds(c.URL.Query()["embed"], "group.apps.")
+	out := appsBody{Apps: []appView{}}
+	a.engine.View(func(v scheduler.View) {
+		for at := range v.Apps() {
+			if app.Within(at.Spec.ID, id) && owns(c.who, at.Spec.ID) {
+				out.Apps = append(out.Apps, showApp(v, at, e))
+			}
+		}
+	})
+	return out, nil
+}
+
+// appIDs returns the caller's apps in a group.
+func (a *API) appIDs(c *call, group string) []string {
+	var ids []string
+	a.engine.View(func(v scheduler.View) {
+		for at := range v.Apps() {
+			if app.Within(at.Spec.ID, group) && owns(c.who, at.Spec.ID) {
+				ids = append(ids, at.Spec.ID)
+			}
+		}
+	})
+	return ids
+}
+
+// groupVersions lists the versions of everything in a group, newest first.
+func (a *API) groupVersions(_ http.ResponseWriter, c *call) (any, error) {
+	id := c.groupID()
+	ids := a.appIDs(c, id)
+	all := []string{}
+	for _, appID := range ids {
+		versions, err := a.engine.Versions(c.Context(), appID)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, versions...)
+	}
+	slices.Sort(all)
+	all = slices.Compact(all)
+	slices.Reverse(all)
+	return all, nil
+}
+
+// groupVersion shows the apps of a group as they were at a time.
+func (a *API) groupVersion(_ http.ResponseWriter, c *call) (any, error) {
+	version, err := app.ParseTimestamp(c.sub)
+	if err != nil {
+		return nil, &statusError{http.StatusUnprocessableEntity, err.Error()}
+	}
+	id := c.groupID()
+	ids := a.appIDs(c, id)
+	apps, _, err := a.asOf(c, ids, version)
+	if err != nil {
+		return nil, err
+	}
+	g := app.Tree(apps, nil).Find(id)
+	if g == nil {
+		return nil, notFound(fmt.Sprintf("Group '%s' does not exist in version %s", id, version))
+	}
+	return g, nil
+}
+
+// asOf returns apps as they were at a time, without those that were not there
+// yet. known tells whether one of them changed at just that time.
+func (a *API) asOf(c *call, ids []string, version app.Timestamp) (was map[string]*app.App, known bool, err error) {
+	was = map[string]*app.App{}
+	for _, id := range ids {
+		versions, err := a.engine.Versions(c.Context(), id)
+		if err != nil {
+			return nil, false, err
+		}
+		known = known || slices.Contains(versions, version.String())
+		n := slices.IndexFunc(versions, func(v string) bool { return v <= version.String() }) // they come newest first
+		if n < 0 {
+			continue
+		}
+		if was[id], err = a.engine.Version(c.Context(), id, versions[n]); err != nil {
+			return nil, false, err
+		}
+	}
+	return was, known, nil
+}

@@ -1,0 +1,124 @@
+package marathon
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+
+	"howdah.dev/howdah/internal/cell/scheduler"
+)
+
+const (
+	// keptEvents is how many events a client may have missed and still get.
+	keptEvents = 10_000
+	// maxOutstanding is how many events may wait for a slow client before it is cut
+	// off, as Marathon's event_stream_max_outstanding_messages.
+	maxOutstanding = 1024
+)
+
+// Hub passes events on to those who listen, and keeps the newest for those who
+// come back. Publishing never waits for anybody.
+type Hub struct {
+	epoch string // of this process: numbers begin anew with it
+
+	mu        sync.Mutex
+	ring      []*entry
+	last      uint64
+	listeners map[*listener]struct{}
+}
+
+// entry is one event; its text is made when the first listener wants it.
+type entry struct {
+	number uint64
+	event  scheduler.Event
+	once   sync.Once
+	text   []byte
+	err    error
+}
+
+// listener is one client.
+type listener struct {
+	queue chan *entry // closed when the client was too slow
+	want  map[string]bool // types; none means all
+}
+
+// NewHub returns a hub. epoch tells the numbers of this process from those of
+// others.
+func NewHub(epoch string) *Hub { return &Hub{epoch: epoch, listeners: map[*listener]struct{}{}} }
+
+// Publish gives an event a number and passes it on.
+func (h *Hub) Publish(ev scheduler.Event) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.last++
+	e := &entry{number: h.last, event: ev}
+	if len(h.ring) < keptEvents {
+		h.ring = append(h.ring, e)
+	} else {
+		h.ring[(h.last-1)%keptEvents] = e
+	}
+	for l := range h.listeners {
+		l.offer(h, e)
+	}
+}
+
+// offer queues an event, or cuts the client off.
+func (l *listener) offer(h *Hub, e *entry) {
+	if len(l.want) > 0 && !l.want[e.event.Type] {
+		return
+	}
+	select {
+	case l.queue <- e:
+	default:
+		delete(h.listeners, l)
+		close(l.queue)
+	}
+}
+
+// join makes a listener. after is the id of the last event the client has; lost
+// tells that some it has not are not kept any more.
+func (h *Hub) join(after string, types []string) (l *listener, missed []*entry, lost bool) {
+	l = &listener{queue: make(chan *entry, maxOutstanding), want: map[string]bool{}}
+	for _, t := range types {
+		l.want[t] = true
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.listeners[l] = struct{}{}
+	if after == "" {
+		return l, nil, false
+	}
+	first := h.last + 1 - uint64(len(h.ring))
+	epoch, number, _ := strings.Cut(after, "-")
+	n, err := strconv.ParseUint(number, 10, 64)
+	if err != nil || epoch != h.epoch || n > h.last || n+1 < first {
+		return l, nil, true
+	}
+	for i := n + 1; i <= h.last; i++ {
+		if e := h.ring[(i-1)%keptEvents]; len(l.want) == 0 || l.want[e.event.Type] {
+			missed = append(missed, e)
+		}
+	}
+	return l, missed, false
+}
+
+func (h *Hub) leave(l *listener) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.listeners, l)
+}
+
+// frame returns the event as SSE, with the line ends of Marathon's server.
+func (e *entry) frame(epoch string) ([]byte, error) {
+	e.once.Do(func() {
+		body, err := json.Marshal(e.event)
+		if err != nil {
+			e.err = err
+			return
+		}
+		e.text = fmt.Appendf(nil, "event: %s\r\ndata: %s\r\nid: %s-%d\r\n\r\n", e.event.Type, body, epoch, e.number)
+	})
+	return e.text, e.err
+}

@@ -1,0 +1,166 @@
+package scheduler
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// advance looks at every deployment: opens the next layer where the one before is
+// as wanted, ends those that are through, notes progress and its absence.
+func (t *tx) advance() {
+	for _, d := range t.deploying() {
+		if t.step(d) {
+			t.settle()
+		}
+	}
+}
+
+// step advances one deployment and tells whether apps must be planned again.
+func (t *tx) step(d *Deployment) (again bool) {
+	next := clone(d)
+	for next.Reached < len(next.Layers) && t.through(next.Layers[next.Reached]) {
+		next.Reached++
+		t.emitStep(next)
+		if next.Reached < len(next.Layers) {
+			for _, id := range next.Layers[next.Reached] {
+				t.touch(id)
+			}
+			t.deployments.put(d.ID, next) // what the plan of those apps looks at
+			t.settle()
+		}
+	}
+	switch {
+	case next.Reached == len(next.Layers):
+		t.succeed(next)
+		return true
+	case t.progress(next) || next.Reached != d.Reached:
+		t.putDeployment(next)
+		return true
+	default:
+		return false
+	}
+}
+
+// through tells whether apps are as wanted.
+func (t *tx) through(ids []string) bool {
+	return !slices.ContainsFunc(ids, func(id string) bool {
+		d := t.decisions.get(id)
+		return t.apps.get(id) != nil && (d == nil || !d.Done)
+	})
+}
+
+// progress notes how far a deployment is, and whether that differs from before.
+func (t *tx) progress(d *Deployment) bool {
+	best, stalled := 0, ""
+	for _, id := range d.Layers[d.Reached] {
+		if dec := t.decisions.get(id); dec != nil {
+			best += dec.Progress
+			if dec.Stalled != "" {
+				stalled = id + ": " + dec.Stalled
+			}
+		}
+	}
+	switch {
+	case best > d.Best:
+		d.Best, d.Progressed, d.Stalled = best, t.now, ""
+		return true
+	case stalled != d.Stalled && (stalled == "" || d.Stalled == ""):
+		d.Stalled = stalled
+		if stalled != "" {
+			t.emitStalled(d)
+		}
+		return true
+	}
+	return false
+}
+
+// succeed ends a deployment that is through.
+func (t *tx) succeed(d *Deployment) {
+	t.removeDeployment(d)
+	t.emitDeploymentEnd(d, "")
+}
+
+// end ends a deployment that is not through. What it asked for stays wanted,
+// but nothing is replaced for it any more.
+func (t *tx) end(d *Deployment, why string) {
+	for id := range d.Before {
+		if a := t.apps.get(id); a != nil && !a.Removed {
+			a = clone(a)
+			a.Accept = time.Time{}
+			t.putApp(a)
+		}
+	}
+	t.removeDeployment(d)
+	t.emitDeploymentEnd(d, why)
+}
+
+// Cancel ends a deployment and leaves everything as it is at this moment.
+func (e *Engine) Cancel(ctx context.Context, id string) error {
+	return e.do(ctx, func(t *tx) error {
+		d := t.deployments.get(id)
+		if d == nil {
+			return fmt.Errorf("DeploymentPlan %s does not exist: %w", id, ErrNotFound)
+		}
+		t.end(d, "it was cancelled")
+		return nil
+	})
+}
+
+// Rollback replaces a deployment by one that wants what was wanted before it.
+func (e *Engine) Rollback(ctx context.Context, id string) (*Deployment, error) {
+	var back *Deployment
+	err := e.do(ctx, func(t *tx) error {
+		d := t.deployments.get(id)
+		if d == nil {
+			return fmt.Errorf("DeploymentPlan %s does not exist: %w", id, ErrNotFound)
+		}
+		c, err := t.undo(ctx, e, d)
+		if err != nil {
+			return err
+		}
+		back, err = t.update(c, UpdateOptions{Force: true})
+		return err
+	})
+	return back, err
+}
+
+// undo returns the change that takes a deployment back.
+func (t *tx) undo(ctx context.Context, e *Engine, d *Deployment) (Change, error) {
+	c := Change{Groups: map[string]*Group{}}
+	for _, id := range d.Apps() {
+		was := d.Before[id]
+		if was.Version == "" || was.Removed {
+			c.Remove = append(c.Remove, id)
+			continue
+		}
+		spec, err := e.Version(ctx, id, was.Version)
+		if err != nil {
+			return c, err
+		}
+		if spec == nil {
+			return c, fmt.Errorf("cannot go back: version %s of %s is not kept any more", was.Version, id)
+		}
+		spec.Instances = was.Instances
+		c.Put, c.Back = append(c.Put, spec), append(c.Back, id)
+	}
+	for id, g := range d.Groups {
+		c.Groups[id] = nil
+		if g != nil {
+			c.Groups[id] = clone(g)
+		}
+	}
+	return c, nil
+}
+
+// held returns an app as it was when a deployment began, if that deployment
+// has not come to it yet.
+func (t *tx) held(id string) (was Before, by *Deployment) {
+	for _, d := range t.deploying() {
+		if d.touches(id) && d.layer(id) > d.Reached {
+			return d.Before[id], d
+		}
+	}
+	return Before{}, nil
+}

@@ -1,0 +1,275 @@
+package scheduler
+
+import (
+	"cmp"
+	"context"
+	"hash/fnv"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"howdah.dev/howdah/internal/cell/app"
+	"howdah.dev/howdah/internal/cell/instance"
+	"howdah.dev/howdah/internal/cell/launch"
+	"howdah.dev/howdah/internal/cell/match"
+	"howdah.dev/howdah/internal/cell/mesos"
+)
+
+// AttributeRuntimes is the attribute in which workers of the embedded cell say
+// what they can run containers with, best first, between commas.
+const AttributeRuntimes = "runtimes"
+
+// refuseIdle is for how long offers are refused that nobody needs; new demand
+// revives them.
+const (
+	refuseIdle  = 120.0 // seconds
+	refuseShort = 5.0   // of offers that do not suffice
+)
+
+// offers are what the master offers and what waits for it. They are the
+// writer's own: what they hold is void after a crash anyway.
+type offers struct {
+	of         map[string]*held // by worker
+	suppressed bool
+}
+
+// held is what one worker offers, less what was taken of it.
+type held struct {
+	ids   []mesos.ID
+	offer match.Offer
+	tasks []mesos.TaskInfo
+}
+
+// Waiting is an app that waits for offers, and what came of those so far.
+type Waiting struct {
+	Since      time.Time
+	Processed  int // offers looked at
+	Unused     int // of them refused
+	LastUsed   time.Time
+	LastUnused time.Time
+	Last       match.Refusals // of the newest offers
+	Held       []match.Offer  // those offers, newest only
+}
+
+func newOffers() *offers { return &offers{of: map[string]*held{}} }
+
+// reset forgets the offers of a connection that ended.
+func (o *offers) reset() {
+	clear(o.of)
+	o.suppressed = false
+}
+
+func (o *offers) add(list []mesos.Offer) {
+	for _, m := range list {
+		h := o.of[m.AgentID.Value]
+		if h == nil {
+			o.of[m.AgentID.Value] = &held{ids: []mesos.ID{m.ID}, offer: match.Offer{Offer: m, Runtimes: runtimes(m)}}
+			continue
+		}
+		h.ids = append(h.ids, m.ID)
+		h.offer.Resources = mesos.Resources(h.offer.Resources).Add(m.Resources)
+	}
+}
+
+// remove takes back an offer. What else the worker offered goes with it: the
+// parts cannot be told apart any more.
+func (o *offers) remove(id string) {
+	for agent, h := range o.of {
+		if slices.ContainsFunc(h.ids, func(i mesos.ID) bool { return i.Value == id }) {
+			delete(o.of, agent)
+		}
+	}
+}
+
+func runtimes(m mesos.Offer) []string {
+	for _, a := range m.Attributes {
+		if a.Name == AttributeRuntimes && a.Text != nil {
+			return strings.Split(a.Text.Value, ",")
+		}
+	}
+	return nil
+}
+
+// match launches what is wanted on what is offered. The intent to launch is
+// part of the commit; the master hears of it afterwards.
+func (t *tx) match(ctx context.Context) {
+	ready, waiting := t.demand()
+	short := false
+	for _, id := range ready {
+		short = t.launch(ctx, id) || short
+	}
+	t.answerOffers(short)
+	t.tune(waiting, short)
+	t.settle()
+}
+
+// demand returns the apps that may launch now, those that wait longest first,
+// and whether there are any that want to.
+func (t *tx) demand() (ready []string, waiting bool) {
+	for id, count := range t.demanding() {
+		a := t.apps.get(id)
+		if a == nil || count <= 0 {
+			if t.waiting.get(id) != nil {
+				t.waiting.remove(id)
+			}
+			continue
+		}
+		waiting = true
+		if t.waiting.get(id) == nil {
+			t.waiting.put(id, &Waiting{Since: t.now})
+		}
+		if until := a.Backoff.Until; until.After(t.now) {
+			t.at(until)
+			continue
+		}
+		ready = append(ready, id)
+	}
+	slices.SortFunc(ready, func(a, b string) int {
+		return cmp.Or(t.waiting.get(a).Since.Compare(t.waiting.get(b).Since), strings.Compare(a, b))
+	})
+	return ready, waiting
+}
+
+// demanding returns how many launches apps want: those that wait, and those
+// whose plan this batch changed.
+func (t *tx) demanding() map[string]int {
+	out := map[string]int{}
+	for id := range t.waiting.all() {
+		out[id] = 0
+	}
+	for id := range t.decisions.changed {
+		out[id] = 0
+	}
+	for id := range out {
+		if d := t.decisions.get(id); d != nil {
+			out[id] = d.Launch
+		}
+	}
+	return out
+}
+
+// launch matches one app and tells whether some of its launches still wait.
+func (t *tx) launch(ctx context.Context, id string) (short bool) {
+	a := t.apps.get(id)
+	offered := t.offered()
+	if len(offered) == 0 {
+		return true
+	}
+	spec, want, wait := t.specFor(ctx, a), t.decisions.get(id).Launch, clone(t.waiting.get(id))
+	launches, refusals := match.Find(t.request(spec, want), offered)
+	wait.Processed += len(offered)
+	wait.Last, wait.Held = refusals, offered
+	if len(launches) == 0 {
+		wait.Unused, wait.LastUnused = wait.Unused+len(offered), t.now
+	} else {
+		wait.LastUsed = t.now
+	}
+	t.waiting.put(id, wait)
+	for _, l := range launches {
+		if !t.start(ctx, spec, l) {
+			return true
+		}
+	}
+	return len(launches) < want
+}
+
+// specFor returns what is launched for an app now: while a deployment has not
+// come to it, what it was before.
+func (t *tx) specFor(ctx context.Context, a *App) *app.App {
+	if was, by := t.held(a.Spec.ID); by != nil && was.Version != "" {
+		if spec, err := t.lookup(ctx, a.Spec.ID, was.Version); err == nil && spec != nil {
+			return spec
+		}
+	}
+	return a.Spec
+}
+
+// offered returns what is left of the offers, in a fixed order.
+func (t *tx) offered() []match.Offer {
+	out := make([]match.Offer, 0, len(t.offers.of))
+	for _, agent := range slices.Sorted(maps.Keys(t.offers.of)) {
+		o := t.offers.of[agent].offer
+		o.Leaving = t.drained[agent]
+		out = append(out, o)
+	}
+	return out
+}
+
+func (t *tx) request(spec *app.App, count int) match.Request {
+	req := match.For(spec, spec.ConfigVersion().Time, t.of(spec.ID))
+	seed := fnv.New64a()
+	_, _ = seed.Write([]byte(spec.ID + t.now.String()))
+	req.Count, req.MaxPerOffer, req.Seed = count, t.cfg.MaxPerOffer, seed.Sum64()
+	return req
+}
+
+// start commits the intent to launch one instance and prepares the launch.
+func (t *tx) start(ctx context.Context, spec *app.App, l match.Launch) bool {
+	host := l.Address
+	if host == "" {
+		host = l.Host
+	}
+	i := &instance.Instance{
+		ID: instance.NewID(spec.ID), App: spec.ID, Role: l.Role, Incarnation: 1, Version: spec.ConfigVersion().Time, Condition: instance.Provisioned,
+		State: mesos.TaskStaging, Since: t.now, StagedAt: t.now, AgentID: l.AgentID, Host: host, Region: l.Region, Zone: l.Zone,
+		Attributes: l.Attributes, Ports: l.Ports,
+	}
+	task, err := launch.Task(ctx, spec, i, l, launch.Options{Secret: t.cfg.Secret})
+	if err != nil {
+		t.refuse(spec.ID, err)
+		return false
+	}
+	h := t.offers.of[l.AgentID]
+	h.offer.Resources = mesos.Resources(h.offer.Resources).Subtract(l.Resources)
+	h.tasks = append(h.tasks, task)
+	t.putInstance(i)
+	t.emitCondition(i)
+	return true
+}
+
+// refuse notes that an app cannot be launched as it is: a secret is missing, say.
+func (t *tx) refuse(id string, err error) {
+	a := t.apps.get(id)
+	if a == nil {
+		return
+	}
+	next := clone(a)
+	next.LastFailure = &Failure{AppID: id, Message: err.Error(), State: string(mesos.TaskError), Timestamp: app.At(t.now), Version: a.Spec.Version}
+	next.Backoff = t.delay(a, &instance.Instance{})
+	t.putApp(next)
+}
+
+// answerOffers accepts what was used and gives the rest back.
+func (t *tx) answerOffers(short bool) {
+	for _, agent := range slices.Sorted(maps.Keys(t.offers.of)) {
+		h := t.offers.of[agent]
+		delete(t.offers.of, agent)
+		if len(h.tasks) > 0 {
+			soon := 0.0 // what is left is wanted at once, if anything is
+			t.call(&mesos.Call{Type: mesos.CallAccept, Accept: &mesos.Accept{
+				OfferIDs: h.ids, Filters: &mesos.Filters{RefuseSeconds: &soon},
+				Operations: []mesos.Operation{{Type: mesos.OperationLaunch, Launch: &mesos.Launch{TaskInfos: h.tasks}}},
+			}})
+			continue
+		}
+		refuse := refuseIdle
+		if short {
+			refuse = refuseShort
+		}
+		t.call(&mesos.Call{Type: mesos.CallDecline, Decline: &mesos.Decline{OfferIDs: h.ids, Filters: &mesos.Filters{RefuseSeconds: &refuse}}})
+	}
+}
+
+// tune asks for offers when something waits, and for none when nothing does.
+func (t *tx) tune(waiting, short bool) {
+	switch {
+	case t.base.framework == "" && t.meta[metaFramework] == "":
+	case waiting && (t.offers.suppressed || short && t.freed):
+		t.offers.suppressed = false
+		t.call(&mesos.Call{Type: mesos.CallRevive, Revive: &mesos.Roles{}})
+	case !waiting && !t.offers.suppressed:
+		t.offers.suppressed = true
+		t.call(&mesos.Call{Type: mesos.CallSuppress, Suppress: &mesos.Roles{}})
+	}
+}

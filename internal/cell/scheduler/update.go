@@ -1,0 +1,343 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"howdah.dev/howdah/internal/cell/app"
+	"howdah.dev/howdah/internal/cell/deploy"
+)
+
+// Errors of updates. Those of callers' functions come back as they are.
+var (
+	// ErrTooMany is returned when as many deployments run as are allowed.
+	ErrTooMany = errors.New("too many deployments run")
+	// ErrNotFound is returned for what is not there.
+	ErrNotFound = errors.New("not found")
+)
+
+// LockedError says which running deployments stand against an update.
+type LockedError struct {
+	Deployments []string
+}
+
+// Error says what Marathon says.
+func (e *LockedError) Error() string {
+	return "App is locked by one or more deployments. Override with the option '?force=true'. View details at '/v2/deployments/<DEPLOYMENT_ID>'."
+}
+
+// Change is what an update wants different.
+type Change struct {
+	// Put are new or changed apps, normalised and valid. Their versions are set here.
+	Put []*app.App
+	// Remove are the ids of apps that must go.
+	Remove []string
+	// Back are ids of apps in Put whose configuration is an earlier one, which their
+	// VersionInfo names: instances that still have it are as wanted.
+	Back []string
+	// Restart are ids of apps in Put whose instances are replaced though nothing differs.
+	Restart []string
+	// Groups are what is kept of groups from now on; nil removes one.
+	Groups map[string]*Group
+	// Kill are ids of instances that must end, whatever the strategy says.
+	Kill []string
+}
+
+// UpdateOptions say how an update goes about.
+type UpdateOptions struct {
+	Force  bool // takes the place of deployments in its way
+	DryRun bool // only tells what would be done
+}
+
+// Wanted is what is wanted now; the ground an update stands on.
+type Wanted struct{ t *tx }
+
+// App returns the wanted app, or nil. It must not be changed.
+func (w Wanted) App(id string) *app.App {
+	if a := w.t.apps.get(id); a != nil && !a.Removed {
+		return a.Spec
+	}
+	return nil
+}
+
+// Apps yields the wanted apps ordered by id.
+func (w Wanted) Apps() iter.Seq[*app.App] {
+	return func(yield func(*app.App) bool) {
+		for _, a := range w.t.wanted() {
+			if !yield(a) {
+				return
+			}
+		}
+	}
+}
+
+// Group returns what is kept of a group, or nil.
+func (w Wanted) Group(id string) *Group { return w.t.groups.get(id) }
+
+// Groups yields the kept groups in no order.
+func (w Wanted) Groups() iter.Seq[*Group] {
+	return func(yield func(*Group) bool) {
+		for _, g := range w.t.groups.all() {
+			if !yield(g) {
+				return
+			}
+		}
+	}
+}
+
+// Now returns the moment that becomes the version of what is changed.
+func (w Wanted) Now() time.Time { return w.t.now }
+
+// wanted returns the wanted apps ordered by id.
+func (t *tx) wanted() []*app.App {
+	var out []*app.App
+	for _, a := range t.apps.all() {
+		if !a.Removed {
+			out = append(out, a.Spec)
+		}
+	}
+	slices.SortFunc(out, func(a, b *app.App) int { return strings.Compare(a.ID, b.ID) })
+	return out
+}
+
+// Update changes what is wanted, all of it or nothing, and returns the
+// deployment that brings it about. fn says what to change; it is called once,
+// alone, with what is wanted at that moment, and must not block.
+func (e *Engine) Update(ctx context.Context, opts UpdateOptions, fn func(Wanted) (Change, error)) (*Deployment, error) {
+	var d *Deployment
+	err := e.do(ctx, func(t *tx) error {
+		change, err := fn(Wanted{t})
+		if err != nil {
+			return err
+		}
+		d, err = t.update(change, opts)
+		return err
+	})
+	return d, err
+}
+
+// update makes the deployment of a change. What it finds wrong it finds before
+// the first change.
+func (t *tx) update(c Change, opts UpdateOptions) (*Deployment, error) {
+	d, err := t.draft(c)
+	if err != nil || opts.DryRun {
+		return d, err
+	}
+	if err := t.makeWay(d, opts.Force); err != nil {
+		return nil, err
+	}
+	for _, a := range c.Put {
+		t.want(a)
+	}
+	for _, id := range c.Remove {
+		t.unwant(id)
+	}
+	for id, g := range c.Groups {
+		d.Groups[id] = t.groups.get(id)
+		if g == nil {
+			t.groups.remove(id)
+		} else {
+			g.Version = d.Version
+			t.groups.put(id, g)
+		}
+	}
+	for _, id := range c.Kill {
+		if i := t.instances.get(id); i != nil {
+			t.kill(i, "asked for")
+		}
+	}
+	t.serial++
+	d.Number = t.serial
+	t.putDeployment(d)
+	t.emitDeploymentInfo(d)
+	return d, nil
+}
+
+// draft computes a deployment and gives the apps their versions.
+func (t *tx) draft(c Change) (*Deployment, error) {
+	version := t.version()
+	d := &Deployment{ID: uuid.NewString(), Version: version, Before: map[string]Before{}, Groups: map[string]*Group{}, Progressed: t.now}
+	before, after := map[string]*app.App{}, map[string]*app.App{}
+	for _, a := range c.Put {
+		old := t.apps.get(a.ID)
+		d.Before[a.ID] = beforeOf(old)
+		if old != nil && !old.Removed {
+			before[a.ID] = old.Spec
+		}
+		t.stamp(a, before[a.ID], version, c)
+		after[a.ID] = a
+	}
+	for _, id := range c.Remove {
+		old := t.apps.get(id)
+		if old == nil || old.Removed {
+			continue
+		}
+		d.Before[id] = beforeOf(old)
+		before[id] = old.Spec
+	}
+	layers, steps, err := t.order(before, after, c)
+	if err != nil {
+		return nil, err
+	}
+	d.Layers, d.Steps = layers, steps
+	return d, nil
+}
+
+// version returns a new version, later than all there are: two updates within
+// a millisecond must not be one.
+func (t *tx) version() app.Timestamp {
+	v := app.At(t.now)
+	if !v.After(t.newest.Time) {
+		v = app.At(t.newest.Add(time.Millisecond))
+	}
+	t.newest = v
+	return v
+}
+
+func beforeOf(a *App) Before {
+	if a == nil {
+		return Before{}
+	}
+	return Before{Version: a.Spec.Version.String(), Instances: a.Spec.Instances, Removed: a.Removed}
+}
+
+// stamp sets the versions of a changed app: a new number of instances is no new
+// configuration.
+func (t *tx) stamp(a, old *app.App, version app.Timestamp, c Change) {
+	info := app.VersionInfo{LastScalingAt: version, LastConfigChangeAt: version}
+	switch {
+	case slices.Contains(c.Restart, a.ID):
+	case old != nil && app.SameConfig(old, a):
+		info.LastConfigChangeAt = old.ConfigVersion()
+		if old.Instances == a.Instances {
+			info, version = *old.VersionInfo, old.Version
+		}
+	case slices.Contains(c.Back, a.ID) && a.VersionInfo != nil:
+		info.LastConfigChangeAt = a.VersionInfo.LastConfigChangeAt
+	}
+	a.Version, a.VersionInfo = version, &info
+}
+
+// makeWay sees to it that no other deployment touches the same apps.
+func (t *tx) makeWay(d *Deployment, force bool) error {
+	var running, against int
+	var ids []string
+	for _, other := range t.deploying() {
+		running++
+		if slices.ContainsFunc(other.Apps(), d.touches) {
+			against++
+			ids = append(ids, other.ID)
+		}
+	}
+	if against > 0 && !force {
+		return &LockedError{ids}
+	}
+	if most := t.cfg.MaxDeployments; running-against >= most {
+		return fmt.Errorf("%w: at most %d may run at once; wait for one to end, or cancel one with DELETE /v2/deployments/<id>", ErrTooMany, most)
+	}
+	for _, id := range ids {
+		t.end(t.deployments.get(id), "it made way for another deployment")
+	}
+	return nil
+}
+
+// want makes an app wanted as given.
+func (t *tx) want(spec *app.App) {
+	old := t.apps.get(spec.ID)
+	a := &App{Spec: spec, Accept: spec.VersionInfo.LastConfigChangeAt.Time, Base: spec.Instances}
+	if old != nil {
+		a.LastFailure = old.LastFailure
+		a.Base = max(spec.Instances, old.Base, old.Spec.Instances)
+		if a.Accept.Equal(old.Spec.ConfigVersion().Time) {
+			a.Backoff = old.Backoff
+		}
+	}
+	t.versions = append(t.versions, spec)
+	t.putApp(a)
+}
+
+// unwant has an app end.
+func (t *tx) unwant(id string) {
+	old := t.apps.get(id)
+	if old == nil {
+		return
+	}
+	a := clone(old)
+	a.Removed = true
+	t.putApp(a)
+}
+
+// order returns the layers of a deployment, by dependency, and its steps as they
+// are shown.
+func (t *tx) order(before, after map[string]*app.App, c Change) (layers [][]string, steps []deploy.Step, err error) {
+	layers, err = t.layers(after, c)
+	if err != nil {
+		return nil, nil, err
+	}
+	steps = deploy.Steps(before, after, layers)
+	var gone []string
+	for id := range before {
+		if after[id] == nil {
+			gone = append(gone, id)
+		}
+	}
+	if len(gone) > 0 { // removed apps go first, as Marathon's plans have it
+		slices.Sort(gone)
+		layers = slices.Insert(layers, 0, gone)
+	}
+	return layers, steps, nil
+}
+
+// layers orders the changed apps by the dependencies among all apps.
+func (t *tx) layers(after map[string]*app.App, c Change) ([][]string, error) {
+	if len(after) == 0 {
+		return nil, nil
+	}
+	simple := len(after) == 1 && len(c.Groups) == 0
+	if simple {
+		for id, a := range after {
+			if len(a.Dependencies) == 0 {
+				return [][]string{{id}}, nil
+			}
+		}
+	}
+	all := map[string]*app.App{}
+	for _, a := range t.wanted() {
+		all[a.ID] = a
+	}
+	maps.Copy(all, after)
+	for _, id := range c.Remove {
+		delete(all, id)
+	}
+	groups := map[string][]string{}
+	for id, g := range t.groups.all() {
+		groups[id] = g.Dependencies
+	}
+	for id, g := range c.Groups {
+		delete(groups, id)
+		if g != nil {
+			groups[id] = g.Dependencies
+		}
+	}
+	if err := app.CheckDependencies(all, groups); err != nil {
+		return nil, err
+	}
+	whole, _ := app.Layers(all, groups)
+	var layers [][]string
+	for _, layer := range whole {
+		layer = slices.DeleteFunc(layer, func(id string) bool { return after[id] == nil })
+		if len(layer) > 0 {
+			slices.Sort(layer)
+			layers = append(layers, layer)
+		}
+	}
+	return layers, nil
+}
