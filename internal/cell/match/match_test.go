@@ -2,6 +2,7 @@ package match
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -452,6 +453,22 @@ func TestReservedResourcesGoFirst(t *testing.T) {
 		if got := mesos.Resources(launches[0].Resources); !got.Contains(want) || !want.Contains(got) || !rs.Contains(got) {
 			t.Errorf("took %+v", got)
 		}
+	}
+}
+
+func TestOffersThatMakeNoSense(t *testing.T) {
+	for _, v := range []float64{math.NaN(), math.Inf(-1), -1} {
+		o := Offer{Offer: mesos.Offer{Resources: []mesos.Resource{mesos.NewScalar("cpus", v), mesos.NewRanges("ports", mesos.Range{Begin: 70000, End: math.MaxUint64})}}}
+		if launches, _ := Find(Request{CPUs: 1, Count: 1}, []Offer{o}); len(launches) != 0 {
+			t.Errorf("%v cpus: %+v", v, launches)
+		}
+		if launches, _ := Find(Request{Ports: []Port{{}}, Count: 1}, []Offer{o}); len(launches) != 0 {
+			t.Errorf("no such ports: %+v", launches)
+		}
+	}
+	endless := Offer{Offer: mesos.Offer{Resources: []mesos.Resource{mesos.NewScalar("cpus", math.Inf(1)), mesos.NewScalar("cpus", math.MaxFloat64)}}}
+	if launches, _ := Find(Request{CPUs: 1, Count: 3}, []Offer{endless}); len(launches) != 3 {
+		t.Errorf("%d launches", len(launches))
 	}
 }
 

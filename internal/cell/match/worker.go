@@ -119,6 +119,10 @@ func newWorker(o *Offer) *worker {
 	return w
 }
 
+// mostOffered bounds a scalar, so that sums of thousandths stay far from the end
+// of int64.
+const mostOffered = 1e12
+
 // hold adds the resources that the app accepts.
 func (s *search) hold(w *worker, offered []mesos.Resource) {
 	for _, r := range offered {
@@ -129,8 +133,8 @@ func (s *search) hold(w *worker, offered []mesos.Resource) {
 			}
 			continue
 		}
-		if at := scalarAt(r.Name); at >= 0 && r.Scalar != nil {
-			w.scalar[at] = append(w.scalar[at], amount{r, milli(r.Scalar.Value)})
+		if at := scalarAt(r.Name); at >= 0 && r.Scalar != nil && r.Scalar.Value >= 0 { // not NaN either
+			w.scalar[at] = append(w.scalar[at], amount{r, milli(min(r.Scalar.Value, mostOffered))})
 		}
 		if r.Name == ports && r.Ranges != nil {
 			w.ports = append(w.ports, newPortPool(r))
