@@ -56,10 +56,13 @@ func parse(body []byte) (*node, *Error) {
 
 func syntaxText(body []byte, dec *json.Decoder, err error) string {
 	offset := dec.InputOffset()
+	// The offsets of a Decoder's errors are those of its buffer; those of Unmarshal
+	// are of the body.
+	var ignored any
 	var syntax *json.SyntaxError
-	switch {
-	case errors.As(err, &syntax):
-		offset = syntax.Offset - 1
+	switch whole := json.Unmarshal(body, &ignored); {
+	case errors.As(err, &syntax) && errors.As(whole, &syntax):
+		offset, err = syntax.Offset-1, syntax
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		offset, err = int64(len(body)), errors.New("unexpected end of input")
 	}

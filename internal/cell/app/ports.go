@@ -81,6 +81,9 @@ func AssignServicePorts(a, old *App, taken func(int) bool, lowest, highest int) 
 				return candidate
 			}
 		}
+		if i := slices.IndexFunc(again, free); i >= 0 {
+			return again[i]
+		}
 		return 0
 	}
 	a.eachServicePort(func(i int, service *int) {
