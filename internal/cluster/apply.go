@@ -491,7 +491,8 @@ func (m *Manager) guard(tx *store.Tx, c store.Cluster, destroy string) error {
 	}
 }
 
-// usedBy lists the clusters that link to one.
+// usedBy lists the clusters that link to one, or are about to: an apply that
+// was accepted links even before it is planned.
 func (m *Manager) usedBy(tx *store.Tx, name string) ([]string, error) {
 	all, err := tx.Clusters()
 	if err != nil {
@@ -509,6 +510,24 @@ func (m *Manager) usedBy(tx *store.Tx, name string) ([]string, error) {
 		for _, to := range rev.Cluster.Links {
 			if to == name {
 				out = append(out, c.Name)
+			}
+		}
+	}
+	open, err := tx.OpenOperations()
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range open {
+		if o.Kind != opApply || o.Planned {
+			continue
+		}
+		var args applyArgs
+		if err := json.Unmarshal([]byte(o.Args), &args); err != nil {
+			return nil, err
+		}
+		for _, to := range args.Cluster.Links {
+			if to == name {
+				out = append(out, o.Name)
 			}
 		}
 	}

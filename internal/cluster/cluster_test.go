@@ -115,6 +115,26 @@ func TestGuard(t *testing.T) {
 	}
 }
 
+// TestGuardOfQueued: an apply that waits to be planned counts as a user.
+func TestGuardOfQueued(t *testing.T) {
+	ctx := context.Background()
+	c := idle(t)
+	ops, _, ds, err := c.m.Apply(ctx, api.File{Name: "c.yaml", Content: store1 + "---\n" + user1})
+	if err != nil || ds.HasErrors() || len(ops) != 2 {
+		t.Fatal(ops, ds, err)
+	}
+	want := "cluster store is not deleted: used by user; to destroy it all the same: howdah delete store --yes --destroy-data store"
+	if _, err := c.m.Delete(ctx, "store", ""); err == nil || err.Error() != want {
+		t.Errorf("%v\nwant %s", err, want)
+	}
+	if got := c.get("store").UsedBy; !slices.Equal(got, []string{"user"}) {
+		t.Errorf("used by %v", got)
+	}
+	if _, err := c.m.Delete(ctx, "store", "store"); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestPermit: one node of a cluster, once.
 func TestPermit(t *testing.T) {
 	ctx := context.Background()

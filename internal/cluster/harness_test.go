@@ -231,6 +231,14 @@ func (c *cloud) agent(name string) *agent {
 // start runs a manager over a cloud and a database of its own.
 func start(t *testing.T) *cloud {
 	t.Helper()
+	c := idle(t)
+	c.wg.Go(func() { _ = c.m.Run(c.ctx) })
+	return c
+}
+
+// idle is start without an engine: what is asked for stays queued.
+func idle(t *testing.T) *cloud {
+	t.Helper()
 	stacks, ds := stack.LoadCatalog(stack.Layer{Name: "mine", FS: golden.Parse(toys).FS()})
 	if len(ds) > 0 {
 		t.Fatal(ds)
@@ -249,7 +257,6 @@ func start(t *testing.T) *cloud {
 		Store: st, Stacks: stacks, Drivers: map[string]infra.Driver{"local": c},
 		Cache: artifact.New(artifact.Config{Dir: t.TempDir()}), Authority: authority, AgentAddr: "127.0.0.1:1",
 	})
-	c.wg.Go(func() { _ = c.m.Run(ctx) })
 	t.Cleanup(func() {
 		cancel()
 		c.wg.Wait()
