@@ -127,7 +127,7 @@ func (s stormTopologies) Get(ctx context.Context, at stack.Bound, id string) (ap
 	}
 	n := t.Counts
 	return api.Workload{ID: t.Name, Name: t.Name, State: strings.ToLower(string(t.Status)), Message: lastError(t), Figures: map[string]int64{
-		"workers": int64(len(t.Workers)), "emitted": n.Emitted, "acked": n.Acked, "failed": n.Failed,
+		"workers": int64(len(t.Workers)), "executors": int64(t.Executors), "emitted": n.Emitted, "acked": n.Acked, "failed": n.Failed,
 	}}, nil
 }
 
