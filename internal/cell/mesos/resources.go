@@ -225,6 +225,39 @@ func (rs Resources) Add(others Resources) Resources {
 	return sum
 }
 
+// Sum is the sum of many, made in one go.
+func Sum(all ...Resources) Resources {
+	var sum Resources
+	at := map[key]int{}
+	for _, rs := range all {
+		for _, r := range rs {
+			if r.empty() {
+				continue
+			}
+			k := r.key()
+			i, known := at[k]
+			if !known {
+				i = len(sum)
+				at[k] = i
+				sum = append(sum, r.normal())
+				continue
+			}
+			switch r.Type {
+			case Scalar:
+				sum[i].Scalar.Value = float64(milli(sum[i].scalar())+milli(r.scalar())) / 1000
+			case Ranges:
+				sum[i].Ranges.Range = append(sum[i].Ranges.Range, r.ranges()...)
+			default:
+				sum[i].Set.Item = append(sum[i].Set.Item, r.items()...)
+			}
+		}
+	}
+	for i := range sum {
+		sum[i] = sum[i].normal()
+	}
+	return sum
+}
+
 // Subtract returns what is left. What is not there is not missed: ask Contains
 // first.
 func (rs Resources) Subtract(others Resources) Resources {

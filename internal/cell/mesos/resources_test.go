@@ -235,6 +235,9 @@ func TestResourceLaws(t *testing.T) {
 		if left := scalars(a).Add(scalars(b)).Subtract(scalars(b)); !equal(left, scalars(a)) {
 			t.Fatalf("%v + %v - same = %v", a, b, left)
 		}
+		if sum := Sum(a, b); !equal(sum, a.Add(b)) {
+			t.Fatalf("sum of %v and %v is %v", a, b, sum)
+		}
 		if a.Contains(b) && !equal(a.Subtract(b).Add(b), a) {
 			t.Fatalf("%v - %v + same is not the first", a, b)
 		}
