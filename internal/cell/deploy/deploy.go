@@ -30,8 +30,8 @@ type Target struct {
 	// Base is the highest wanted number since the app was last as it should be.
 	// While a scale-down runs the promise of Ceiling is measured against it.
 	Base int
-	// Version is when the configuration last changed. Instances with an older one
-	// are replaced.
+	// Version is that of the wanted configuration. Instances with another one are
+	// replaced; zero accepts every version.
 	Version       time.Time
 	Strategy      Strategy
 	KillSelection string // YoungestFirst unless set
@@ -119,6 +119,9 @@ func (t Target) over(n int) int {
 	}
 	return limit
 }
+
+// accepts tells whether instances of a version are as wanted.
+func (t Target) accepts(version time.Time) bool { return t.Version.IsZero() || version.Equal(t.Version) }
 
 // tiny takes up what floating point adds: 30 × 0.1 is 3.0000000000000004.
 const tiny = 1e-9

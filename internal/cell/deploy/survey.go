@@ -71,7 +71,7 @@ func (s *state) add(i *instance.Instance) {
 }
 
 func (s *state) isOld(i *instance.Instance) bool {
-	return s.t.Leaving[i.ID] || i.Version.Before(s.t.Version)
+	return s.t.Leaving[i.ID] || !s.t.accepts(i.Version)
 }
 
 // healthy tells whether an instance does its work. An old one that no check has
@@ -83,7 +83,7 @@ func (s *state) healthy(i *instance.Instance) bool {
 	if i.Healthy != nil && !*i.Healthy {
 		return false
 	}
-	if i.Version.Before(s.t.Version) {
+	if !s.t.accepts(i.Version) {
 		return true
 	}
 	return (!s.t.HealthChecks || i.Healthy != nil) && (!s.t.Readiness || i.Ready)

@@ -6,12 +6,12 @@ import (
 	"time"
 
 	"howdah.dev/howdah/internal/cell/mesos"
+	"howdah.dev/howdah/internal/cell/mesos/v1client"
 )
 
 const (
 	redialFirst = 100 * time.Millisecond
 	redialMost  = 5 * time.Second
-	callTime    = 10 * time.Second
 	senders     = 8 // calls under way at once
 )
 
@@ -19,23 +19,13 @@ const (
 func (e *Engine) connect(ctx context.Context) {
 	pause := redialFirst
 	for ctx.Err() == nil {
-		info := e.cfg.Framework
-		e.View(func(v View) {
-			if id, _ := v.Framework(); id != "" {
-				info.ID = &mesos.ID{Value: id}
-			}
-		})
-		subscribed := false
-		err := e.cfg.Master.Subscribe(ctx, info, func(ev *mesos.Event) {
-			subscribed = subscribed || ev.Type == mesos.EventSubscribed
-			e.event(ctx, ev)
-		})
+		begun := time.Now()
+		err := e.subscription(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		e.cfg.Log.Warn("the master's stream ended", "error", err)
-		e.tell(ctx, func(t *tx) { t.disconnected() })
-		if subscribed {
+		e.cfg.Log.Warn("there is no connection to the master", "error", err)
+		if time.Since(begun) > redialMost {
 			pause = redialFirst
 		}
 		select {
@@ -46,11 +36,35 @@ func (e *Engine) connect(ctx context.Context) {
 	}
 }
 
+// subscription is one connection, from its beginning to its end.
+func (e *Engine) subscription(ctx context.Context) error {
+	info := e.cfg.Framework
+	e.View(func(v View) {
+		if id, _ := v.Framework(); id != "" {
+			info.ID = &mesos.ID{Value: id}
+		}
+	})
+	stream, err := e.cfg.Master.Subscribe(ctx, mesos.Subscribe{FrameworkInfo: info})
+	if err != nil {
+		return err
+	}
+	defer stream.Close()
+	e.calls.open(stream)
+	defer e.calls.open(nil)
+	defer e.tell(ctx, func(t *tx) { t.disconnected() })
+	for {
+		ev, err := stream.Next()
+		if err != nil {
+			return err
+		}
+		e.event(ctx, &ev)
+	}
+}
+
 // event passes an event of the master to the writer.
 func (e *Engine) event(ctx context.Context, ev *mesos.Event) {
 	switch {
 	case ev.Type == mesos.EventSubscribed && ev.Subscribed != nil:
-		e.calls.clear()
 		e.tell(ctx, func(t *tx) { t.subscribed(ev.Subscribed) })
 	case ev.Type == mesos.EventOffers && ev.Offers != nil:
 		e.tell(ctx, func(t *tx) { t.offers.add(ev.Offers.Offers) })
@@ -122,47 +136,44 @@ func (e *Engine) reconcile(ctx context.Context) {
 // there is at most one launch, one kill and one acknowledgement per instance and
 // status in it.
 type outbox struct {
-	mu    sync.Mutex
-	queue []*mesos.Call
-	more  chan struct{}
+	mu     sync.Mutex
+	stream *v1client.Stream // nil without a connection
+	queue  []*mesos.Call
+	more   chan struct{}
 }
 
-func newOutbox() *outbox { return &outbox{more: make(chan struct{}, 1)} }
+func newOutbox() *outbox { return &outbox{more: make(chan struct{}, senders)} }
+
+// open sends through a new connection from now on. What was meant for an earlier
+// one is dropped: reconciliation finds it again.
+func (o *outbox) open(s *v1client.Stream) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.stream, o.queue = s, nil
+}
 
 func (o *outbox) put(c *mesos.Call) {
 	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.stream == nil {
+		return
+	}
 	o.queue = append(o.queue, c)
-	o.mu.Unlock()
-	o.signal()
-}
-
-func (o *outbox) signal() {
 	select {
 	case o.more <- struct{}{}:
-	default:
+	default: // every sender is awake
 	}
 }
 
-// clear drops what was meant for an earlier connection: reconciliation finds it
-// again.
-func (o *outbox) clear() {
-	o.mu.Lock()
-	o.queue = nil
-	o.mu.Unlock()
-}
-
-func (o *outbox) take() *mesos.Call {
+func (o *outbox) take() (*v1client.Stream, *mesos.Call) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if len(o.queue) == 0 {
-		return nil
+		return nil, nil
 	}
 	c := o.queue[0]
 	o.queue = o.queue[1:]
-	if len(o.queue) > 0 {
-		o.signal()
-	}
-	return c
+	return o.stream, c
 }
 
 // send carries calls to the master, several at once: calls about different
@@ -177,8 +188,8 @@ func (e *Engine) send(ctx context.Context) {
 					return
 				case <-e.calls.more:
 				}
-				for c := e.calls.take(); c != nil; c = e.calls.take() {
-					e.deliver(ctx, c)
+				for stream, c := e.calls.take(); c != nil; stream, c = e.calls.take() {
+					e.deliver(ctx, stream, c)
 				}
 			}
 		})
@@ -186,10 +197,8 @@ func (e *Engine) send(ctx context.Context) {
 	wg.Wait()
 }
 
-func (e *Engine) deliver(ctx context.Context, c *mesos.Call) {
-	ctx, cancel := context.WithTimeout(ctx, callTime)
-	defer cancel()
-	if err := e.cfg.Master.Call(ctx, c); err != nil && ctx.Err() == nil {
+func (e *Engine) deliver(ctx context.Context, stream *v1client.Stream, c *mesos.Call) {
+	if err := stream.Call(ctx, *c); err != nil && ctx.Err() == nil {
 		e.cfg.Log.Warn("the master did not take a call", "call", c.Type, "error", err)
 	}
 }

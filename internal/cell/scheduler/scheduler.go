@@ -16,6 +16,7 @@ import (
 
 	"howdah.dev/howdah/internal/cell/app"
 	"howdah.dev/howdah/internal/cell/mesos"
+	"howdah.dev/howdah/internal/cell/mesos/v1client"
 	"howdah.dev/howdah/internal/sqlite"
 )
 
@@ -45,12 +46,9 @@ type Config struct {
 	Log              *slog.Logger
 }
 
-// Master is a connection to a Mesos master.
+// Master subscribes to a Mesos master.
 type Master interface {
-	// Subscribe calls handle for each event until the stream or ctx ends.
-	Subscribe(ctx context.Context, info mesos.FrameworkInfo, handle func(*mesos.Event)) error
-	// Call sends a call other than SUBSCRIBE.
-	Call(ctx context.Context, c *mesos.Call) error
+	Subscribe(ctx context.Context, s mesos.Subscribe) (*v1client.Stream, error)
 }
 
 func (c *Config) defaults() {
@@ -76,7 +74,7 @@ type Engine struct {
 	cfg   Config
 	db    *sqlite.DB
 	inbox chan message
-	calls *outbox
+	calls *outbox // to the master
 
 	mu    sync.RWMutex // guards what state points to
 	state *state
