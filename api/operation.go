@@ -39,8 +39,6 @@ const (
 	StepDone    StepState = "done"
 	StepFailed  StepState = "failed"
 	StepSkipped StepState = "skipped"
-	StepUndoing StepState = "undoing"
-	StepUndone  StepState = "undone"
 )
 
 // Operation is the durable execution of a plan on one cluster.
@@ -63,7 +61,7 @@ type Step struct {
 	Node     string     `json:"node,omitempty" doc:"Node it is about"`
 	Title    string     `json:"title" doc:"What it does, in words"`
 	Phase    string     `json:"phase" enum:"artifacts,nodes,services,smoke,drain,remove" doc:"Part of the operation its time counts for"`
-	State    StepState  `json:"state" enum:"todo,doing,waiting,done,failed,skipped,undoing,undone" doc:"Where it stands"`
+	State    StepState  `json:"state" enum:"todo,doing,waiting,done,failed,skipped" doc:"Where it stands"`
 	Waiting  string     `json:"waiting,omitempty" doc:"What it waits for"`
 	Until    *time.Time `json:"until,omitempty" doc:"When it gives up waiting"`
 	Error    string     `json:"error,omitempty" doc:"Why it failed, or what the last try said"`

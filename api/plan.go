@@ -11,8 +11,6 @@ const (
 	ActionReconfigure ActionKind = "reconfigure"
 	ActionRestack     ActionKind = "change-stack"
 	ActionStart       ActionKind = "start"
-	ActionStop        ActionKind = "stop"
-	ActionDelete      ActionKind = "delete"
 	ActionKeep        ActionKind = "keep"
 )
 

@@ -175,7 +175,7 @@ func printPlans(w io.Writer, ps []api.Plan) {
 
 var signs = map[api.ActionKind]string{
 	api.ActionCreate: "+", api.ActionAddNode: "+", api.ActionRemoveNode: "-", api.ActionReconfigure: "~", api.ActionRestack: "~",
-	api.ActionStart: "~", api.ActionStop: "~", api.ActionDelete: "-", api.ActionKeep: "·",
+	api.ActionStart: "~", api.ActionKeep: "·",
 }
 
 func printPlan(w io.Writer, p *api.Plan) {

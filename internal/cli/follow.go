@@ -197,9 +197,9 @@ func services(c api.ClusterStatus) string {
 			}
 			counts[s.Name].all++
 			counts[s.Name].state = s.State
-			if s.State == "ready" {
+			if s.State == api.StateReady {
 				counts[s.Name].ready++
-			} else if s.State == "gated" && waits == "" {
+			} else if s.State == api.StateGated && waits == "" {
 				waits = s.Name + " " + s.Message
 			}
 		}

@@ -100,7 +100,7 @@ func printClusters(w io.Writer, cs []api.ClusterStatus, wide bool) {
 	}
 	table(w, header, rows)
 	for _, c := range cs {
-		if c.State != "ready" && c.Message != "" {
+		if c.State != api.StateReady && c.Message != "" {
 			fmt.Fprintf(w, "\n%s is %s: %s\n  howdah explain %s\n", c.Name, c.State, c.Message, c.Name)
 		}
 	}

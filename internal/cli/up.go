@@ -283,10 +283,10 @@ func (u *upper) settle(ctx context.Context) error {
 		}
 		open := ""
 		for _, c := range cs {
-			if c.State == "failed" {
+			if c.State == api.StateFailed {
 				return u.notReady(ctx, exitFailed, c.Name)
 			}
-			if c.State == "waiting" || c.State == "degraded" {
+			if c.State == api.StateWaiting || c.State == api.StateDegraded {
 				open = c.Name
 				v.set(c.Name, services(c))
 			} else if _, shown := v.text[c.Name]; shown {
@@ -343,7 +343,7 @@ func (u *upper) show(ctx context.Context) ([]api.ClusterStatus, error) {
 	}
 	for _, c := range cs {
 		for _, cond := range c.Conditions {
-			if cond.Type == "StackOutdated" {
+			if cond.Type == api.ConditionStackOutdated {
 				fmt.Fprintf(w, "\n%s keeps the stack it was made with: %s\n", c.Name, cond.Message)
 			}
 		}
@@ -394,7 +394,7 @@ func (u *upper) closing(cs []api.ClusterStatus, changed bool, ready, pipe time.D
 	w := u.notes()
 	fmt.Fprintln(w)
 	for _, c := range cs {
-		if c.State == "stopped" {
+		if c.State == api.StateStopped {
 			fmt.Fprintf(w, "%s is stopped, as somebody asked for; start it with: howdah start %s\n", c.Name, c.Name)
 		}
 	}
@@ -448,7 +448,7 @@ func (a *app) down(ctx context.Context) error {
 	}
 	var ops []api.Operation
 	for _, c := range cs {
-		if c.State == "suspended" || c.State == "stopped" || c.State == "deleting" {
+		if c.State == api.StateSuspended || c.State == api.StateStopped || c.State == api.StateDeleting {
 			continue
 		}
 		o, err := cl.Stop(ctx, c.Name, true)

@@ -44,13 +44,13 @@ func (e *explainer) add(kind, object, message string, since time.Time) {
 // before what only waits.
 func rank(state string) int {
 	switch state {
-	case "blocked":
+	case api.StateBlocked:
 		return 0
-	case "failed":
+	case api.StateFailed:
 		return 1
-	case "unhealthy", "unknown":
+	case api.StateUnhealthy, api.StateUnknown:
 		return 2
-	case "starting", "preparing", "fetching", "stopping":
+	case api.StateStarting, api.StatePreparing, api.StateFetching, api.StateStopping:
 		return 3
 	}
 	return 4
@@ -62,7 +62,7 @@ func (e *explainer) explain() {
 	for _, n := range e.st.Nodes {
 		for i := range n.Services {
 			s := &n.Services[i]
-			if s.State == "ready" && s.Message == "" || s.State == "stopped" {
+			if s.State == api.StateReady && s.Message == "" || s.State == api.StateStopped {
 				continue
 			}
 			if since.IsZero() || s.Since.Before(since) {
@@ -74,10 +74,10 @@ func (e *explainer) explain() {
 		}
 	}
 	switch e.st.State {
-	case "ready":
+	case api.StateReady:
 		e.add("is", e.st.Name, e.st.Name+" is ready", time.Time{})
 		return
-	case "stopped", "suspended":
+	case api.StateStopped, api.StateSuspended:
 		e.add("is", e.st.Name, e.st.Name+" is "+e.st.State, time.Time{})
 		e.add("next", e.st.Name, "howdah start "+e.st.Name, time.Time{})
 		return
@@ -119,7 +119,7 @@ func (e *explainer) operation() {
 			e.add("because", fmt.Sprintf("step %d", s.ID), msg, at)
 		case api.StepFailed:
 			e.add("because", fmt.Sprintf("step %d", s.ID), fmt.Sprintf("%s failed: %s", s.Title, s.Error), at)
-		case api.StepTodo, api.StepDone, api.StepSkipped, api.StepUndoing, api.StepUndone:
+		case api.StepTodo, api.StepDone, api.StepSkipped:
 		}
 	}
 }
@@ -127,12 +127,12 @@ func (e *explainer) operation() {
 // node says what keeps one node from being ready.
 func (e *explainer) node(n api.NodeStatus, root *api.ServiceStatus) {
 	switch n.State {
-	case "joining", "blocked", "unknown":
+	case api.StateJoining, api.StateBlocked, api.StateUnknown:
 		e.add("because", n.Name, n.Name+": "+n.Message, time.Time{})
 	}
 	for i := range n.Services {
 		s := &n.Services[i]
-		if s == root || s.State == "ready" && s.Message == "" || s.State == "stopped" {
+		if s == root || s.State == api.StateReady && s.Message == "" || s.State == api.StateStopped {
 			continue
 		}
 		e.add("because", n.Name+"/"+s.Name, fmt.Sprintf("%s on %s is %s: %s", s.Name, n.Name, s.State, s.Message), s.Since)
@@ -151,7 +151,7 @@ func (e *explainer) cause(root *api.ServiceStatus) {
 		}
 		e.add("cause", root.Node+"/"+root.Name, msg, root.Since)
 		next := "read its output: " + root.Log
-		if slices.ContainsFunc(root.Conditions, func(c api.Condition) bool { return c.Type == ConditionData && c.Status }) {
+		if slices.ContainsFunc(root.Conditions, func(c api.Condition) bool { return c.Type == api.ConditionDataMissing && c.Status }) {
 			next = "put the missing directory back; it is never made anew over data that may still exist"
 		}
 		e.add("next", root.Name, next, time.Time{})

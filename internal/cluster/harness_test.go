@@ -131,7 +131,7 @@ func (c *cloud) Describe(_ context.Context, ref infra.Ref) (infra.Description, e
 	if c.agents[ref.Key] == nil {
 		return infra.Description{}, infra.Errorf(infra.KindNotFound, "no such node")
 	}
-	return infra.Description{Powered: true, Running: true}, nil
+	return infra.Description{Powered: true}, nil
 }
 
 // agent does at once whatever its assignment says.

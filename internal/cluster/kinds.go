@@ -248,7 +248,7 @@ func (m *Manager) untilReady(ctx context.Context, n store.Node) op.Result {
 		switch {
 		case i < 0:
 			open = append(open, want.Name)
-		case seen.Services[i].State != "ready":
+		case seen.Services[i].State != api.StateReady:
 			open = append(open, describe(seen.Services[i]))
 		}
 	}
@@ -392,7 +392,7 @@ func (m *Manager) doStopNode(ctx context.Context, c op.Call) op.Result {
 	}
 	var open []string
 	for _, s := range seen.Services {
-		if s.State != "stopped" {
+		if s.State != api.StateStopped {
 			open = append(open, describe(s))
 		}
 	}

@@ -15,16 +15,6 @@ import (
 	"howdah.dev/howdah/internal/store"
 )
 
-// Conditions of a cluster and their reasons. Status is derived from them and
-// never stored.
-const (
-	ConditionReady     = "Ready"
-	ConditionOperating = "Operating"
-	ConditionData      = "DataMissing"
-	ConditionStack     = "StackOutdated"
-	ConditionConnected = "AgentsConnected"
-)
-
 // silence is how long an agent may say nothing before its node is unknown.
 const silence = 20 * time.Second
 
@@ -157,9 +147,9 @@ func (m *Manager) nodeStatus(c store.Cluster, n store.Node, mem stack.Member, se
 	ns.Services = slices.Clone(seen.Report.Services)
 	for i := range ns.Services {
 		ns.Services[i].Node = n.Name
-		if !ns.Connected && ns.Services[i].State != "stopped" && time.Since(last) > silence {
+		if !ns.Connected && ns.Services[i].State != api.StateStopped && time.Since(last) > silence {
 			ns.Services[i].Message = fmt.Sprintf("was %s; the agent has been silent for %s", ns.Services[i].State, time.Since(last).Round(time.Second))
-			ns.Services[i].State = "unknown"
+			ns.Services[i].State = api.StateUnknown
 		}
 	}
 	ns.State, ns.Message = nodeState(n, ns, fresh)
@@ -171,24 +161,24 @@ func (m *Manager) nodeStatus(c store.Cluster, n store.Node, mem stack.Member, se
 func nodeState(n store.Node, ns api.NodeStatus, fresh bool) (state, message string) {
 	switch {
 	case n.Facts == nil:
-		return "joining", "its agent has not joined yet"
+		return api.StateJoining, "its agent has not joined yet"
 	case n.Java == nil:
-		return "blocked", noHost(n)
+		return api.StateBlocked, noHost(n)
 	case n.Intent == agentapi.IntentNew:
 		return "joined", ""
 	case !fresh && running(n.Intent):
 		return "connecting", "its agent has not reported since the server started"
 	case ns.Observed < ns.Generation && !ns.Connected:
-		return "unknown", "its agent is not connected"
+		return api.StateUnknown, "its agent is not connected"
 	}
 	for _, s := range ns.Services {
 		switch s.State {
-		case "blocked", "failed", "unhealthy", "unknown":
+		case api.StateBlocked, api.StateFailed, api.StateUnhealthy, api.StateUnknown:
 			return s.State, describe(s)
 		}
 	}
 	for _, s := range ns.Services {
-		if s.State != "ready" && s.State != "stopped" {
+		if s.State != api.StateReady && s.State != api.StateStopped {
 			return s.State, describe(s)
 		}
 	}
@@ -196,15 +186,15 @@ func nodeState(n store.Node, ns api.NodeStatus, fresh bool) (state, message stri
 	case agentapi.IntentDrain:
 		return "draining", ""
 	case agentapi.IntentStop:
-		return "stopped", ""
+		return api.StateStopped, ""
 	case agentapi.IntentGone:
 		return "removing", ""
 	case agentapi.IntentNew, agentapi.IntentRun:
 	}
 	if ns.Observed < ns.Generation {
-		return "changing", "its agent has not taken up assignment " + fmt.Sprint(ns.Generation)
+		return api.StateChanging, "its agent has not taken up assignment " + fmt.Sprint(ns.Generation)
 	}
-	return "ready", ""
+	return api.StateReady, ""
 }
 
 // conditions derives the cluster's conditions and its one word.
@@ -215,28 +205,28 @@ func (m *Manager) conditions(st *api.ClusterStatus, c store.Cluster, s *stack.St
 	}
 	if o != nil {
 		st.Operation = o.ID
-		add(ConditionOperating, o.State != api.OperationFailed, string(o.State), fmt.Sprintf("operation %d (%s) is %s %s", o.ID, o.Kind, o.State, o.Reason))
+		add(api.ConditionOperating, o.State != api.OperationFailed, string(o.State), fmt.Sprintf("operation %d (%s) is %s %s", o.ID, o.Kind, o.State, o.Reason))
 	}
 	var lost []string
 	for _, n := range st.Nodes {
-		if !n.Connected && n.State != "stopped" {
+		if !n.Connected && n.State != api.StateStopped {
 			lost = append(lost, n.Name)
 		}
 		for _, svc := range n.Services {
 			for _, cond := range svc.Conditions {
-				if cond.Type == ConditionData && cond.Status {
-					add(ConditionData, true, "EvidenceAbsent", svc.Name+" on "+n.Name+": "+cond.Message)
+				if cond.Type == api.ConditionDataMissing && cond.Status {
+					add(api.ConditionDataMissing, true, "EvidenceAbsent", svc.Name+" on "+n.Name+": "+cond.Message)
 				}
 			}
 		}
 	}
-	add(ConditionConnected, len(lost) == 0, reason(len(lost) == 0, "AllConnected", "Silent"), strings.Join(lost, ", "))
+	add(api.ConditionAgentsConnected, len(lost) == 0, reason(len(lost) == 0, "AllConnected", "Silent"), strings.Join(lost, ", "))
 	if s != nil {
 		if now, ok := m.cfg.Stacks.Get(s.Name); ok && now.Digest != s.Digest {
-			add(ConditionStack, true, "NewerBinary", "this howdah brings another "+s.Name+"; howdah plan shows what applying it would change")
+			add(api.ConditionStackOutdated, true, "NewerBinary", "this howdah brings another "+s.Name+"; howdah plan shows what applying it would change")
 		}
 	}
-	add(ConditionReady, ready, reason(ready, "AllReady", "NotReady"), why)
+	add(api.ConditionReady, ready, reason(ready, "AllReady", "NotReady"), why)
 	st.Message = why
 	if o != nil && o.State == api.OperationFailed {
 		st.Message = fmt.Sprintf("operation %d (%s): %s", o.ID, o.Kind, o.Reason)
@@ -258,7 +248,7 @@ func readiness(st *api.ClusterStatus, c store.Cluster) (bool, string) {
 		return false, "it has no nodes yet"
 	}
 	for _, n := range st.Nodes {
-		if n.State == "ready" || n.State == "stopped" && c.Intent == agentapi.IntentStop {
+		if n.State == api.StateReady || n.State == api.StateStopped && c.Intent == agentapi.IntentStop {
 			continue
 		}
 		if n.Message != "" {
@@ -278,27 +268,27 @@ func clusterState(c store.Cluster, o *store.Operation, ready bool, st *api.Clust
 	stopped := !slices.ContainsFunc(st.Nodes, func(n api.NodeStatus) bool { return n.Intent != string(agentapi.IntentStop) })
 	switch {
 	case c.Intent == agentapi.IntentGone && working:
-		return "deleting"
+		return api.StateDeleting
 	case o != nil && o.State == api.OperationFailed:
-		return "failed"
+		return api.StateFailed
 	case (c.Intent == agentapi.IntentStop || c.Suspended) && working:
-		return "stopping"
+		return api.StateStopping
 	case c.Suspended && stopped:
-		return "suspended"
+		return api.StateSuspended
 	case c.Intent == agentapi.IntentStop && stopped:
-		return "stopped"
+		return api.StateStopped
 	case working && c.Smoked == 0:
-		return "creating"
+		return api.StateCreating
 	case working:
-		return "changing"
+		return api.StateChanging
 	case ready:
-		return "ready"
+		return api.StateReady
 	case slices.ContainsFunc(st.Nodes, func(n api.NodeStatus) bool {
-		return n.State == "failed" || n.State == "unhealthy" || n.State == "unknown" || n.State == "blocked"
+		return n.State == api.StateFailed || n.State == api.StateUnhealthy || n.State == api.StateUnknown || n.State == api.StateBlocked
 	}):
-		return "degraded"
+		return api.StateDegraded
 	}
-	return "waiting"
+	return api.StateWaiting
 }
 
 // Operation returns an operation with its steps.

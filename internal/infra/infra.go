@@ -53,8 +53,6 @@ type CreateRequest struct {
 // Description is what a driver knows of a node.
 type Description struct {
 	Powered bool
-	Running bool // its agent, where the driver can tell
-	Dir     string
 }
 
 // Inventory is what nodes can be placed on.

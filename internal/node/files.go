@@ -66,6 +66,22 @@ func writeFiles(files []agentapi.File) error {
 	return nil
 }
 
+// writeSecrets writes the files for their owner only.
+func writeSecrets(secrets []agentapi.Secret) error {
+	for _, s := range secrets {
+		if old, err := os.ReadFile(s.Path); err == nil && string(old) == string(s.Content) {
+			continue
+		}
+		if err := os.MkdirAll(filepath.Dir(s.Path), 0o755); err != nil {
+			return fmt.Errorf("cannot write %s: %w", s.Path, err)
+		}
+		if err := renameio.WriteFile(s.Path, []byte(s.Content), 0o600); err != nil {
+			return fmt.Errorf("cannot write %s: %w", s.Path, err)
+		}
+	}
+	return nil
+}
+
 // reloadKey digests the files a running program can be told to read again.
 func reloadKey(files []agentapi.File) string {
 	h := sha256.New()

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"howdah.dev/howdah/api"
 	"howdah.dev/howdah/internal/agentapi"
 	"howdah.dev/howdah/internal/node/proc"
 )
@@ -116,7 +117,7 @@ func TestDataMissing(t *testing.T) {
 			h.assign(func(a *agentapi.Assignment) { a.Intent = agentapi.IntentRun })
 			st := h.state("blocked")
 			text := "format has been done for this cluster, but " + h.path("svc", "data", "VERSION") + " is not there; restore the directory, or delete the cluster"
-			if st.Message != "DataMissing: "+text || len(st.Conditions) != 1 || st.Conditions[0].Type != "DataMissing" || st.Conditions[0].Message != text {
+			if st.Message != "DataMissing: "+text || len(st.Conditions) != 1 || st.Conditions[0].Type != api.ConditionDataMissing || st.Conditions[0].Message != text {
 				t.Errorf("%+v", st)
 			}
 			time.Sleep(300 * time.Millisecond)

@@ -20,21 +20,6 @@ import (
 	"howdah.dev/howdah/internal/node/proc"
 )
 
-// States of a service, as api.ServiceStatus lists them.
-const (
-	stateWaiting   = "waiting"
-	stateFetching  = "fetching"
-	statePreparing = "preparing"
-	stateGated     = "gated"
-	stateStarting  = "starting"
-	stateReady     = "ready"
-	stateUnhealthy = "unhealthy"
-	stateStopping  = "stopping"
-	stateStopped   = "stopped"
-	stateFailed    = "failed"
-	stateBlocked   = "blocked"
-)
-
 // want is what a service should be.
 type want struct {
 	spec  *agentapi.Service
@@ -74,7 +59,7 @@ type service struct {
 }
 
 func newService(a *Agent, name string) *service {
-	return &service{agent: a, name: name, kick: func() {}, status: api.ServiceStatus{Name: name, State: stateWaiting, Since: time.Now()}}
+	return &service{agent: a, name: name, kick: func() {}, status: api.ServiceStatus{Name: name, State: api.StateWaiting, Since: time.Now()}}
 }
 
 // want changes what the service should be.
@@ -179,8 +164,8 @@ func (s *service) observe() api.ServiceStatus {
 		st.Log = s.output(s.wanted.spec)
 	}
 	st.Conditions = slices.Clone(st.Conditions)
-	if s.taken != s.wanted.turn && (st.State == stateReady || st.State == stateStopped) {
-		st.State, st.Message, st.Drained = stateWaiting, "takes up its new assignment", false
+	if s.taken != s.wanted.turn && (st.State == api.StateReady || st.State == api.StateStopped) {
+		st.State, st.Message, st.Drained = api.StateWaiting, "takes up its new assignment", false
 	}
 	return st
 }
@@ -212,7 +197,7 @@ func (s *service) loop(ctx context.Context) {
 	for ctx.Err() == nil {
 		w, rctx, cancel := s.round(ctx)
 		if w.gone && s.proc == nil {
-			s.reached(w, stateStopped, "")
+			s.reached(w, api.StateStopped, "")
 			<-rctx.Done()
 			cancel()
 			continue
@@ -235,9 +220,9 @@ func (s *service) fail(ctx context.Context, err error) {
 	pause := s.backoff()
 	if _, ok := errors.AsType[*blockedError](err); ok {
 		pause = 5 * time.Second
-		s.set(stateBlocked, "%v", err)
+		s.set(api.StateBlocked, "%v", err)
 	} else {
-		s.set(stateFailed, "%v; trying again in %s", err, pause)
+		s.set(api.StateFailed, "%v; trying again in %s", err, pause)
 	}
 	_, rctx, cancel := s.round(ctx)
 	defer cancel()
@@ -295,7 +280,7 @@ func (s *service) converge(ctx context.Context, w want) error {
 			return err
 		}
 		s.setDrained(true)
-		s.reached(w, stateStopped, "")
+		s.reached(w, api.StateStopped, "")
 		<-ctx.Done()
 		return nil
 	case s.proc == nil && w.drain && s.rec.RestartKey == w.spec.RestartKey:
@@ -304,7 +289,7 @@ func (s *service) converge(ctx context.Context, w want) error {
 		if d := w.spec.Drained; d != nil && s.agent.prober.Ask(ctx, *d) != nil {
 			return s.start(ctx, w) // it was killed while it still held something
 		}
-		s.reached(w, stateStopped, "ended while draining")
+		s.reached(w, api.StateStopped, "ended while draining")
 		return s.drain(ctx, w)
 	case s.proc == nil:
 		return s.start(ctx, w)
@@ -373,7 +358,7 @@ func (s *service) end(ctx context.Context, spec *agentapi.Service, children bool
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), spec.Stop.Grace+30*time.Second)
 	defer cancel()
 	if s.proc != nil {
-		s.set(stateStopping, "asked to end, killed after %s", spec.Stop.Grace)
+		s.set(api.StateStopping, "asked to end, killed after %s", spec.Stop.Grace)
 		sig := unix.SignalNum("SIG" + spec.Stop.Signal)
 		if sig == 0 {
 			sig = syscall.SIGTERM

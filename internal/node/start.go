@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"howdah.dev/howdah/api"
 	"howdah.dev/howdah/internal/agentapi"
 	"howdah.dev/howdah/internal/infra/local/sockets"
 	"howdah.dev/howdah/internal/node/proc"
@@ -24,12 +25,12 @@ const minFree = 256 << 20
 func (s *service) start(ctx context.Context, w want) error {
 	s.setDrained(false)
 	if len(w.sets) > 0 {
-		s.set(stateFetching, "artifacts")
+		s.set(api.StateFetching, "artifacts")
 		if err := s.agent.ensureSets(ctx, w.sets); err != nil {
 			return err
 		}
 	}
-	s.set(statePreparing, "directories and files")
+	s.set(api.StatePreparing, "directories and files")
 	if err := os.MkdirAll(w.spec.Dir, 0o755); err != nil {
 		return fmt.Errorf("cannot make directory of %s: %w", s.name, err)
 	}
@@ -68,7 +69,7 @@ func (s *service) gate(ctx context.Context, g *agentapi.Probe) {
 		if err == nil || ctx.Err() != nil {
 			return
 		}
-		s.set(stateGated, "waits for %s: %v", g.Message, err)
+		s.set(api.StateGated, "waits for %s: %v", g.Message, err)
 		if !sleep(ctx, pace(g.Every, 200*time.Millisecond)) {
 			return
 		}
@@ -97,7 +98,7 @@ func (s *service) launch(spec *agentapi.Service) error {
 	}
 	rec := p.Record()
 	s.proc, s.rec.Process = p, &rec
-	s.set(stateStarting, "%s", spec.Ready.Message)
+	s.set(api.StateStarting, "%s", spec.Ready.Message)
 	return s.save()
 }
 
@@ -181,7 +182,7 @@ func (s *service) once(ctx context.Context, spec *agentapi.Service, t *agentapi.
 			return err
 		}
 	}
-	s.set(statePreparing, "one-time task %s", t.Name)
+	s.set(api.StatePreparing, "one-time task %s", t.Name)
 	if err := s.runOnce(ctx, spec, t, key); err != nil || ctx.Err() != nil {
 		return err
 	}
@@ -190,7 +191,7 @@ func (s *service) once(ctx context.Context, spec *agentapi.Service, t *agentapi.
 
 // seen notes a cluster-wide task as done; the next report tells the server.
 func (s *service) seen(t *agentapi.InitTask, key string) error {
-	s.condition("DataMissing", false, "")
+	s.condition(api.ConditionDataMissing, false, "")
 	if !t.Cluster {
 		return nil
 	}
@@ -217,14 +218,14 @@ func (s *service) permit(ctx context.Context, key string, t *agentapi.InitTask) 
 		switch {
 		case saw, err == nil && r.Permit == agentapi.PermitDone:
 			msg := fmt.Sprintf("%s has been done for this cluster, but %s is not there; restore the directory, or delete the cluster", t.Name, t.Evidence)
-			s.condition("DataMissing", true, msg)
+			s.condition(api.ConditionDataMissing, true, msg)
 			return false, &blockedError{msg: "DataMissing: " + msg}
 		case err != nil:
-			s.set(stateGated, "waits for the server's permit to run %s: %v", t.Name, err)
+			s.set(api.StateGated, "waits for the server's permit to run %s: %v", t.Name, err)
 		case r.Permit == agentapi.PermitRun:
 			return true, nil
 		default:
-			s.set(stateGated, "waits for %s to run %s", r.Holder, t.Name)
+			s.set(api.StateGated, "waits for %s to run %s", r.Holder, t.Name)
 		}
 		if !sleep(ctx, time.Second) {
 			return false, nil

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"howdah.dev/howdah/api"
 	"howdah.dev/howdah/internal/agentapi"
 )
 
@@ -13,7 +14,7 @@ import (
 func (s *service) watch(ctx context.Context, w want) error {
 	if w.drain {
 		// A service that gives everything up need not count as ready again.
-		s.reached(w, stateReady, "draining")
+		s.reached(w, api.StateReady, "draining")
 		return s.drain(ctx, w)
 	}
 	if !s.rec.Ready {
@@ -21,7 +22,7 @@ func (s *service) watch(ctx context.Context, w want) error {
 			return err
 		}
 	} else {
-		s.reached(w, stateReady, "")
+		s.reached(w, api.StateReady, "")
 	}
 	return s.stayHealthy(ctx, w)
 }
@@ -29,7 +30,7 @@ func (s *service) watch(ctx context.Context, w want) error {
 // untilReady probes until the service is ready, ends, or takes too long.
 func (s *service) untilReady(ctx context.Context, w want) error {
 	p := w.spec.Ready
-	s.set(stateStarting, "%s", p.Message)
+	s.set(api.StateStarting, "%s", p.Message)
 	deadline := time.Now().Add(p.Max)
 	for {
 		err := s.agent.prober.AskOf(ctx, p, s.rec.Started)
@@ -45,10 +46,10 @@ func (s *service) untilReady(ctx context.Context, w want) error {
 			if err := s.refresh(ctx, w.spec); err != nil {
 				return err
 			}
-			s.reached(w, stateReady, "")
+			s.reached(w, api.StateReady, "")
 			return nil
 		}
-		s.set(stateStarting, "%s: %v", p.Message, err)
+		s.set(api.StateStarting, "%s: %v", p.Message, err)
 		if time.Now().After(deadline) {
 			if err := s.stop(ctx, w.spec); err != nil {
 				return err
@@ -81,11 +82,11 @@ func (s *service) stayHealthy(ctx context.Context, w want) error {
 			return nil
 		case err == nil && fails > 0:
 			fails = 0
-			s.set(stateReady, "")
+			s.set(api.StateReady, "")
 		case err != nil:
 			fails++
 			if fails >= h.Fails {
-				s.set(stateUnhealthy, "%s: %v", h.Message, err)
+				s.set(api.StateUnhealthy, "%s: %v", h.Message, err)
 			}
 		}
 	}
@@ -107,9 +108,9 @@ func (s *service) drain(ctx context.Context, w want) error {
 			return nil
 		}
 		s.setDrained(err == nil)
-		state := stateReady
+		state := api.StateReady
 		if s.proc == nil {
-			state = stateStopped
+			state = api.StateStopped
 		}
 		if err != nil {
 			s.set(state, "draining: %s: %v", d.Message, err)

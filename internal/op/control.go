@@ -85,7 +85,7 @@ func (e *Engine) drop(ctx context.Context, o store.Operation) error {
 				if err := tx.UpdateStep(s); err != nil {
 					return err
 				}
-			case api.StepDone, api.StepFailed, api.StepSkipped, api.StepUndoing, api.StepUndone:
+			case api.StepDone, api.StepFailed, api.StepSkipped:
 			}
 		}
 		o.State = api.OperationSuperseded

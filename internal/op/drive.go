@@ -84,7 +84,7 @@ func (e *Engine) drive(ctx context.Context, f *flight, o store.Operation, s stor
 				return nil
 			}
 		case api.StepDoing: // to be tried again
-		case api.StepTodo, api.StepDone, api.StepFailed, api.StepSkipped, api.StepUndoing, api.StepUndone:
+		case api.StepTodo, api.StepDone, api.StepFailed, api.StepSkipped:
 			return nil
 		}
 	}

@@ -318,7 +318,7 @@ func survey(steps []store.Step) surveyed {
 			if out.failed == nil {
 				out.failed = &steps[i]
 			}
-		case api.StepDone, api.StepSkipped, api.StepUndoing, api.StepUndone:
+		case api.StepDone, api.StepSkipped:
 		}
 	}
 	return out

@@ -74,7 +74,7 @@ type Step struct {
 	Kind, Node, Title, Phase string
 	State                    api.StepState
 	Key                      string
-	Args, Out                string // JSON, of the kind
+	Args                     string // JSON, of the kind
 	Waiting                  string
 	Until, NotBefore         *time.Time
 	Error                    string
@@ -83,12 +83,12 @@ type Step struct {
 	After                    []int64
 }
 
-const stepColumns = "id, operation, kind, node, title, phase, state, key, args, out, waiting, until, not_before, error, tries, started, finished"
+const stepColumns = "id, operation, kind, node, title, phase, state, key, args, waiting, until, not_before, error, tries, started, finished"
 
 func scanStep(scan func(...any) error) (Step, error) {
 	var s Step
 	var until, notBefore, started, finished sql.NullInt64
-	err := scan(&s.ID, &s.Operation, &s.Kind, &s.Node, &s.Title, &s.Phase, &s.State, &s.Key, &s.Args, &s.Out, &s.Waiting,
+	err := scan(&s.ID, &s.Operation, &s.Kind, &s.Node, &s.Title, &s.Phase, &s.State, &s.Key, &s.Args, &s.Waiting,
 		&until, &notBefore, &s.Error, &s.Tries, &started, &finished)
 	s.Until, s.NotBefore, s.Started, s.Finished = fromMillis(until), fromMillis(notBefore), fromMillis(started), fromMillis(finished)
 	return s, err
@@ -117,8 +117,8 @@ func (t *Tx) InsertStep(s Step) (int64, error) {
 func (t *Tx) UpdateStep(s Step) error {
 	t.Touch(TopicOperations)
 	return t.must(fmt.Sprintf("step %d", s.ID),
-		`UPDATE step SET state = ?, out = ?, waiting = ?, until = ?, not_before = ?, error = ?, tries = ?, started = ?, finished = ? WHERE id = ?`,
-		s.State, s.Out, s.Waiting, millis(s.Until), millis(s.NotBefore), s.Error, s.Tries, millis(s.Started), millis(s.Finished), s.ID)
+		`UPDATE step SET state = ?, waiting = ?, until = ?, not_before = ?, error = ?, tries = ?, started = ?, finished = ? WHERE id = ?`,
+		s.State, s.Waiting, millis(s.Until), millis(s.NotBefore), s.Error, s.Tries, millis(s.Started), millis(s.Finished), s.ID)
 }
 
 // Steps returns an operation's steps with what they come after.

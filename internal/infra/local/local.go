@@ -236,14 +236,13 @@ func (d *Driver) Power(ctx context.Context, ref infra.Ref, on bool) error {
 	return nil
 }
 
-// Describe tells whether the node is powered and its agent runs.
+// Describe tells whether the node is powered.
 func (d *Driver) Describe(_ context.Context, ref infra.Ref) (infra.Description, error) {
 	c, err := d.claimOf(ref)
 	if err != nil {
 		return infra.Description{}, err
 	}
-	running, err := agentRuns(d.dir(ref))
-	return infra.Description{Powered: c.Powered, Running: running, Dir: d.dir(ref)}, err
+	return infra.Description{Powered: c.Powered}, nil
 }
 
 // End ends every agent and every process of all nodes below a directory. It
