@@ -11,16 +11,26 @@ import (
 	"howdah.dev/howdah/internal/cell/cgroup"
 )
 
+// What shim and runc see of a container. The state directory may be closed to the
+// container's users, and runc knows no commas in paths; this place is open and plain.
+const (
+	Rootfs   = openDir + "/rootfs"
+	NetnsAt  = openDir + "/net"  // the container's network namespace
+	UsernsAt = openDir + "/user" // the container's user namespace
+)
+
+// openDir gets a file system of its own that only shim and runc see.
+const openDir = "/dev/shm"
+
 // Files in the state directory of a task.
 const (
-	ConfigFile  = "config.json"  // Config; 0600, it holds the task's environment
+	ConfigFile  = "task.json"    // Config; 0600, it holds the task's environment
+	BundleFile  = "config.json"  // of a container: what runc is to do, by the OCI's rules
 	StartedFile = "started.json" // Started
 	ExitFile    = "exit.json"    // Exit
 	KillFile    = "kill.json"    // Kill
 	ControlFile = "control.sock"
 	LogFile     = "shim.log"
-	NetnsFile   = "netns"  // the container's network namespace, seen by shim and runc only
-	RootfsDir   = "rootfs" // the container's root, likewise
 	SelfFile    = "shim.json" // Self
 	LockFile    = "lock"      // locked while the shim lives
 	pidFile     = "pid"
@@ -64,17 +74,19 @@ type User struct {
 type Container struct {
 	Runc string `json:"runc"` // the program
 	Root string `json:"root"` // where runc keeps its state
-	// Layers are directories, lowest first, that become the root filesystem under
-	// Upper, which takes what is written.
+	// Layers are directories, lowest first, that become the root filesystem.
 	Layers []string `json:"layers"`
-	Upper  string   `json:"upper"`
-	Work   string   `json:"work"`
+	// Volumes are paths of the host without symbolic links; the bundle names them by
+	// VolumePath.
+	Volumes []string `json:"volumes,omitempty"`
 	// Mapping shifts the owners of files in layers to those of the user namespace.
 	// Size 0: there is none of the container's own.
 	Mapping Mapping `json:"mapping"`
 	// Rootless: the shim is in a user namespace that its starter made, and limits
 	// cannot be set.
 	Rootless bool `json:"rootless,omitempty"`
+	// Try puts everything together and starts nothing: to find out whether it can be.
+	Try bool `json:"try,omitempty"`
 }
 
 // Mapping maps the ids 0 to Size-1 to those from Base on.

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,16 +16,17 @@ const (
 	UpperDir  = "upper" // what the container wrote
 	workDir   = "work"
 	layersDir = "l" // a short name: all layers have to fit one mount option of 4 KiB
+	volumeDir = "v"
 )
+
+// VolumePath is where the bundle finds a volume of Container.
+func VolumePath(dir string, i int) string { return filepath.Join(dir, volumeDir, strconv.Itoa(i)) }
 
 // mountRoot puts the container's root filesystem together at RootfsDir. The mounts
 // are in the shim's own mount namespace, so none is left when the shim ends, however
 // it ends. The working directory is the state directory.
 func (s *shim) mountRoot(c *Container) error {
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return fmt.Errorf("cannot keep mounts private: %w", err)
-	}
-	for _, dir := range []string{UpperDir, workDir, layersDir, RootfsDir} {
+	for _, dir := range []string{UpperDir, workDir, layersDir, volumeDir, Rootfs} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return fmt.Errorf("cannot make the container's folders: %w", err)
 		}
@@ -47,32 +47,57 @@ func (s *shim) mountRoot(c *Container) error {
 	if len(options) >= os.Getpagesize() {
 		return fmt.Errorf("the image has %d layers, which is too many", len(c.Layers))
 	}
-	if err := unix.Mount("overlay", RootfsDir, "overlay", unix.MS_NODEV, options); err != nil {
+	if err := unix.Mount("overlay", Rootfs, "overlay", unix.MS_NODEV, options); err != nil {
 		return fmt.Errorf("cannot put the image's layers together: %w", err)
 	}
+	for i, path := range c.Volumes {
+		if err := mountVolume(path, VolumePath(".", i)); err != nil {
+			return fmt.Errorf("cannot mount the volume %s: %w", path, err)
+		}
+	}
 	return nil
+}
+
+// mountVolume mounts a path of the host that was found to be allowed. Should
+// somebody have put a symbolic link into it since, it is refused.
+func mountVolume(path, at string) error {
+	fd, err := unix.Openat2(unix.AT_FDCWD, path, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS})
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return err
+	}
+	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		err = os.Mkdir(at, 0o755)
+	} else {
+		err = os.WriteFile(at, nil, 0o600)
+	}
+	if err != nil {
+		return err
+	}
+	tree, err := unix.OpenTree(fd, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH|unix.AT_RECURSIVE)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(tree)
+	return unix.MoveMount(tree, "", unix.AT_FDCWD, at, unix.MOVE_MOUNT_F_EMPTY_PATH)
 }
 
 // placeLayers makes each layer known by a short name, its files owned by the ids of
 // the container's user namespace.
 func (s *shim) placeLayers(c *Container) error {
-	var users *os.File
-	if c.Mapping.Size > 0 && !c.Rootless {
-		var err error
-		if users, err = s.userNamespace(c.Mapping); err != nil {
-			return err
-		}
-		defer users.Close()
-	}
 	for i, layer := range c.Layers {
 		at := filepath.Join(layersDir, strconv.Itoa(i))
-		if users == nil {
+		if s.users == nil {
 			if err := os.Symlink(layer, at); err != nil && !errors.Is(err, os.ErrExist) {
 				return fmt.Errorf("cannot place a layer of the image: %w", err)
 			}
 			continue
 		}
-		if err := mountShifted(layer, at, users); err != nil {
+		if err := mountShifted(layer, at, s.users); err != nil {
 			return fmt.Errorf("cannot place a layer of the image: %w", err)
 		}
 	}
@@ -95,24 +120,4 @@ func mountShifted(from, at string, users *os.File) error {
 		return fmt.Errorf("cannot map the owners of files: %w", err)
 	}
 	return unix.MoveMount(tree, "", unix.AT_FDCWD, at, unix.MOVE_MOUNT_F_EMPTY_PATH)
-}
-
-// userNamespace makes a user namespace to take the mapping from: a process holds it
-// until we have it open.
-func (s *shim) userNamespace(m Mapping) (*os.File, error) {
-	mapping := []syscall.SysProcIDMap{{ContainerID: 0, HostID: m.Base, Size: m.Size}}
-	attr := &syscall.ProcAttr{Sys: &syscall.SysProcAttr{
-		Cloneflags: syscall.CLONE_NEWUSER, UidMappings: mapping, GidMappings: mapping, Pdeathsig: syscall.SIGKILL,
-	}}
-	holder, err := s.family.start([]string{"/proc/self/exe", "hold"}, attr)
-	if err != nil {
-		return nil, fmt.Errorf("cannot make a user namespace: %w", err)
-	}
-	file, err := os.Open("/proc/" + strconv.Itoa(holder.pid) + "/ns/user")
-	s.family.signal(holder, syscall.SIGKILL)
-	<-holder.done
-	if err != nil {
-		return nil, fmt.Errorf("cannot make a user namespace: %w", err)
-	}
-	return file, nil
 }

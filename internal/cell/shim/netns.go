@@ -21,17 +21,18 @@ type netns struct {
 
 const ownNetns = "/proc/thread-self/ns/net"
 
-// newNetns makes one, and binds it to path for runc.
-func newNetns(path string) (*netns, error) {
+// newNetns makes one, unless it is given, brings its loopback up and binds it to
+// NetnsAt.
+func newNetns(given *os.File) (*netns, error) {
 	home, err := os.Open(ownNetns)
 	if err != nil {
 		return nil, fmt.Errorf("cannot make a network namespace: %w", err)
 	}
-	n := &netns{home: home}
+	n := &netns{home: home, file: given}
 	made := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread() // never unlocked: the thread ends, and with it its namespace
-		made <- n.make(path)
+		made <- n.make()
 	}()
 	if err := <-made; err != nil {
 		return nil, fmt.Errorf("cannot make a network namespace: %w", err)
@@ -39,24 +40,23 @@ func newNetns(path string) (*netns, error) {
 	return n, nil
 }
 
-func (n *netns) make(path string) error {
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		return err
+func (n *netns) make() error {
+	var err error
+	if n.file != nil {
+		err = unix.Setns(int(n.file.Fd()), unix.CLONE_NEWNET)
+	} else {
+		err = unix.Unshare(unix.CLONE_NEWNET)
 	}
-	file, err := os.Open(ownNetns)
 	if err != nil {
 		return err
 	}
-	n.file = file
 	if err := loopbackUp(); err != nil {
 		return err
 	}
 	// Everybody inside may listen on every port: the ports are the container's own.
 	_ = os.WriteFile("/proc/sys/net/ipv4/ip_unprivileged_port_start", []byte("0"), 0)
-	if err := os.WriteFile(path, nil, 0o600); err != nil {
-		return err
-	}
-	return unix.Mount(ownNetns, path, "", unix.MS_BIND, "")
+	n.file, err = bindNamespace(ownNetns, NetnsAt)
+	return err
 }
 
 func loopbackUp() error {

@@ -38,7 +38,8 @@ type shim struct {
 	dir    string
 	config Config
 	family *family
-	netns  *netns
+	netns  *netns   // nil: the task shares the host's network
+	users  *os.File // the container's user namespace, nil without one
 	lock   *os.File // held while we live
 
 	task     *child
@@ -129,11 +130,10 @@ func (s *shim) claim() error {
 // start brings up what the task needs, then the task.
 func (s *shim) start() error {
 	s.exit.StartedAt = time.Now()
+	if err := s.makeNamespaces(); err != nil {
+		return err
+	}
 	if n := s.config.Network; n != nil {
-		var err error
-		if s.netns, err = newNetns(NetnsFile); err != nil {
-			return err
-		}
 		if err := openForwards(n, s.netns); err != nil {
 			return err
 		}

@@ -1,0 +1,223 @@
+// Command content is what images hold in tests of the cell: one static program that
+// does what its arguments say, one after the other, as init or sh.
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	args := os.Args[1:]
+	if len(args) > 1 && args[0] == "-c" { // called as a shell
+		args = strings.Fields(args[1])
+	}
+	for len(args) > 0 {
+		args = do(args[0], args[1:])
+	}
+}
+
+// do does one thing and returns the arguments that are left.
+func do(verb string, args []string) []string {
+	next := func() string {
+		if len(args) == 0 {
+			fmt.Fprintln(os.Stderr, verb, "needs an argument")
+			os.Exit(64)
+		}
+		arg := args[0]
+		args = args[1:]
+		return arg
+	}
+	switch verb {
+	case "echo":
+		fmt.Println(next())
+	case "env":
+		fmt.Println(os.Getenv(next()))
+	case "exit":
+		os.Exit(number(next()))
+	case "sleep":
+		time.Sleep(time.Duration(number(next())) * time.Millisecond)
+	case "id":
+		fmt.Println(os.Getuid(), os.Getgid(), os.Getpid())
+	case "cat":
+		text, err := os.ReadFile(next())
+		say(string(text), err)
+	case "ls":
+		entries, err := os.ReadDir(next())
+		for _, e := range entries {
+			fmt.Println(e.Name())
+		}
+		say("", err)
+	case "write":
+		say("", os.WriteFile(next(), []byte("written\n"), 0o644))
+	case "trap":
+		code := number(next())
+		asked := make(chan os.Signal, 1)
+		signal.Notify(asked, syscall.SIGTERM)
+		go func() {
+			<-asked
+			os.Exit(code)
+		}()
+	case "log":
+		for {
+			fmt.Println("0123456789012345678901234567890123456789")
+		}
+	case "hog":
+		hog()
+	case "fill":
+		fill(next())
+	case "forkbomb":
+		forkBomb()
+	case "listen":
+		listen(next())
+	case "udp":
+		udp(next())
+	case "get":
+		text, err := get(next())
+		say(text, err)
+	case "scan":
+		scan()
+	case "mount":
+		say("", syscall.Mount("none", "/tmp", "tmpfs", 0, ""))
+	case "wait":
+		for {
+			time.Sleep(time.Hour)
+		}
+	default:
+		fmt.Fprintln(os.Stderr, "unknown:", verb)
+		os.Exit(64)
+	}
+	return args
+}
+
+func number(text string) int {
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(64)
+	}
+	return n
+}
+
+func say(text string, err error) {
+	if err != nil {
+		text = "error: " + err.Error() + "\n"
+	}
+	fmt.Print(text)
+}
+
+// hog takes all memory there is.
+func hog() {
+	var all [][]byte
+	for {
+		piece := make([]byte, 4<<20)
+		for i := range piece {
+			piece[i] = byte(i)
+		}
+		all = append(all, piece)
+		fmt.Println(len(all))
+	}
+}
+
+// fill takes all disk there is.
+func fill(file string) {
+	f, err := os.Create(file)
+	if err != nil {
+		say("", err)
+		return
+	}
+	piece := make([]byte, 1<<20)
+	for i := range 512 {
+		if _, err := f.Write(piece); err != nil {
+			say("", err)
+			return
+		}
+		time.Sleep(time.Duration(i%2) * time.Millisecond)
+	}
+	select {}
+}
+
+// forkBomb starts processes until no more can be started, says how many, and waits.
+func forkBomb() {
+	n := 0
+	for ; n < 100_000; n++ {
+		if _, err := syscall.ForkExec("/proc/self/exe", []string{"content", "wait"}, &syscall.ProcAttr{}); err != nil {
+			break
+		}
+	}
+	fmt.Println("processes", n)
+	time.Sleep(time.Hour)
+}
+
+// listen answers HTTP on a port in the background: /status/N with that status.
+func listen(port string) {
+	l, err := net.Listen("tcp", ":"+port)
+	if err != nil {
+		say("", err)
+		os.Exit(1)
+	}
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if code, ok := strings.CutPrefix(r.URL.Path, "/status/"); ok {
+			w.WriteHeader(number(code))
+		}
+		if file := r.URL.Query().Get("ok-if"); file != "" {
+			if _, err := os.Stat(file); err != nil {
+				w.WriteHeader(http.StatusServiceUnavailable)
+			}
+		}
+		fmt.Fprintf(w, "hello from %d, port %s\n", os.Getpid(), port)
+	})
+	go func() { _ = http.Serve(l, handler) }()
+	fmt.Println("listening")
+}
+
+// udp answers every packet in upper case.
+func udp(port string) {
+	c, err := net.ListenPacket("udp", ":"+port)
+	if err != nil {
+		say("", err)
+		os.Exit(1)
+	}
+	go func() {
+		buf := make([]byte, 2048)
+		for {
+			n, from, err := c.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			_, _ = c.WriteTo([]byte(strings.ToUpper(string(buf[:n]))), from)
+		}
+	}()
+	fmt.Println("listening")
+}
+
+func get(url string) (string, error) {
+	client := http.Client{Timeout: 5 * time.Second}
+	r, err := client.Get(url)
+	if err != nil {
+		return "", err
+	}
+	defer r.Body.Close()
+	text, err := io.ReadAll(r.Body)
+	return string(text), err
+}
+
+// scan names every TCP port of loopback that answers.
+func scan() {
+	for port := 1; port < 65536; port++ {
+		c, err := net.DialTimeout("tcp", "127.0.0.1:"+strconv.Itoa(port), time.Second)
+		if err == nil {
+			c.Close()
+			fmt.Println("open", port)
+		}
+	}
+	fmt.Println("scanned")
+}

@@ -1,0 +1,168 @@
+// Package plain runs commands as they are: a process of the worker's host, in a
+// session of its own, as its user, with limits where control groups can be made. It
+// runs no images and separates nothing.
+package plain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"howdah.dev/howdah/internal/cell/shim"
+	"howdah.dev/howdah/internal/cell/shim/keeper"
+	"howdah.dev/howdah/internal/cell/worker/container"
+)
+
+// Config of the runtime.
+type Config struct {
+	container.Shims
+	// User runs commands that name no user, when the worker is root. Empty: root.
+	User string
+}
+
+// Runtime runs commands.
+type Runtime struct{ cfg Config }
+
+// New returns the runtime.
+func New(cfg Config) *Runtime { return &Runtime{cfg: cfg} }
+
+// Name is "plain".
+func (r *Runtime) Name() string { return "plain" }
+
+// Containers is false.
+func (r *Runtime) Containers() bool { return false }
+
+// Probe finds it usable everywhere.
+func (r *Runtime) Probe(context.Context) (weaker []string, err error) {
+	weaker = []string{"commands share the files, processes and network of the host"}
+	if os.Geteuid() != 0 {
+		weaker = append(weaker, "all commands run as the worker's own user: not root")
+	}
+	if err := r.cfg.CheckLimits(); err != nil {
+		weaker = append(weaker, err.Error())
+	}
+	return weaker, nil
+}
+
+// Start starts a command.
+func (r *Runtime) Start(ctx context.Context, spec container.Spec) (container.Running, error) {
+	if spec.Image != nil {
+		return nil, errors.New("the task needs a container; this worker runs plain commands only")
+	}
+	u, err := r.user(spec.User)
+	if err != nil {
+		return nil, err
+	}
+	if err := putSecrets(spec); err != nil {
+		return nil, err
+	}
+	// Nothing runs in it yet, so nobody can put a link in our way.
+	if u != nil {
+		if err := container.Own(spec.Sandbox, u.UID, u.GID); err != nil {
+			return nil, err
+		}
+	}
+	cfg := r.cfg.Config(spec)
+	cfg.KillTree = true
+	if cfg.Cgroup != nil {
+		if err := cfg.Cgroup.Create(spec.Limits); err != nil {
+			return nil, err
+		}
+	}
+	argv := spec.Argv
+	if spec.Shell {
+		argv = append([]string{"/bin/sh", "-c"}, argv...)
+	}
+	env := append(keeper.Labels(r.cfg.Node, spec.ID).Env(), spec.Env...)
+	cfg.Command = &shim.Command{
+		Argv: argv, Env: withPath(env), Dir: spec.Sandbox, User: u, MaxFiles: container.MaxFiles,
+		NoNewPrivs: u != nil && u.UID != 0,
+	}
+	return r.cfg.Start(ctx, spec.Dir, cfg)
+}
+
+// Find returns a command that was started before.
+func (r *Runtime) Find(ctx context.Context, dir string) (container.Running, error) {
+	return r.cfg.Find(ctx, dir)
+}
+
+// Written is empty: a command has its sandbox only.
+func (r *Runtime) Written(string) []string { return nil }
+
+func withPath(env []string) []string {
+	for _, e := range env {
+		if strings.HasPrefix(e, "PATH=") {
+			return env
+		}
+	}
+	return append(env, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+}
+
+// user finds whom to become; nil for ourselves.
+func (r *Runtime) user(name string) (*shim.User, error) {
+	if name == "" && os.Geteuid() == 0 {
+		name = r.cfg.User
+	}
+	if name == "" {
+		return nil, nil
+	}
+	found, err := user.Lookup(name)
+	if err != nil {
+		if found, err = user.LookupId(name); err != nil {
+			return nil, fmt.Errorf("this host has no user %q", name)
+		}
+	}
+	u := &shim.User{}
+	if u.UID, err = strconv.Atoi(found.Uid); err != nil {
+		return nil, fmt.Errorf("cannot use user %q: %w", name, err)
+	}
+	if u.GID, err = strconv.Atoi(found.Gid); err != nil {
+		return nil, fmt.Errorf("cannot use user %q: %w", name, err)
+	}
+	if u.UID == os.Geteuid() {
+		return nil, nil
+	}
+	if os.Geteuid() != 0 {
+		return nil, fmt.Errorf("cannot run as user %q: the worker is not root and runs all commands as its own user", name)
+	}
+	ids, err := found.GroupIds()
+	if err != nil {
+		return nil, fmt.Errorf("cannot find the groups of user %q: %w", name, err)
+	}
+	for _, id := range ids {
+		if gid, err := strconv.Atoi(id); err == nil {
+			u.Groups = append(u.Groups, gid)
+		}
+	}
+	return u, nil
+}
+
+// putSecrets writes secrets below the sandbox; a command sees no other volumes.
+func putSecrets(spec container.Spec) error {
+	root, err := os.OpenRoot(spec.Sandbox)
+	if err != nil {
+		return fmt.Errorf("cannot open the sandbox: %w", err)
+	}
+	defer root.Close()
+	for _, v := range spec.Volumes {
+		switch {
+		case v.HostPath != "":
+			return fmt.Errorf("the volume at %s needs a container; the task is a plain command", v.ContainerPath)
+		case !filepath.IsLocal(v.ContainerPath):
+			return fmt.Errorf("the secret at %s: its path has to be below the sandbox for a plain command", v.ContainerPath)
+		}
+		err := root.MkdirAll(filepath.Dir(v.ContainerPath), 0o700)
+		if err == nil {
+			err = root.WriteFile(v.ContainerPath, v.Data, 0o600)
+		}
+		if err != nil {
+			return fmt.Errorf("cannot write the secret at %s: %w", v.ContainerPath, err)
+		}
+	}
+	return nil
+}
