@@ -180,8 +180,8 @@ func TestErrors(t *testing.T) {
 /acceptedResourceRoles: acceptedResourceRoles can only contain * and other
 `},
 		{"limits", `{"id": "x", "cmd": "x", "cpus": 2, "resourceLimits": {"cpus": 1, "mem": 127.5}}`, `422 Object is not valid
-/resourceLimits/cpus: resource limit must be greater than or equal to requested resource (2)
-/resourceLimits/mem: resource limit must be greater than or equal to requested resource (128)
+/resourceLimits/cpus: resource limit must be greater than or equal to requested resource (2.0)
+/resourceLimits/mem: resource limit must be greater than or equal to requested resource (128.0)
 `},
 		{"secrets", `{"id": "x", "cmd": "x", "env": {"A": {"secret": "a"}}, "container": {"type": "MESOS", "docker": {"image": "i", "pullConfig": {"secret": "p"}},
 			"volumes": [{"containerPath": "c", "secret": "v"}]}}`, `422 Object is not valid

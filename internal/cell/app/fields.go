@@ -99,14 +99,8 @@ func distinct(in []string) []string {
 
 func readConstraints(c cursor) []Constraint {
 	var out []Constraint
-	seen := map[string]bool{}
 	for _, raw := range list(list(anyText))(c) {
-		constraint := Constraint(raw)
-		key := constraint.key()
-		if !seen[key] {
-			out = append(out, constraint)
-		}
-		seen[key] = true
+		out = append(out, raw)
 	}
 	return out
 }

@@ -143,7 +143,7 @@ func (w *groupWriter) enforced(id string, given *bool) bool {
 func (w *groupWriter) rolesStay(u *GroupUpdate) {
 	for _, g := range append([]*GroupUpdate{u}, u.groups...) {
 		before := w.root.Find(g.ID)
-		if g.EnforceRole == nil || before == nil || !u.services() {
+		if g.EnforceRole == nil || before == nil || Parent(g.ID) != "/" || !u.services() {
 			continue
 		}
 		if was := before.EnforceRole != nil && *before.EnforceRole; was != *g.EnforceRole {

@@ -105,7 +105,7 @@ func (l *legacy) mixed(u *Update, app *App) problems {
 	if l.ip != nil && len(l.ip.discovery) > 0 {
 		if app.Container != nil && app.Container.Type == TypeDocker {
 			add(rule, "ipAddress", "ipAddress/discovery is not allowed for Docker containers", "Use container.portMappings.")
-		} else if app.Container != nil && len(app.Container.PortMappings) > 0 {
+		} else if u.fields["container"] && app.Container != nil && len(app.Container.PortMappings) > 0 {
 			add(mixture, "ipAddress", "container.portMappings and ipAddress.discovery.ports must not both be set", "Keep container.portMappings.")
 		}
 	}
@@ -173,7 +173,7 @@ func (l *legacy) translate(app *App, u *Update) {
 	if l.ip != nil && len(l.ip.discovery) > 0 {
 		mappings = l.ip.discovery
 	}
-	if app.Container != nil && mappings != nil && len(app.Container.PortMappings) == 0 {
+	if app.Container != nil && mappings != nil && (!u.fields["container"] || len(app.Container.PortMappings) == 0) {
 		c := *app.Container
 		c.PortMappings = mappings
 		app.Container = &c

@@ -90,11 +90,17 @@ func (a *App) settleLists() {
 	a.ReadinessChecks = some(a.ReadinessChecks)
 	a.Env = someMap(a.Env)
 	a.Secrets = someMap(a.Secrets)
-	constraints := make([]Constraint, len(a.Constraints))
-	for i, c := range a.Constraints {
-		constraints[i] = c.normalised()
+	// Constraints are a set, as with Marathon.
+	var constraints []Constraint
+	seen := map[string]bool{}
+	for _, c := range a.Constraints {
+		c = c.normalised()
+		if !seen[c.key()] {
+			constraints = append(constraints, c)
+		}
+		seen[c.key()] = true
 	}
-	a.Constraints = some(constraints)
+	a.Constraints = constraints
 }
 
 func some[T any](s []T) []T {

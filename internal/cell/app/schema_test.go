@@ -3,30 +3,48 @@ package app
 import (
 	"bytes"
 	"encoding/json"
+	"sync"
 	"testing"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// validates checks an answer against a schema of package schema.
-func validates(t testing.TB, name string, body []byte) {
-	t.Helper()
+const schemaBase = "https://howdah.dev/schema/marathon/"
+
+// schemas are compiled once: properties ask for them thousands of times.
+//
+//nolint:gochecknoglobals // never changed
+var schemas = sync.OnceValues(func() (map[string]*jsonschema.Schema, error) {
 	c := jsonschema.NewCompiler()
-	const base = "https://howdah.dev/schema/marathon/"
-	for _, file := range []string{"app.json", "group.json", "error.json"} {
+	files := []string{"app.json", "group.json", "error.json"}
+	for _, file := range files {
 		raw, err := Schemas.ReadFile("schema/" + file)
 		if err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
 		doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
 		if err != nil {
-			t.Fatalf("%s: %v", file, err)
+			return nil, err
 		}
-		if err := c.AddResource(base+file, doc); err != nil {
-			t.Fatal(err)
+		if err := c.AddResource(schemaBase+file, doc); err != nil {
+			return nil, err
 		}
 	}
-	schema, err := c.Compile(base + name)
+	compiled := map[string]*jsonschema.Schema{}
+	for _, file := range files {
+		schema, err := c.Compile(schemaBase + file)
+		if err != nil {
+			return nil, err
+		}
+		compiled[file] = schema
+	}
+	return compiled, nil
+})
+
+// validates checks an answer against a schema of this package.
+func validates(t testing.TB, name string, body []byte) {
+	t.Helper()
+	all, err := schemas()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +52,7 @@ func validates(t testing.TB, name string, body []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := schema.Validate(value); err != nil {
+	if err := all[name].Validate(value); err != nil {
 		t.Errorf("%s: %v\n%s", name, err, body)
 	}
 }

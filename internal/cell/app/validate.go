@@ -1,7 +1,6 @@
 package app
 
 import (
-	"fmt"
 	"net/url"
 	"slices"
 	"strings"
@@ -101,7 +100,7 @@ func (c *checker) amounts() {
 	}
 	limit := func(name string, l *ResourceLimit, request float64) {
 		if l != nil && !l.Unlimited && l.Value < request {
-			c.add(fmt.Sprintf("resource limit must be greater than or equal to requested resource (%v)", request),
+			c.add("resource limit must be greater than or equal to requested resource ("+decimal(request)+")",
 				`Raise the limit, or write "unlimited".`, "resourceLimits", name)
 		}
 	}
@@ -145,7 +144,7 @@ func (c *checker) strategies() {
 		case v < 0:
 			c.add("is less than 0", "Write a number from 0 to 1.", "upgradeStrategy", name)
 		case v != 0 && c.app.Single():
-			c.add(fmt.Sprintf("got %v, expected 0.0", v), "Write 0: there may never be two instances of this app.", "upgradeStrategy", name)
+			c.add("got "+decimal(v)+", expected 0.0", "Write 0: there may never be two instances of this app.", "upgradeStrategy", name)
 		}
 	}
 	part("minimumHealthCapacity", u.MinimumHealthCapacity)
