@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"time"
@@ -44,7 +45,7 @@ type collector struct {
 	s    *Store
 	opts Collecting
 	now  time.Time
-	need map[v1.Hash]bool // blobs, those of manifests included
+	need map[string]map[v1.Hash]bool // blobs by repository, those of manifests included
 	done Collected
 }
 
@@ -65,7 +66,7 @@ func (s *Store) Collect(ctx context.Context, opts Collecting) (Collected, error)
 		return Collected{}, err
 	}
 	defer unlock()
-	c := &collector{s: s, opts: opts, now: time.Now(), need: map[v1.Hash]bool{}}
+	c := &collector{s: s, opts: opts, now: time.Now(), need: map[string]map[v1.Hash]bool{}}
 	err = c.run(ctx)
 	if err != nil {
 		return c.done, fmt.Errorf("cannot collect unused images: %w", err)
@@ -155,10 +156,11 @@ func (c *collector) repo(r *Repo) error {
 		}
 		read[h] = m
 	}
-	keep := map[v1.Hash]bool{}
+	keep, need := map[v1.Hash]bool{}, map[v1.Hash]bool{}
+	c.need[r.name] = need
 	for h := range read {
 		if tagged[h] || c.stays(r, h) {
-			c.mark(read, keep, h)
+			mark(read, keep, need, h)
 		}
 	}
 	// A referrer (signature, list of parts) lives as long as its subject.
@@ -166,7 +168,7 @@ func (c *collector) repo(r *Repo) error {
 		again = false
 		for h, m := range read {
 			if !keep[h] && m.Subject != nil && keep[m.Subject.Digest] {
-				c.mark(read, keep, h)
+				mark(read, keep, need, h)
 				again = true
 			}
 		}
@@ -208,18 +210,18 @@ func (c *collector) tags(r *Repo) (map[v1.Hash]bool, error) {
 }
 
 // mark keeps a manifest, the manifests it lists, and their blobs.
-func (c *collector) mark(read map[v1.Hash]*image.Manifest, keep map[v1.Hash]bool, h v1.Hash) {
+func mark(read map[v1.Hash]*image.Manifest, keep, need map[v1.Hash]bool, h v1.Hash) {
 	m := read[h]
 	if m == nil || keep[h] {
 		return
 	}
 	keep[h] = true
-	c.need[h] = true
+	need[h] = true
 	for _, d := range m.Blobs() {
-		c.need[d.Digest] = true
+		need[d.Digest] = true
 	}
 	for _, d := range m.Manifests {
-		c.mark(read, keep, d.Digest)
+		mark(read, keep, need, d.Digest)
 	}
 }
 
@@ -237,8 +239,7 @@ func (c *collector) dropManifests(r *Repo, all []v1.Hash, keep map[v1.Hash]bool)
 	return c.sync(r.path("_manifests"))
 }
 
-// links removes a repository's claim on blobs that no manifest needs. A claim on a
-// blob that another repository needs may stay longer than it must; never shorter.
+// links removes a repository's claim on blobs that no manifest of it needs.
 func (c *collector) links(r *Repo) error {
 	linked, err := digests(r.path("_blobs"))
 	if err != nil {
@@ -246,7 +247,7 @@ func (c *collector) links(r *Repo) error {
 	}
 	for _, h := range linked {
 		link := r.path("_blobs", h.Hex)
-		if c.need[h] || !c.old(link, c.opts.Grace) {
+		if c.need[r.name][h] || !c.old(link, c.opts.Grace) {
 			continue
 		}
 		if err := os.Remove(link); err != nil {
@@ -279,6 +280,10 @@ func (c *collector) blobs(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	needed := map[v1.Hash]bool{}
+	for _, need := range c.need {
+		maps.Copy(needed, need)
+	}
 	for _, h := range all {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -287,7 +292,7 @@ func (c *collector) blobs(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if c.need[h] || c.now.Sub(info.ModTime()) < c.opts.Grace {
+		if needed[h] || c.now.Sub(info.ModTime()) < c.opts.Grace {
 			c.done.KeptBytes += info.Size()
 			continue
 		}
