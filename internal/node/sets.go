@@ -46,9 +46,19 @@ func (a *Agent) ensureSets(ctx context.Context, sets []agentapi.Set) error {
 
 // blob returns a small blob, from the cache or the server.
 func (a *Agent) blob(ctx context.Context, sum string) ([]byte, error) {
+	f, err := a.openBlob(ctx, sum)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxLock))
+}
+
+// openBlob opens a blob, bringing it from the server into the cache first
+// where it is not there.
+func (a *Agent) openBlob(ctx context.Context, sum string) (*os.File, error) {
 	if f, err := a.cache.Open(sum); err == nil {
-		defer f.Close()
-		return io.ReadAll(io.LimitReader(f, maxLock))
+		return f, nil
 	}
 	r, err := a.link.FetchBlob(ctx, sum, 0)
 	if err != nil {
@@ -62,7 +72,7 @@ func (a *Agent) blob(ctx context.Context, sum string) ([]byte, error) {
 	if got != sum {
 		return nil, fmt.Errorf("the server sent %s instead of %s", got, sum)
 	}
-	return a.blob(ctx, sum)
+	return a.cache.Open(sum)
 }
 
 // buildArchives builds class-data archives beside other work. They only make
@@ -107,10 +117,7 @@ func (a *Agent) buildArchive(ctx context.Context, ar agentapi.Archive) error {
 	if err := a.ensureSets(ctx, as.Sets); err != nil {
 		return err
 	}
-	if _, err := a.blob(ctx, ar.ListBlob); err != nil {
-		return err
-	}
-	list, err := a.cache.Open(ar.ListBlob)
+	list, err := a.openBlob(ctx, ar.ListBlob)
 	if err != nil {
 		return err
 	}

@@ -172,19 +172,9 @@ func (t *task) fetch(ctx context.Context, b agentapi.TaskBlob) error {
 	if _, err := os.Stat(b.Path); err == nil {
 		return nil
 	}
-	src, err := t.agent.cache.Open(b.Blob)
+	src, err := t.agent.openBlob(ctx, b.Blob)
 	if err != nil {
-		r, err := t.agent.link.FetchBlob(ctx, b.Blob, 0)
-		if err != nil {
-			return err
-		}
-		defer r.Close()
-		if _, _, err := t.agent.cache.Put(ctx, r); err != nil {
-			return err
-		}
-		if src, err = t.agent.cache.Open(b.Blob); err != nil {
-			return err
-		}
+		return err
 	}
 	defer src.Close()
 	if err := os.MkdirAll(filepath.Dir(b.Path), 0o700); err != nil {
