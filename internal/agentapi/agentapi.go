@@ -74,6 +74,7 @@ type Service struct {
 	Dir     string            `json:"dir"`
 	Dirs    []Dir             `json:"dirs,omitempty"`
 	Files   []File            `json:"files,omitempty"`
+	Secrets []Secret          `json:"secrets,omitempty"`
 	Reload  []string          `json:"reload,omitempty"` // run when a file with OnChange reload changed
 	Init    []InitTask        `json:"init,omitempty"`
 	Gates   []Probe           `json:"gates,omitempty"`
@@ -116,6 +117,25 @@ type File struct {
 	Values   []Value  `json:"-"`
 	Name     string   `json:"-"` // path as the stack names it
 }
+
+// Secret is a file with a secret. The rendering says only which; the content is
+// put in on the way to the agent, so that no plan, digest or event holds it.
+type Secret struct {
+	Path    string     `json:"path"`
+	Kind    string     `json:"kind"` // shared, authority, token
+	Name    string     `json:"name,omitempty"`
+	Role    string     `json:"role,omitempty"`
+	Content SecretText `json:"content,omitempty"`
+}
+
+// SecretText is a text that is shown nowhere but in its own JSON.
+type SecretText string
+
+// String hides the text.
+func (SecretText) String() string { return "[secret]" }
+
+// GoString hides the text.
+func (SecretText) GoString() string { return "[secret]" }
 
 // Value is one key of a file.
 type Value struct{ Key, Value string }
@@ -236,7 +256,8 @@ type Facts struct {
 	BootID   string `json:"bootID"`
 	User     string `json:"user"` // the user its processes run as
 	Javas    []Java `json:"javas,omitempty"`
-	Version  string `json:"version"` // of howdah
+	Version  string `json:"version"`           // of howdah
+	Program  string `json:"program,omitempty"` // path of howdah
 	PID      int    `json:"pid"`
 }
 

@@ -101,16 +101,19 @@ type needing struct {
 func neededBy(cs []definition.Completed, lack needing) []host.Need {
 	var javas []host.Need
 	var locks []*artifact.Lock
-	open := false
+	open, some := false, false
 	for _, c := range cs {
 		if c.Cluster.Infrastructure != "local" {
 			continue
 		}
-		javas = append(javas, host.Need{Kind: host.NeedJava, Min: c.Stack.Java.Min, Max: c.Stack.Java.Max})
+		some = true
+		if c.Stack.Java.Min > 0 {
+			javas = append(javas, host.Need{Kind: host.NeedJava, Min: c.Stack.Java.Min, Max: c.Stack.Java.Max})
+		}
 		locks = append(locks, c.Stack.Locks()...)
 		open = open || hasOpen(c)
 	}
-	if len(javas) == 0 {
+	if !some {
 		return nil
 	}
 	needs := narrowest(javas)

@@ -122,6 +122,9 @@ func pickJava(ctx context.Context, want api.JavaRange) (*javaChoice, error) {
 			return &javaChoice{j.Home, j.Bin, j.Key, j.Major}, nil
 		}
 	}
+	if want.Min == 0 { // the stack needs none
+		return &javaChoice{}, nil
+	}
 	_, err := host.Choose(host.FindJDKs(ctx), want.Min, want.Max)
 	return nil, err
 }

@@ -146,6 +146,9 @@ func chooseJava(now *agentapi.Java, have []agentapi.Java, want stack.JavaRange) 
 			return &have[i]
 		}
 	}
+	if want.Min == 0 { // the stack needs none
+		return &agentapi.Java{}
+	}
 	return nil
 }
 

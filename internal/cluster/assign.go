@@ -13,6 +13,7 @@ import (
 	"howdah.dev/howdah/internal/agentapi"
 	"howdah.dev/howdah/internal/stack"
 	"howdah.dev/howdah/internal/store"
+	"howdah.dev/howdah/internal/tenant"
 )
 
 // errNoHost is returned for a node whose agent has not told where it runs.
@@ -101,7 +102,7 @@ func (m *Manager) remembered(tx *store.Tx, n store.Node) (*rendered, error) {
 
 // render renders a node's assignment without its generation, and its digest.
 func (m *Manager) render(tx *store.Tx, n store.Node, present map[string]bool, open []store.Task) (*agentapi.Assignment, string, error) {
-	host := hostOf(n)
+	host := m.hostOf(n)
 	if host == nil {
 		return nil, "", errNoHost
 	}
@@ -121,7 +122,8 @@ func (m *Manager) render(tx *store.Tx, n store.Node, present map[string]bool, op
 	for i := range as.Archives {
 		as.Archives[i].ListBlob = m.classList(s, as.Archives[i].ListBlob)
 	}
-	// Tasks come and go beside the services; they make no new generation.
+	// Secrets are in no digest, and tasks come and go beside the services: neither
+	// makes a new generation.
 	data, err := json.Marshal(as)
 	if err != nil {
 		return nil, "", fmt.Errorf("cannot encode assignment: %w", err)
@@ -129,7 +131,35 @@ func (m *Manager) render(tx *store.Tx, n store.Node, present map[string]bool, op
 	for _, t := range open {
 		as.Tasks = append(as.Tasks, t.Task)
 	}
-	return as, digestOf(data), nil
+	return as, digestOf(data), m.fillSecrets(as, n)
+}
+
+// fillSecrets puts the contents of secret files into an assignment.
+func (m *Manager) fillSecrets(as *agentapi.Assignment, n store.Node) error {
+	for i := range as.Services {
+		secrets := as.Services[i].Secrets
+		for j := range secrets {
+			text, err := m.secret(secrets[j], n)
+			if err != nil {
+				return err
+			}
+			secrets[j].Content = agentapi.SecretText(text)
+		}
+	}
+	return nil
+}
+
+// secret makes the content of one secret file. It is the same each time.
+func (m *Manager) secret(s agentapi.Secret, n store.Node) (string, error) {
+	switch s.Kind {
+	case "shared":
+		return m.cfg.Authority.Derive("cluster secret", n.Cluster, s.Name), nil
+	case "authority":
+		return string(m.cfg.Authority.PEM()), nil
+	case "token":
+		return m.cfg.Authority.Sign(tenant.Token{ID: "node " + n.ID, Name: n.Name, Project: tenant.DefaultProject, Role: tenant.Role(s.Role)})
+	}
+	return "", fmt.Errorf("cannot make secret file %s: there is no kind %q", s.Path, s.Kind)
 }
 
 // classList puts a class list into the cache and returns its digest; "" where

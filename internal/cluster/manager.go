@@ -31,6 +31,7 @@ type Config struct {
 	Cache     *artifact.Cache
 	Authority *tenant.Authority
 	AgentAddr string // host:port agents connect to
+	API       string // address of the server's API
 	OpenPorts bool   // the user accepts services that listen on every address
 	Clients   Clients
 	Log       *slog.Logger
@@ -184,11 +185,11 @@ func ref(clusterName string, n store.Node) infra.Ref {
 }
 
 // hostOf returns where a node runs, nil before its agent told.
-func hostOf(n store.Node) *stack.Host {
+func (m *Manager) hostOf(n store.Node) *stack.Host {
 	if n.Facts == nil || n.Java == nil {
 		return nil
 	}
-	return &stack.Host{Dir: n.Facts.Dir, Cache: n.Facts.Cache, Java: *n.Java, User: n.Facts.User}
+	return &stack.Host{Dir: n.Facts.Dir, Cache: n.Facts.Cache, Java: *n.Java, User: n.Facts.User, Program: n.Facts.Program, API: m.cfg.API}
 }
 
 // member returns a node as revisions list it.

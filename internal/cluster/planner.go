@@ -91,7 +91,7 @@ func (m *Manager) state(tx *store.Tx, c store.Cluster) (plan.Have, error) {
 			}
 		}
 		mem, _ := nrev.Member(n.Name)
-		have.Nodes = append(have.Nodes, plan.Node{Member: member(n, mem.Roles), Intent: n.Intent, Host: hostOf(n), Revision: nrev, Stack: ns})
+		have.Nodes = append(have.Nodes, plan.Node{Member: member(n, mem.Roles), Intent: n.Intent, Host: m.hostOf(n), Revision: nrev, Stack: ns})
 	}
 	return have, nil
 }

@@ -114,7 +114,7 @@ func (m *Manager) startSmoke(ctx context.Context, c op.Call, s *stack.Stack, rev
 		if err != nil {
 			return err
 		}
-		host := hostOf(n)
+		host := m.hostOf(n)
 		if host == nil {
 			return errNoHost
 		}

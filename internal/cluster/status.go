@@ -129,7 +129,9 @@ func (m *Manager) nodeStatus(c store.Cluster, n store.Node, mem stack.Member, se
 		Reason: n.Reason, Incarnation: n.Incarnation,
 	}
 	if n.Java != nil {
-		ns.Java = fmt.Sprintf("%s (%s)", n.Java.Version, n.Java.Home)
+		if n.Java.Home != "" {
+			ns.Java = fmt.Sprintf("%s (%s)", n.Java.Version, n.Java.Home)
+		}
 	}
 	if n.Facts != nil {
 		ns.AgentPID = n.Facts.PID

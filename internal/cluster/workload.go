@@ -101,7 +101,7 @@ func (m *Manager) Submit(ctx context.Context, cluster, kind string, sub api.Subm
 		if err != nil {
 			return err
 		}
-		n, host, err := firstOf(tx, c, s.Workloads[kind].On)
+		n, host, err := m.firstOf(tx, c, s.Workloads[kind].On)
 		if err != nil {
 			return err
 		}
@@ -132,7 +132,7 @@ func (m *Manager) Submit(ctx context.Context, cluster, kind string, sub api.Subm
 }
 
 // firstOf returns the first running node with a role.
-func firstOf(tx *store.Tx, c store.Cluster, role string) (store.Node, *stack.Host, error) {
+func (m *Manager) firstOf(tx *store.Tx, c store.Cluster, role string) (store.Node, *stack.Host, error) {
 	var rev stack.Revision
 	if err := tx.Revision(c.ID, c.Revision, &rev); err != nil {
 		return store.Node{}, nil, err
@@ -145,7 +145,7 @@ func firstOf(tx *store.Tx, c store.Cluster, role string) (store.Node, *stack.Hos
 		if err != nil {
 			return n, nil, err
 		}
-		if h := hostOf(n); h != nil && running(n.Intent) {
+		if h := m.hostOf(n); h != nil && running(n.Intent) {
 			return n, h, nil
 		}
 	}

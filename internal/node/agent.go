@@ -19,6 +19,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 
@@ -208,6 +209,10 @@ func (a *Agent) facts(ctx context.Context) agentapi.Facts {
 	}
 	if u, err := user.Current(); err == nil {
 		f.User = u.Username
+	}
+	if program, err := os.Executable(); err == nil {
+		// One that was replaced while this agent runs is still at the same place.
+		f.Program = strings.TrimSuffix(program, " (deleted)")
 	}
 	return f
 }

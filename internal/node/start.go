@@ -40,7 +40,7 @@ func (s *service) start(ctx context.Context, w want) error {
 	if err := makeDirs(w.spec); err != nil {
 		return err
 	}
-	if err := writeFiles(w.spec.Files); err != nil {
+	if err := errors.Join(writeFiles(w.spec.Files), writeSecrets(w.spec.Secrets)); err != nil {
 		return err
 	}
 	for i := range w.spec.Gates {

@@ -147,7 +147,7 @@ func (s *Server) open(ctx context.Context) error {
 	}
 	s.manager = cluster.New(cluster.Config{
 		Store: s.store, Stacks: s.stacks, Drivers: map[string]infra.Driver{"local": driver}, Cache: s.cache, Authority: s.authority,
-		AgentAddr: fmt.Sprintf("%s:%d", s.address(), agentPort), OpenPorts: s.cfg.Options.OpenPorts, Clients: s.cfg.Clients(s.user), Log: s.log,
+		AgentAddr: fmt.Sprintf("%s:%d", s.address(), agentPort), API: fmt.Sprintf("http://%s:%d", s.address(), apiPort), OpenPorts: s.cfg.Options.OpenPorts, Clients: s.cfg.Clients(s.user), Log: s.log,
 	})
 	if s.token, err = s.ownToken(); err != nil {
 		return errors.Join(err, s.store.Close())

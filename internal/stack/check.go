@@ -3,6 +3,7 @@ package stack
 import (
 	"fmt"
 	"maps"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -164,6 +165,7 @@ func (c *checker) service(name string) {
 	c.list(svc.Command, e)
 	c.list(svc.Reload, e)
 	c.files(svc.Files, e, at)
+	c.secrets(svc, at)
 	for i := range svc.Init {
 		in := &svc.Init[i]
 		c.list(in.Command, e)
@@ -184,6 +186,24 @@ func (c *checker) service(name string) {
 		c.template(&svc.Web[i].URL, c.s.pageEnv(svc))
 	}
 	c.s.Services[name] = svc
+}
+
+// secrets checks that each secret file says what its kind needs.
+func (c *checker) secrets(svc Service, at *document.Node) {
+	for _, name := range sortedKeys(svc.Secrets) {
+		secret := svc.Secrets[name]
+		here := at.At("secrets", name)
+		switch {
+		case !filepath.IsLocal(name):
+			c.errorf(here, "name a file below the service's directory, such as conf/key", "secret file %q is not in the service's directory", name)
+		case svc.Files[name].Format != "" || svc.Files[name].Use != "":
+			c.errorf(here, "give one of them another name", "%s is both a file and a secret file", name)
+		case secret.Kind == "shared" && secret.Name == "":
+			c.errorf(here, "name: cell, for example; files with the same name hold the same secret", "secret file %s does not name its secret", name)
+		case secret.Kind == "token" && secret.Role == "":
+			c.errorf(here, "role: viewer, operator or admin", "secret file %s does not say what its token may do", name)
+		}
+	}
 }
 
 // files resolves shared files and compiles all of them for one environment.

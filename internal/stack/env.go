@@ -48,6 +48,8 @@ func (s *Stack) hostEnv() env {
 		cds[name] = types.Array(types.String)
 	}
 	return with(s.clusterEnv(), env{
+		"program":  types.String,
+		"platform": env{"api": types.String},
 		"java":     env{"home": types.String, "bin": types.String, "major": types.Int},
 		"artifact": sets,
 		"cp":       cps,

@@ -45,10 +45,12 @@ type Member struct {
 
 // Host is what a rendering needs to know of where a program will run.
 type Host struct {
-	User  string // its processes run as
-	Dir   string
-	Cache string
-	Java  agentapi.Java
+	User    string // its processes run as
+	Dir     string
+	Cache   string
+	Java    agentapi.Java
+	Program string // Howdah's own
+	API     string // address of the server's API
 }
 
 // Renderer renders one revision with one stack.
@@ -131,6 +133,7 @@ func (r *Renderer) hostVars(h Host) map[string]any {
 		}
 	}
 	vars["artifact"], vars["cp"], vars["cds"] = sets, cps, cds
+	vars["program"], vars["platform"] = h.Program, map[string]any{"api": h.API}
 	vars["java"] = map[string]any{"home": h.Java.Home, "bin": h.Java.Bin, "major": h.Java.Major}
 	return vars
 }
@@ -293,6 +296,10 @@ func (r *Renderer) service(name, role string, m Member, h Host) (*agentapi.Servi
 		svc.Ports = append(svc.Ports, agentapi.Port{Name: p, Address: fmt.Sprintf("%s:%d", m.Address, spec.Ports[p])})
 	}
 	svc.Files = r.files(e, spec.Files, home, m)
+	for _, name := range sortedKeys(spec.Secrets) {
+		secret := spec.Secrets[name]
+		svc.Secrets = append(svc.Secrets, agentapi.Secret{Path: filepath.Join(home, name), Kind: secret.Kind, Name: secret.Name, Role: secret.Role})
+	}
 	for _, in := range spec.Init {
 		svc.Init = append(svc.Init, agentapi.InitTask{
 			Name: in.Name, Cluster: in.Scope == "cluster", Argv: e.list(in.Command),

@@ -18,8 +18,8 @@ type Spec struct {
 	Version    string               `json:"version" doc:"Version of the programs it brings"`
 	Types      []string             `json:"types,omitempty" doc:"BDE cluster types that mean this stack"`
 	Includes   []string             `json:"includes,omitempty" doc:"Stacks whose roles, services, artifacts and classpaths this one has too"`
-	Java       JavaRange            `json:"java" doc:"Java versions the programs run on"`
-	Artifacts  map[string]Artifact  `json:"artifacts" doc:"Artifact sets by name"`
+	Java       JavaRange            `json:"java,omitzero" doc:"Java versions the programs run on; absent where they need none"`
+	Artifacts  map[string]Artifact  `json:"artifacts,omitempty" doc:"Artifact sets by name"`
 	Classpaths map[string]Classpath `json:"classpaths,omitempty" doc:"Class paths over the sets; ${cp.NAME} and, with a class list, ${cds.NAME}"`
 	Links      map[string]LinkSpec  `json:"links,omitempty" doc:"Clusters this one can use"`
 	Roles      map[string]Role      `json:"roles" doc:"What a node can do"`
@@ -93,6 +93,7 @@ type Service struct {
 	Env     map[string]Template `json:"env,omitempty" doc:"Environment"`
 	Command []Template          `json:"command" doc:"Program and arguments; an expression that is a list is spliced"`
 	Files   map[string]File     `json:"files,omitempty" doc:"Files written before a start, relative to the service's directory"`
+	Secrets map[string]Secret   `json:"secrets,omitempty" doc:"Files with secrets, relative to the service's directory, for their owner only; no plan and no event shows them"`
 	Reload  []Template          `json:"reload,omitempty" doc:"Command that makes the running program read its files again"`
 	Init    []Init              `json:"init,omitempty" doc:"One-time tasks before the first start"`
 	Gates   []Probe             `json:"gates,omitempty" doc:"What is waited for before a start"`
@@ -102,6 +103,13 @@ type Service struct {
 	Stop    StopSpec            `json:"stop,omitempty" doc:"How it is stopped"`
 	Web     []Web               `json:"web,omitempty" doc:"Pages worth showing"`
 	Open    bool                `json:"open,omitempty" doc:"Insists on listening on every address of its host; where nodes share one, this needs the identity object"`
+}
+
+// Secret is a file whose content the server makes.
+type Secret struct {
+	Kind string `json:"kind" enum:"shared,authority,token" doc:"shared: 64 hexadecimal digits, the same everywhere in the cluster for one name; authority: the certificate with which tokens are checked; token: a token of this node with a role"`
+	Name string `json:"name,omitempty" doc:"Which of the cluster's shared secrets"`
+	Role string `json:"role,omitempty" enum:"viewer,operator,admin" doc:"What the token may do"`
 }
 
 // DirSpec is a directory of a service.

@@ -1,11 +1,13 @@
 package tenant
 
 import (
+	"crypto"
 	"crypto/ecdsa"
-	"crypto/rand"
+	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -15,6 +17,10 @@ import (
 	"strings"
 	"time"
 )
+
+// DefaultProject is the project of an installation that has no other; it owns
+// what belongs to none.
+const DefaultProject = "default"
 
 // Role is what a token may do in its project.
 type Role string
@@ -71,12 +77,26 @@ func (a *Authority) Sign(t Token) (string, error) {
 		return "", fmt.Errorf("cannot encode token: %w", err)
 	}
 	sum := sha256.Sum256(append([]byte(tokenDomain), body...))
-	sig, err := ecdsa.SignASN1(rand.Reader, a.key, sum[:])
+	sig, err := a.key.Sign(nil, sum[:], crypto.SHA256) // without chance: the same token again is the same text (RFC 6979)
 	if err != nil {
 		return "", fmt.Errorf("cannot sign token: %w", err)
 	}
 	enc := base64.RawURLEncoding
 	return tokenPrefix + enc.EncodeToString(body) + "." + enc.EncodeToString(sig), nil
+}
+
+// Derive returns 64 hexadecimal digits that only this authority can make of the
+// labels: a secret that need not be kept anywhere.
+func (a *Authority) Derive(labels ...string) string {
+	key, err := a.key.Bytes()
+	if err != nil { // a key that was read is well-formed
+		panic(err)
+	}
+	mac := hmac.New(sha256.New, key)
+	for _, l := range labels {
+		fmt.Fprintf(mac, "%d %s\x00", len(l), l)
+	}
+	return hex.EncodeToString(mac.Sum(nil))
 }
 
 // Verifier checks tokens of one authority.
