@@ -8,17 +8,27 @@ import (
 
 const redacted = "[redacted]"
 
-// Secret is a value that no formatting, logging or encoding shows.
-type Secret struct{ value []byte }
+// Secret is a value that no formatting, logging or encoding shows. It is held by a
+// function, because package fmt looks into unexported fields of structs without
+// asking their methods.
+type Secret struct{ reveal func() []byte }
 
 // NewSecret keeps a copy of a value.
-func NewSecret(value []byte) Secret { return Secret{slices.Clone(value)} }
+func NewSecret(value []byte) Secret {
+	value = slices.Clone(value)
+	return Secret{func() []byte { return slices.Clone(value) }}
+}
 
 // Reveal returns a copy of the value, for the one place that uses it.
-func (s Secret) Reveal() []byte { return slices.Clone(s.value) }
+func (s Secret) Reveal() []byte {
+	if s.reveal == nil {
+		return nil
+	}
+	return s.reveal()
+}
 
 // IsZero tells whether there is no value.
-func (s Secret) IsZero() bool { return len(s.value) == 0 }
+func (s Secret) IsZero() bool { return len(s.Reveal()) == 0 }
 
 // String hides the value.
 func (s Secret) String() string { return redacted }
