@@ -14,6 +14,7 @@ import (
 
 	"howdah.dev/howdah/api"
 	"howdah.dev/howdah/client"
+	"howdah.dev/howdah/internal/number"
 )
 
 // readFile reads a definition file, or standard input for "-".
@@ -195,9 +196,9 @@ func printPlan(w io.Writer, p *api.Plan) {
 	}
 	table(w, []string{"", "", "", ""}, rows)
 	if p.NeedMemoryMB >= 0 {
-		fmt.Fprintf(w, "\nneeds %s MiB more, %s MiB free after\n", thousands(p.NeedMemoryMB), thousands(p.FreeMemoryMB))
+		fmt.Fprintf(w, "\nneeds %s MiB more, %s MiB free after\n", number.Thousands(p.NeedMemoryMB), number.Thousands(p.FreeMemoryMB))
 	} else {
-		fmt.Fprintf(w, "\ngives %s MiB back, %s MiB free after\n", thousands(-p.NeedMemoryMB), thousands(p.FreeMemoryMB))
+		fmt.Fprintf(w, "\ngives %s MiB back, %s MiB free after\n", number.Thousands(-p.NeedMemoryMB), number.Thousands(p.FreeMemoryMB))
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"howdah.dev/howdah/api"
+	"howdah.dev/howdah/internal/number"
 )
 
 func (a *app) getCmd() *cobra.Command {
@@ -151,7 +152,7 @@ func (a *app) getNodes(ctx context.Context, kind, name string) error {
 		return a.print(nodes, func(w io.Writer) {
 			var rows [][]string
 			for _, n := range nodes {
-				rows = append(rows, []string{n.Name, n.Cluster, n.State, n.Address, thousands(n.MemoryMB), strings.Join(n.Roles, ","), n.Message})
+				rows = append(rows, []string{n.Name, n.Cluster, n.State, n.Address, number.Thousands(n.MemoryMB), strings.Join(n.Roles, ","), n.Message})
 			}
 			table(w, []string{"NODE", "CLUSTER", "STATE", "ADDRESS", "MEMORY MB", "ROLES", "MESSAGE"}, rows)
 		})
@@ -227,7 +228,7 @@ func printCluster(w io.Writer, c api.ClusterStatus) {
 	}
 	table(w, []string{"CONDITION", "STATUS", "REASON", "MESSAGE"}, rows)
 	for _, n := range c.Nodes {
-		fmt.Fprintf(w, "\nnode %s  %s  %s on %s  %s MiB  %d cores\n", n.Name, n.State, n.Address, n.Host, thousands(n.MemoryMB), n.CPUs)
+		fmt.Fprintf(w, "\nnode %s  %s  %s on %s  %s MiB  %d cores\n", n.Name, n.State, n.Address, n.Host, number.Thousands(n.MemoryMB), n.CPUs)
 		fmt.Fprintf(w, "  roles %s · java %s · assignment %d of %d\n", strings.Join(n.Roles, ", "), n.Java, n.Observed, n.Generation)
 		rows = nil
 		for _, s := range n.Services {
@@ -278,116 +279,4 @@ func printFindings(w io.Writer, fs []api.Finding) {
 		}
 		fmt.Fprintf(w, "  %-7s  %s%s\n", f.Kind, tame(f.Message), when)
 	}
-}
-
-func (a *app) opCmd() *cobra.Command {
-	c := &cobra.Command{Use: "op", Short: "List, watch and steer operations"}
-	c.AddCommand(&cobra.Command{
-		Use: "list [CLUSTER]", Short: "List operations, newest first", Args: args(0, 1, ""), ValidArgsFunction: a.clusterNames,
-		RunE: func(cmd *cobra.Command, got []string) error { return a.listOps(cmd.Context(), strings.Join(got, "")) },
-	}, &cobra.Command{
-		Use: "get ID", Short: "Show an operation and its steps", Args: args(1, 1, "the operation's number"),
-		RunE: func(cmd *cobra.Command, got []string) error {
-			id, err := number(got[0])
-			if err != nil {
-				return err
-			}
-			o, err := a.client().Operation(cmd.Context(), id)
-			if err != nil {
-				return err
-			}
-			return a.print(o, func(w io.Writer) { printOperation(w, o) })
-		},
-	}, &cobra.Command{
-		Use: "watch [ID]", Short: "Follow an operation to its end; the newest where no number is given", Args: args(0, 1, ""),
-		RunE: func(cmd *cobra.Command, got []string) error {
-			cl := a.client()
-			if len(got) == 0 {
-				os, err := cl.Operations(cmd.Context(), "", 1)
-				if err != nil || len(os) == 0 {
-					return err
-				}
-				return a.follow(cmd.Context(), cl, os)
-			}
-			id, err := number(got[0])
-			if err != nil {
-				return err
-			}
-			o, err := cl.Operation(cmd.Context(), id)
-			if err != nil {
-				return err
-			}
-			return a.follow(cmd.Context(), cl, []api.Operation{o})
-		},
-	})
-	for _, v := range []struct{ verb, short string }{
-		{"retry", "Run the failed steps of an operation again"},
-		{"skip", "Take a failed step as done and go on; needs --step"},
-		{"abandon", "Give a failed operation up; what it did stays"},
-		{"cancel", "Stop an operation; what is in flight finishes"},
-	} {
-		var step int64
-		sub := &cobra.Command{
-			Use: v.verb + " ID", Short: v.short, Args: args(1, 1, "the operation's number"),
-			RunE: func(cmd *cobra.Command, got []string) error {
-				id, err := number(got[0])
-				if err != nil {
-					return err
-				}
-				if v.verb == "skip" && step == 0 {
-					return usagef("say which step: --step NUMBER (howdah op get %d lists them)", id)
-				}
-				o, err := a.client().Control(cmd.Context(), id, v.verb, step)
-				if err != nil {
-					return err
-				}
-				return a.print(o, func(w io.Writer) { fmt.Fprintf(w, "operation %d is %s  %s\n", o.ID, o.State, o.Reason) })
-			},
-		}
-		if v.verb == "retry" || v.verb == "skip" {
-			sub.Flags().Int64Var(&step, "step", 0, "step")
-		}
-		c.AddCommand(sub)
-	}
-	return c
-}
-
-func number(s string) (int64, error) {
-	var n int64
-	if _, err := fmt.Sscan(s, &n); err != nil || n < 1 {
-		return 0, usagef("%q is no number of an operation", s)
-	}
-	return n, nil
-}
-
-func (a *app) listOps(ctx context.Context, name string) error {
-	os, err := a.client().Operations(ctx, name, 50)
-	if err != nil {
-		return err
-	}
-	return a.print(os, func(w io.Writer) {
-		var rows [][]string
-		for _, o := range os {
-			rows = append(rows, []string{fmt.Sprint(o.ID), o.Cluster, o.Kind, string(o.State), since(o.Created) + " ago", o.Reason})
-		}
-		table(w, []string{"ID", "CLUSTER", "KIND", "STATE", "AGE", "REASON"}, rows)
-	})
-}
-
-func printOperation(w io.Writer, o api.Operation) {
-	fmt.Fprintln(w, strings.TrimSpace(fmt.Sprintf("operation %d  %s of %s is %s  %s", o.ID, o.Kind, o.Cluster, o.State, o.Reason)))
-	fmt.Fprintln(w)
-	var rows [][]string
-	for _, s := range o.Steps {
-		note := s.Waiting
-		if s.Error != "" {
-			note = s.Error
-		}
-		took := ""
-		if s.Started != nil && s.Finished != nil {
-			took = seconds(s.Finished.Sub(*s.Started))
-		}
-		rows = append(rows, []string{fmt.Sprint(s.ID), string(s.State), s.Title, took, note})
-	}
-	table(w, []string{"STEP", "STATE", "WHAT", "TOOK", "NOTE"}, rows)
 }

@@ -15,6 +15,7 @@ import (
 	"howdah.dev/howdah/api"
 	"howdah.dev/howdah/client"
 	"howdah.dev/howdah/internal/adapter/webhdfs"
+	"howdah.dev/howdah/internal/number"
 	"howdah.dev/howdah/internal/pipeline"
 	"howdah.dev/howdah/internal/pipeline/hdfsfiles"
 )
@@ -178,23 +179,23 @@ func stepLine(e pipeline.Event) string {
 	switch e.Kind {
 	case "ingest", "feed":
 		if f.BytesTotal > 0 {
-			add("%s of %s files  %.1f of %.1f MB", thousands(f.Files), thousands(f.FilesTotal), float64(f.Bytes)/1e6, float64(f.BytesTotal)/1e6)
+			add("%s of %s files  %.1f of %.1f MB", number.Thousands(f.Files), number.Thousands(f.FilesTotal), float64(f.Bytes)/1e6, float64(f.BytesTotal)/1e6)
 		}
 		if f.Parts > 0 {
 			add("%d parts", f.Parts)
 		}
 		if f.Lines > 0 {
-			add("%s lines", thousands(f.Lines))
+			add("%s lines", number.Thousands(f.Lines))
 		}
 	case "job":
 		add("map %.0f %%  reduce %.0f %%", f.Map, f.Reduce)
 	case "topology":
 		if f.LinesTotal > 0 {
-			add("%d packages, %s of %s lines", f.Packages, thousands(f.Lines), thousands(f.LinesTotal))
+			add("%d packages, %s of %s lines", f.Packages, number.Thousands(f.Lines), number.Thousands(f.LinesTotal))
 		}
 	case "verify":
 		if f.Words > 0 {
-			add("%s words", thousands(f.Words))
+			add("%s words", number.Thousands(f.Words))
 		}
 		if f.Packages > 0 {
 			add("%d packages", f.Packages)
@@ -221,7 +222,7 @@ func printLineage(w io.Writer, res pipeline.Result) {
 	table(w, []string{"STEP", "WHAT", "ON", "COUNTS", "TOOK"}, rows)
 	for _, st := range res.Steps {
 		if st.Kind == "verify" && st.State == pipeline.StateDone {
-			fmt.Fprintf(w, "\nverified: %s words and %d packages equal an independent count\n", thousands(st.Figures.Words), st.Figures.Packages)
+			fmt.Fprintf(w, "\nverified: %s words and %d packages equal an independent count\n", number.Thousands(st.Figures.Words), st.Figures.Packages)
 		}
 	}
 }
@@ -231,7 +232,7 @@ func count(f pipeline.Figures) string {
 	var parts []string
 	for _, k := range slices.Sorted(maps.Keys(m)) {
 		if m[k] > 0 {
-			parts = append(parts, thousands(m[k])+" "+k)
+			parts = append(parts, number.Thousands(m[k])+" "+k)
 		}
 	}
 	return strings.Join(parts, ", ")

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"howdah.dev/howdah/api"
+	"howdah.dev/howdah/internal/number"
 	"howdah.dev/howdah/internal/stack"
 	"howdah.dev/howdah/stacks"
 )
@@ -86,7 +87,7 @@ func printStack(w io.Writer, s api.Stack) {
 	fmt.Fprintln(w)
 	var rows [][]string
 	for _, r := range s.Roles {
-		rows = append(rows, []string{r.Name, thousands(r.MemoryMB), strings.Join(r.Services, ", "), strings.Join(r.Rules, "; "), r.Summary})
+		rows = append(rows, []string{r.Name, number.Thousands(r.MemoryMB), strings.Join(r.Services, ", "), strings.Join(r.Rules, "; "), r.Summary})
 	}
 	table(w, []string{"ROLE", "MEMORY MB", "SERVICES", "RULES", "WHAT"}, rows)
 }

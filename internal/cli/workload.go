@@ -16,6 +16,7 @@ import (
 
 	"howdah.dev/howdah/api"
 	"howdah.dev/howdah/client"
+	"howdah.dev/howdah/internal/number"
 )
 
 func (a *app) jobCmd() *cobra.Command {
@@ -296,7 +297,7 @@ func firstLine(s string) string {
 func printWorkload(out io.Writer, w api.Workload) {
 	rows := [][]string{{"id", w.ID}, {"name", w.Name}, {"state", workloadLine(w)}, {"page", w.URL}}
 	for _, k := range slices.Sorted(maps.Keys(w.Figures)) {
-		rows = append(rows, []string{k, thousands(w.Figures[k])})
+		rows = append(rows, []string{k, number.Thousands(w.Figures[k])})
 	}
 	table(out, []string{"", ""}, slices.DeleteFunc(rows, func(r []string) bool { return r[1] == "" }))
 }

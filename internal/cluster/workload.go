@@ -118,7 +118,7 @@ func (m *Manager) Submit(ctx context.Context, cluster, kind string, sub api.Subm
 			return err
 		}
 		task.Blobs = blobs
-		task.Files = append(task.Files, agentapi.File{Path: say.Properties, Content: properties(sub.Properties)})
+		task.Files = append(task.Files, agentapi.File{Path: say.Properties, Content: stack.Properties(sub.Properties)})
 		out = api.Workload{ID: id, Kind: kind, Name: sub.Name, Cluster: cluster, State: "submitting"}
 		if err := tx.PutTask(store.Task{
 			ID: id, Cluster: c.ID, Node: n.ID, Kind: kind, Name: sub.Name, Task: *task, State: agentapi.TaskTodo,
@@ -150,15 +150,6 @@ func (m *Manager) firstOf(tx *store.Tx, c store.Cluster, role string) (store.Nod
 		}
 	}
 	return store.Node{}, nil, fmt.Errorf("%w: no running node of %s has role %s", ErrBusy, c.Name, role)
-}
-
-// properties writes a Java properties file.
-func properties(m map[string]string) string {
-	var b strings.Builder
-	for _, k := range slices.Sorted(maps.Keys(m)) {
-		fmt.Fprintf(&b, "%s=%s\n", k, strings.NewReplacer("\\", "\\\\", "\n", "\\n").Replace(m[k]))
-	}
-	return b.String()
 }
 
 // jar returns the blob of the jar to submit: the user's own, the stack's, or

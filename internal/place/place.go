@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"howdah.dev/howdah/internal/number"
 )
 
 // Request is a node that wants a place.
@@ -78,7 +80,7 @@ func Place(reqs []Request, space Space) ([]Placement, []string) {
 			continue
 		}
 		if r.DiskGB > 0 && disk[host] < r.DiskGB {
-			noDisk = append(noDisk, fmt.Sprintf("%s needs %s GiB of disk; %s has %s GiB that are not set aside", r.Name, thousands(r.DiskGB), host, thousands(max(0, disk[host]))))
+			noDisk = append(noDisk, fmt.Sprintf("%s needs %s GiB of disk; %s has %s GiB that are not set aside", r.Name, number.Thousands(r.DiskGB), host, number.Thousands(max(0, disk[host]))))
 			continue
 		}
 		addr, ok := next(taken)
@@ -89,7 +91,7 @@ func Place(reqs []Request, space Space) ([]Placement, []string) {
 		disk[host] -= r.DiskGB
 		out = append(out, Placement{
 			Name: r.Name, Host: host, Address: addr,
-			Reason: fmt.Sprintf("%s has most memory free (%s MiB of which %s go to it)", host, thousands(free[host]+r.MemoryMB), thousands(r.MemoryMB)),
+			Reason: fmt.Sprintf("%s has most memory free (%s MiB of which %s go to it)", host, number.Thousands(free[host]+r.MemoryMB), number.Thousands(r.MemoryMB)),
 		})
 	}
 	if len(missing) > 0 {
@@ -136,7 +138,7 @@ func freeNow(hosts []Host, free map[string]int) []string {
 	}
 	var out []string
 	for _, h := range hosts {
-		out = append(out, fmt.Sprintf("%s has %s MiB free", h.Name, thousands(free[h.Name])))
+		out = append(out, fmt.Sprintf("%s has %s MiB free", h.Name, number.Thousands(free[h.Name])))
 	}
 	return out
 }
@@ -157,19 +159,5 @@ func refusals(reqs, missing []Request, before []string) []string {
 		names = append(names[:maxNamed], fmt.Sprintf("and %d more", n))
 	}
 	return []string{fmt.Sprintf("%d of %d new nodes have no room: all need %s MiB, %s; left over: %s",
-		len(missing), len(reqs), thousands(total), strings.Join(before, ", "), strings.Join(names, ", "))}
-}
-
-// thousands writes a number with separators.
-func thousands(n int) string {
-	s := fmt.Sprint(n)
-	neg := strings.HasPrefix(s, "-")
-	s = strings.TrimPrefix(s, "-")
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	if neg {
-		return "-" + s
-	}
-	return s
+		len(missing), len(reqs), number.Thousands(total), strings.Join(before, ", "), strings.Join(names, ", "))}
 }

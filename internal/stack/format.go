@@ -29,7 +29,7 @@ func write(format string, pairs []pair, lines []string) (string, error) {
 		writeXML(&b, pairs)
 	case "properties":
 		for _, p := range pairs {
-			fmt.Fprintf(&b, "%s=%s\n", escapeProperty(p.key, true), escapeProperty(text(p.raw), false))
+			writeProperty(&b, p.key, text(p.raw))
 		}
 	case "env":
 		for _, p := range pairs {
@@ -52,6 +52,19 @@ func write(format string, pairs []pair, lines []string) (string, error) {
 		return "", fmt.Errorf("cannot write format %q", format)
 	}
 	return b.String(), nil
+}
+
+// Properties writes values in Java's format, sorted by key.
+func Properties(values map[string]string) string {
+	var b strings.Builder
+	for _, k := range sortedKeys(values) {
+		writeProperty(&b, k, values[k])
+	}
+	return b.String()
+}
+
+func writeProperty(b *strings.Builder, key, value string) {
+	fmt.Fprintf(b, "%s=%s\n", escapeProperty(key, true), escapeProperty(value, false))
 }
 
 // writeXML writes Hadoop's configuration format.

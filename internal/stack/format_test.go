@@ -272,3 +272,12 @@ func TestValues(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// TestProperties: keys are escaped as values are, and more.
+func TestProperties(t *testing.T) {
+	got := Properties(map[string]string{"b": "x\ny", "a key": "1", "k=v:w": " 2", "#c": "\\", "ü": "ü"})
+	want := "\\#c=\\\\\na\\ key=1\nb=x\\ny\nk\\=v\\:w=\\ 2\n\\u00fc=\\u00fc\n"
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
