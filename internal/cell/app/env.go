@@ -136,7 +136,7 @@ func portEnv(a *App, host []int, taskID string) map[string]string {
 		}
 	}
 	if len(env) > 0 {
-		all := append(first, then...)
+		all := slices.Concat(first, then)
 		env["PORTS"] = strings.Join(all, ",")
 		if len(all) > 0 {
 			env["PORT"] = all[0]

@@ -33,8 +33,11 @@ P_PORT0=31005
 P_PORTS=31005
 P_PORT_31005=31005
 P_PORT_DEFAULT=31005`},
-		{"bridge", `{"id": "/shop/web", "container": {"docker": {"image": "web:1"}, "portMappings": [{"containerPort": 80, "name": "http-api"}, {"containerPort": 0}]}, "networks": [{"mode": "container/bridge"}]}`,
-			"", []int{31005, 31006}, `
+		{
+			"bridge", `{"id": "/shop/web", "container": {"docker": {"image": "web:1"}, "portMappings": [{"containerPort": 80, "name": "http-api"}, {"containerPort": 0}]}, "networks": [{"mode": "container/bridge"}]}`,
+			"",
+			[]int{31005, 31006},
+			`
 HOST=w1
 MARATHON_APP_DOCKER_IMAGE=web:1
 PORT=31005
@@ -43,9 +46,13 @@ PORT1=31006
 PORTS=31005,31006
 PORT_31006=31006
 PORT_80=31005
-PORT_HTTP-API=31005`},
-		{"ports inside the container only", `{"id": "/shop/web", "cmd": "x", "container": {"type": "MESOS", "portMappings": [{"containerPort": 80}, {"containerPort": 0, "name": "any"}, {"hostPort": 0}]}, "networks": [{"name": "n"}]}`,
-			"", []int{0, 0, 31007}, `
+PORT_HTTP-API=31005`,
+		},
+		{
+			"ports inside the container only", `{"id": "/shop/web", "cmd": "x", "container": {"type": "MESOS", "portMappings": [{"containerPort": 80}, {"containerPort": 0, "name": "any"}, {"hostPort": 0}]}, "networks": [{"name": "n"}]}`,
+			"",
+			[]int{0, 0, 31007},
+			`
 HOST=w1
 PORT=31007
 PORT0=80
@@ -55,7 +62,8 @@ PORTS=31007,60263
 PORT_60263=60263
 PORT_31007=31007
 PORT_80=80
-PORT_ANY=60263`},
+PORT_ANY=60263`,
+		},
 		{"labels and the app's own", `{"id": "/shop/web", "cmd": "x", "portDefinitions": [], "labels": {"a.b--c": "1", "A_B_C": "2", "long": "` + strings.Repeat("x", 512) + `"},
 			"env": {"HOST": "mine", "MARATHON_APP_ID": {"secret": "s"}, "S": {"secret": "s"}}, "secrets": {"s": {"source": "/s"}}}`, "", nil, `
 HOST=mine

@@ -163,7 +163,7 @@ func (l *legacy) translate(app *App, u *Update) {
 			app.PortDefinitions = append(app.PortDefinitions, PortDefinition{Port: p, Protocol: "tcp"})
 		}
 	}
-	if network, ok := l.network(); ok && !(u.fields["networks"] && len(app.Networks) > 0) {
+	if network, ok := l.network(); ok && (!u.fields["networks"] || len(app.Networks) == 0) {
 		app.Networks = []Network{network}
 	}
 	if l.ip != nil && app.Container == nil {

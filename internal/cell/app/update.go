@@ -1,6 +1,9 @@
 package app
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Update is a body that makes or changes one app, read but not yet applied.
 type Update struct {
@@ -152,7 +155,7 @@ func (u *Update) New(l Limits) (*App, *Error) {
 // its version is that of old, which is not changed but shares memory with the result.
 func (u *Update) Merge(old *App, partial bool, l Limits) (*App, *Error) {
 	if !partial {
-		l.Roles = append(l.Roles[:len(l.Roles):len(l.Roles)], old.Role)
+		l.Roles = append(slices.Clip(l.Roles), old.Role)
 		app, err := u.New(l)
 		if app != nil {
 			app.Version, app.VersionInfo = old.Version, old.VersionInfo
@@ -167,7 +170,7 @@ func (u *Update) Merge(old *App, partial bool, l Limits) (*App, *Error) {
 	ps = append(ps, u.old.mixed(u, &app)...)
 	u.old.translate(&app, u)
 	u.adapt(&app)
-	l.Roles = append(l.Roles[:len(l.Roles):len(l.Roles)], old.Role)
+	l.Roles = append(slices.Clip(l.Roles), old.Role)
 	app.settle(l, u.fields["portDefinitions"] || u.old.ports != nil)
 	ps = append(ps, app.check(u.at, l)...)
 	if err := ps.err(); err != nil {

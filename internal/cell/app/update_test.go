@@ -29,8 +29,10 @@ func TestMerge(t *testing.T) {
 		{"all of it", stored, `{"cmd": "x"}`, true, "cmd container cpus env instances networks portDefinitions"},
 		{"legacy words", stored, `{"uris": ["http://x/a"], "container": {"docker": {"image": "web:1", "network": "HOST"}}}`, false, "container fetch networks portDefinitions"},
 		{"to the host's network", stored, `{"networks": [{"mode": "host"}]}`, false, "container networks portDefinitions"},
-		{"from the host's network", `{"id": "/a", "cmd": "x", "portDefinitions": [{"port": 1}, {"port": 2}], "requirePorts": true}`,
-			`{"networks": [{"mode": "container/bridge"}]}`, false, "container networks portDefinitions requirePorts"},
+		{
+			"from the host's network", `{"id": "/a", "cmd": "x", "portDefinitions": [{"port": 1}, {"port": 2}], "requirePorts": true}`,
+			`{"networks": [{"mode": "container/bridge"}]}`, false, "container networks portDefinitions requirePorts",
+		},
 		{"single", stored, `{"labels": {"MARATHON_SINGLE_INSTANCE_APP": "true"}, "instances": 1}`, false, "instances labels upgradeStrategy"},
 		{"a role it had", `{"id": "/a", "cmd": "x", "role": "prod"}`, `{"role": "prod", "cpus": 1.5}`, false, "cpus"},
 		{"what the result breaks", stored, `{"cmd": "x", "args": ["y"], "colour": 1}`, false, `Object is not valid: /colour is not a known field; ` +

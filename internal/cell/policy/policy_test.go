@@ -64,7 +64,8 @@ func TestCheckApps(t *testing.T) {
 `},
 		{"everything, allowed", everything, all, "/user the user \"root\" is not allowed for this project → Remove user, or ask the operator to allow it for the project.\n" +
 			"/fetch/0/destPath \"../../etc/passwd\" leaves the sandbox → Write a relative path without \"..\".\n"},
-		{"volumes", `{"id": "a", ` + bridged + `, "container": {"docker": {"image": "i"}, "volumes": [
+		{
+			"volumes", `{"id": "a", ` + bridged + `, "container": {"docker": {"image": "i"}, "volumes": [
 			{"containerPath": "/a", "hostPath": "/srv", "mode": "RO"}, {"containerPath": "/b", "hostPath": "/srv/x/../y/", "mode": "RW"},
 			{"containerPath": "/c", "hostPath": "/srv/../etc", "mode": "RO"}, {"containerPath": "/d", "hostPath": "/srvx", "mode": "RO"},
 			{"containerPath": "/e", "hostPath": "srv", "mode": "RO"}, {"containerPath": "/proc/sys", "hostPath": "/srv", "mode": "RO"},
@@ -75,10 +76,13 @@ func TestCheckApps(t *testing.T) {
 /container/volumes/5/containerPath nothing can be mounted at /proc/sys → Mount it elsewhere, for example below /mnt.
 /container/volumes/6/containerPath the container path "a/../../b" goes upwards → Mount it elsewhere, for example below /mnt.
 /container/volumes/7/containerPath nothing can be mounted at / → Mount it elsewhere, for example below /mnt.
-`},
-		{"labels of ours", `{"id": "a", ` + bridged + `, "container": {"docker": {"image": "i", "parameters": [{"key": "label", "value": "MESOS_TASK_ID=other"}, {"key": "label", "value": "dev.howdah.node=x"}]}}}`, all,
+`,
+		},
+		{
+			"labels of ours", `{"id": "a", ` + bridged + `, "container": {"docker": {"image": "i", "parameters": [{"key": "label", "value": "MESOS_TASK_ID=other"}, {"key": "label", "value": "dev.howdah.node=x"}]}}}`, all,
 			"/container/docker/parameters/0 the label MESOS_TASK_ID is set by Howdah itself → Choose another label.\n" +
-				"/container/docker/parameters/1 the label dev.howdah.node is set by Howdah itself → Choose another label.\n"},
+				"/container/docker/parameters/1 the label dev.howdah.node is set by Howdah itself → Choose another label.\n",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if diff := cmp.Diff(c.want, lines(Check(FromApp(appOf(t, c.body)), c.policy))); diff != "" {
@@ -99,9 +103,20 @@ func TestUsers(t *testing.T) {
 		root  bool
 		want  bool
 	}{
-		{"www", true, false, true}, {"20000", true, false, true}, {"20999", false, false, true}, {"21000", false, false, false}, {"33", true, false, true},
-		{"nobody", false, false, false}, {"root", true, false, false}, {"0", true, false, false}, {"00", true, false, false},
-		{"root", true, true, true}, {"0", true, true, true}, {"root", false, true, false}, {"-1", true, false, false}, {"99999999999999999999", true, false, false},
+		{"www", true, false, true},
+		{"20000", true, false, true},
+		{"20999", false, false, true},
+		{"21000", false, false, false},
+		{"33", true, false, true},
+		{"nobody", false, false, false},
+		{"root", true, false, false},
+		{"0", true, false, false},
+		{"00", true, false, false},
+		{"root", true, true, true},
+		{"0", true, true, true},
+		{"root", false, true, false},
+		{"-1", true, false, false},
+		{"99999999999999999999", true, false, false},
 	} {
 		p.RootForPlainCommands = c.root
 		w := Wish{Plain: c.plain, Asks: []Ask{{Kind: AskUser, Value: c.user}}}
@@ -154,7 +169,7 @@ func TestCheckTasks(t *testing.T) {
 				got[f.Pointer] = true
 			}
 			want := map[string]bool{}
-			for _, pointer := range strings.Fields(c.want) {
+			for pointer := range strings.FieldsSeq(c.want) {
 				want[strings.Trim(pointer, `"`)] = true
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
@@ -231,8 +246,17 @@ func TestUnderPrefix(t *testing.T) {
 		path, prefix string
 		want         bool
 	}{
-		{"/srv", "/srv", true}, {"/srv/", "/srv", true}, {"/srv/a", "/srv/", true}, {"/srvx", "/srv", false}, {"/srv/../etc", "/srv", false},
-		{"//srv//a", "/srv", true}, {"/a", "/", true}, {"srv", "/srv", false}, {"/srv", "", false}, {"/srv/a\x00", "/srv", false}, {"/", "/srv", false},
+		{"/srv", "/srv", true},
+		{"/srv/", "/srv", true},
+		{"/srv/a", "/srv/", true},
+		{"/srvx", "/srv", false},
+		{"/srv/../etc", "/srv", false},
+		{"//srv//a", "/srv", true},
+		{"/a", "/", true},
+		{"srv", "/srv", false},
+		{"/srv", "", false},
+		{"/srv/a\x00", "/srv", false},
+		{"/", "/srv", false},
 	} {
 		if got := UnderPrefix(c.path, c.prefix); got != c.want {
 			t.Errorf("UnderPrefix(%q, %q) = %v", c.path, c.prefix, got)
@@ -262,7 +286,7 @@ func TestSecretIsNeverShown(t *testing.T) {
 	}
 	shown := log.String() + string(body) + fmt.Sprint(s, &s, []Secret{s}) + fmt.Sprintf("%v %+v %#v %s %q %x %d %T", s, s, s, s, s, s, s, s) +
 		fmt.Sprintf("%+v %v %#v", struct{ S Secret }{s}, struct{ s Secret }{s}, struct{ s Secret }{s})
-	for _, hidden := range []string{"hunter2", fmt.Sprintf("%x", "hunter2"), "aHVudGVyMg", strings.Trim(fmt.Sprint([]byte("hunter2")), "[]")} {
+	for _, hidden := range []string{"hunter2", fmt.Sprintf("%x", "hunter2"), "aHVudGVyMg", "104 117 110 116 101 114 50"} {
 		if strings.Contains(shown, hidden) {
 			t.Errorf("the secret is shown as %s in %s", hidden, shown)
 		}
