@@ -27,7 +27,8 @@ type agent struct {
 	session string
 	tasks   map[string]*workerapi.Task
 	orders  []string
-	dead    bool // does not answer pings
+	dead    bool // hears nothing
+	slow    bool // does not end tasks when it is told to shut down
 }
 
 func (e *env) worker(host, resources string) *agent {
@@ -136,7 +137,7 @@ func (a *agent) obey(session string, order workerapi.Order) {
 		a.report(session, id, mesos.TaskKilled)
 	case workerapi.OrderShutdown:
 		for id, t := range a.tasks {
-			if t.FrameworkID == order.Shutdown.FrameworkID {
+			if t.FrameworkID == order.Shutdown.FrameworkID && !a.slow {
 				a.report(session, id, mesos.TaskKilled)
 			}
 		}
