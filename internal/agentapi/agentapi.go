@@ -188,6 +188,7 @@ type Task struct {
 	Title   string            `json:"title"`
 	Dir     string            `json:"dir"`
 	Files   []File            `json:"files,omitempty"`
+	Secrets []Secret          `json:"secrets,omitempty"`
 	Blobs   []TaskBlob        `json:"blobs,omitempty"`
 	Env     map[string]string `json:"env,omitempty"`
 	Steps   []TaskStep        `json:"steps"`

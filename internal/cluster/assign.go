@@ -137,14 +137,27 @@ func (m *Manager) render(tx *store.Tx, n store.Node, present map[string]bool, op
 // fillSecrets puts the contents of secret files into an assignment.
 func (m *Manager) fillSecrets(as *agentapi.Assignment, n store.Node) error {
 	for i := range as.Services {
-		secrets := as.Services[i].Secrets
-		for j := range secrets {
-			text, err := m.secret(secrets[j], n)
-			if err != nil {
-				return err
-			}
-			secrets[j].Content = agentapi.SecretText(text)
+		if err := m.fill(as.Services[i].Secrets, n); err != nil {
+			return err
 		}
+	}
+	for i := range as.Tasks {
+		// The task is also kept in the store: the copy with its secrets is another.
+		as.Tasks[i].Secrets = slices.Clone(as.Tasks[i].Secrets)
+		if err := m.fill(as.Tasks[i].Secrets, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *Manager) fill(secrets []agentapi.Secret, n store.Node) error {
+	for i := range secrets {
+		text, err := m.secret(secrets[i], n)
+		if err != nil {
+			return err
+		}
+		secrets[i].Content = agentapi.SecretText(text)
 	}
 	return nil
 }

@@ -156,7 +156,7 @@ func (t *task) prepare(ctx context.Context) error {
 	if err := os.MkdirAll(t.spec.Dir, 0o700); err != nil {
 		return fmt.Errorf("cannot make task directory: %w", err)
 	}
-	if err := writeFiles(t.spec.Files); err != nil {
+	if err := errors.Join(writeFiles(t.spec.Files), writeSecrets(t.spec.Secrets)); err != nil {
 		return err
 	}
 	for _, b := range t.spec.Blobs {

@@ -165,7 +165,7 @@ func (c *checker) service(name string) {
 	c.list(svc.Command, e)
 	c.list(svc.Reload, e)
 	c.files(svc.Files, e, at)
-	c.secrets(svc, at)
+	c.secrets(svc.Secrets, svc.Files, at)
 	for i := range svc.Init {
 		in := &svc.Init[i]
 		c.list(in.Command, e)
@@ -189,14 +189,14 @@ func (c *checker) service(name string) {
 }
 
 // secrets checks that each secret file says what its kind needs.
-func (c *checker) secrets(svc Service, at *document.Node) {
-	for _, name := range sortedKeys(svc.Secrets) {
-		secret := svc.Secrets[name]
+func (c *checker) secrets(secrets map[string]Secret, files map[string]File, at *document.Node) {
+	for _, name := range sortedKeys(secrets) {
+		secret := secrets[name]
 		here := at.At("secrets", name)
 		switch {
 		case !filepath.IsLocal(name):
-			c.errorf(here, "name a file below the service's directory, such as conf/key", "secret file %q is not in the service's directory", name)
-		case svc.Files[name].Format != "" || svc.Files[name].Use != "":
+			c.errorf(here, "name a file below the directory, such as conf/key", "secret file %q is in another directory", name)
+		case files[name].Format != "" || files[name].Use != "":
 			c.errorf(here, "give one of them another name", "%s is both a file and a secret file", name)
 		case secret.Kind == "shared" && secret.Name == "":
 			c.errorf(here, "name: cell, for example; files with the same name hold the same secret", "secret file %s does not name its secret", name)
@@ -423,6 +423,7 @@ func (c *checker) smoke() {
 	e := c.s.taskEnv()
 	c.oneOf(at.At("on"), "role", sm.On, sortedKeys(c.s.Roles))
 	c.templates(sm.Files, e)
+	c.secrets(sm.Secrets, nil, at)
 	for _, k := range sortedKeys(sm.Jars) {
 		c.base(at.At("jars", k), sm.Jars[k])
 	}

@@ -296,10 +296,7 @@ func (r *Renderer) service(name, role string, m Member, h Host) (*agentapi.Servi
 		svc.Ports = append(svc.Ports, agentapi.Port{Name: p, Address: fmt.Sprintf("%s:%d", m.Address, spec.Ports[p])})
 	}
 	svc.Files = r.files(e, spec.Files, home, m)
-	for _, name := range sortedKeys(spec.Secrets) {
-		secret := spec.Secrets[name]
-		svc.Secrets = append(svc.Secrets, agentapi.Secret{Path: filepath.Join(home, name), Kind: secret.Kind, Name: secret.Name, Role: secret.Role})
-	}
+	svc.Secrets = secretFiles(spec.Secrets, home)
 	for _, in := range spec.Init {
 		svc.Init = append(svc.Init, agentapi.InitTask{
 			Name: in.Name, Cluster: in.Scope == "cluster", Argv: e.list(in.Command),
@@ -331,6 +328,16 @@ func (r *Renderer) service(name, role string, m Member, h Host) (*agentapi.Servi
 	}
 	svc.RestartKey = restartKey(svc)
 	return svc, nil
+}
+
+// secretFiles lists secret files below a directory, without their contents.
+func secretFiles(specs map[string]Secret, dir string) []agentapi.Secret {
+	var out []agentapi.Secret
+	for _, name := range sortedKeys(specs) {
+		s := specs[name]
+		out = append(out, agentapi.Secret{Path: filepath.Join(dir, name), Kind: s.Kind, Name: s.Name, Role: s.Role})
+	}
+	return out
 }
 
 func (r *Renderer) serviceVars(spec Service, home string, m Member, h Host) map[string]any {

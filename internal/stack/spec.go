@@ -214,11 +214,12 @@ type Jar struct {
 
 // Smoke is the cluster's own test.
 type Smoke struct {
-	On    string              `json:"on" doc:"Role whose first node runs it"`
-	Max   Duration            `json:"max,omitempty" doc:"Longest time; 3m by default"`
-	Files map[string]Template `json:"files,omitempty" doc:"Small files it needs, by path in the task's directory"`
-	Jars  map[string]string   `json:"jars,omitempty" doc:"Jars put together for it: path in the task's directory to SET/PATH of the base"`
-	Steps []SmokeStep         `json:"steps" doc:"What is done, in order"`
+	On      string              `json:"on" doc:"Role whose first node runs it"`
+	Max     Duration            `json:"max,omitempty" doc:"Longest time; 3m by default"`
+	Files   map[string]Template `json:"files,omitempty" doc:"Small files it needs, by path in the task's directory"`
+	Secrets map[string]Secret   `json:"secrets,omitempty" doc:"Files with secrets it needs, by path in the task's directory"`
+	Jars    map[string]string   `json:"jars,omitempty" doc:"Jars put together for it: path in the task's directory to SET/PATH of the base"`
+	Steps   []SmokeStep         `json:"steps" doc:"What is done, in order"`
 }
 
 // SmokeStep is one of command, http and probe.

@@ -44,6 +44,7 @@ func (r *Renderer) SmokeTask(node string, h Host, id, dir string) (*agentapi.Tas
 	for _, name := range sortedKeys(sm.Files) {
 		t.Files = append(t.Files, agentapi.File{Path: filepath.Join(dir, name), Content: e.text(sm.Files[name])})
 	}
+	t.Secrets = secretFiles(sm.Secrets, dir)
 	for _, st := range sm.Steps {
 		step := agentapi.TaskStep{Title: st.Title}
 		switch {

@@ -1,0 +1,95 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"howdah.dev/howdah/internal/cell/master"
+	"howdah.dev/howdah/internal/cell/mesos"
+	"howdah.dev/howdah/internal/cell/policy"
+	"howdah.dev/howdah/internal/cell/workerapi"
+	"howdah.dev/howdah/internal/tenant"
+)
+
+// MasterConfig is the configuration file of "howdah cell master".
+type MasterConfig struct {
+	Dir     string        `json:"dir"`
+	Address string        `json:"address"` // ip:port
+	Host    string        `json:"host"`    // name others know it by
+	Cluster string        `json:"cluster"`
+	Access  Access        `json:"access"`
+	Policy  policy.Policy `json:"policy"` // of frameworks other than the cell's own scheduler
+}
+
+// Master runs the master of a cell until ctx ends.
+func Master(ctx context.Context, file string, log *slog.Logger) error {
+	var cfg MasterConfig
+	if err := read(file, &cfg); err != nil {
+		return err
+	}
+	address, err := netip.ParseAddrPort(cfg.Address)
+	if err != nil {
+		return fmt.Errorf("cannot use address %q of the master: %w", cfg.Address, err)
+	}
+	gate, err := cfg.Access.open()
+	if err != nil {
+		return err
+	}
+	if err := ensureDir(cfg.Dir); err != nil {
+		return err
+	}
+	m, err := master.New(master.Config{
+		Dir: cfg.Dir, Hostname: cfg.Host, Address: address, Cluster: cfg.Cluster, Log: log,
+		Authorize: gate.master, Policy: func(f mesos.FrameworkInfo, t mesos.TaskInfo) error { return denied(f, t, cfg.Policy) },
+	})
+	if err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return m.Run(ctx) })
+	g.Go(func() error { return serve(ctx, cfg.Address, m.Handler(), func() {}, log) })
+	return g.Wait()
+}
+
+// principalCell is the cell's own scheduler; its apps were checked when they
+// were posted.
+const principalCell = "cell"
+
+// master tells who speaks to the master: workers and the scheduler by the
+// secret; others may read, and those who may change things may run frameworks.
+func (g *gate) master(r *http.Request) (string, error) {
+	if g.internal(r) {
+		return principalCell, nil
+	}
+	token, err := g.who(r)
+	if err != nil {
+		return "", err
+	}
+	need := tenant.Operator
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		need = tenant.Viewer
+	}
+	if !token.Role.Covers(need) || strings.HasPrefix(r.URL.Path, workerapi.PathSubscribe) || strings.HasPrefix(r.URL.Path, workerapi.PathCall) {
+		return "", fmt.Errorf("%w: this needs the role %s", master.ErrForbidden, need)
+	}
+	return token.Project, nil
+}
+
+// denied says what of a foreign framework's task the policy does not allow.
+func denied(f mesos.FrameworkInfo, t mesos.TaskInfo, p policy.Policy) error {
+	if f.Principal == principalCell {
+		return nil
+	}
+	var errs []error
+	for _, finding := range policy.Check(policy.FromTask(f, t), p) {
+		errs = append(errs, fmt.Errorf("%s: %s", finding.Pointer, finding.Message))
+	}
+	return errors.Join(errs...)
+}

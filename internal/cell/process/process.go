@@ -1,0 +1,166 @@
+// Package process owns the programs of a cell as they run on nodes: it reads
+// their configuration files, puts the parts together and serves them until the
+// process is told to end. It holds no rules of its own.
+package process
+
+import (
+	"bytes"
+	"context"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"howdah.dev/howdah/internal/tenant"
+)
+
+const (
+	maxConfig     = 1 << 20
+	shutdownGrace = 3 * time.Second
+)
+
+// read reads a configuration file; a key it does not know is an error.
+func read(path string, into any) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return fmt.Errorf("cannot read configuration: %w", err)
+	}
+	if info.Size() > maxConfig {
+		return fmt.Errorf("cannot read configuration %s: it is larger than 1 MiB", path)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("cannot read configuration: %w", err)
+	}
+	var doc any
+	if err := yaml.Unmarshal(text, &doc); err != nil {
+		return fmt.Errorf("cannot read configuration %s: %w", path, err)
+	}
+	plain, err := json.Marshal(doc) // so that one set of names serves files and the API
+	if err != nil {
+		return fmt.Errorf("cannot read configuration %s: %w", path, err)
+	}
+	dec := json.NewDecoder(bytes.NewReader(plain))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(into); err != nil {
+		return fmt.Errorf("cannot read configuration %s: %w", path, err)
+	}
+	return nil
+}
+
+// secretFile reads a file with a secret.
+func secretFile(path string) (string, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("cannot read secret: %w", err)
+	}
+	secret := strings.TrimSpace(string(text))
+	if len(secret) < 16 {
+		return "", fmt.Errorf("cannot use secret %s: it is shorter than 16 characters", path)
+	}
+	return secret, nil
+}
+
+// gate knows who may speak to a program of a cell: the cell's other programs by
+// the secret they share, everybody else by a token of the installation.
+type gate struct {
+	secret   string
+	verifier *tenant.Verifier
+}
+
+// Access are the files a program checks its callers with.
+type Access struct {
+	Secret    string `json:"secret"`    // shared by the cell's programs
+	Authority string `json:"authority"` // certificate that tokens are checked with
+}
+
+func (a Access) open() (*gate, error) {
+	secret, err := secretFile(a.Secret)
+	if err != nil {
+		return nil, err
+	}
+	pem, err := os.ReadFile(a.Authority)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the authority's certificate: %w", err)
+	}
+	v, err := tenant.NewVerifier(pem, nil)
+	if err != nil {
+		return nil, err
+	}
+	return &gate{secret, v}, nil
+}
+
+// errNobody is the answer to a request without credentials.
+var errNobody = errors.New("a token is needed: howdah token create makes one")
+
+// internal tells whether a request comes from one of the cell's programs.
+func (g *gate) internal(r *http.Request) bool {
+	return subtle.ConstantTimeCompare([]byte(tenant.FromRequest(r)), []byte(g.secret)) == 1
+}
+
+// who tells who makes a request.
+func (g *gate) who(r *http.Request) (tenant.Token, error) {
+	text := tenant.FromRequest(r)
+	if text == "" {
+		return tenant.Token{}, errNobody
+	}
+	if g.internal(r) {
+		return tenant.Token{ID: "cell", Name: "cell", Project: tenant.DefaultProject, Role: tenant.Admin}, nil
+	}
+	return g.verifier.Verify(text, time.Now())
+}
+
+// authorize puts the cell's secret on a request.
+func (g *gate) authorize(r *http.Request) { r.Header.Set("Authorization", "Bearer "+g.secret) }
+
+// serve serves a handler at an address until ctx ends. closing is called before
+// the connections are cut.
+func serve(ctx context.Context, address string, h http.Handler, closing func(), log *slog.Logger) error {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if err != nil {
+		return fmt.Errorf("cannot listen: %w", err)
+	}
+	s := &http.Server{
+		Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- s.Serve(l) }()
+	log.Info("listening", "address", address)
+	select {
+	case err := <-failed:
+		return fmt.Errorf("cannot serve: %w", err)
+	case <-ctx.Done():
+	}
+	closing()
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
+	defer cancel()
+	if err := s.Shutdown(end); err != nil {
+		return s.Close()
+	}
+	return nil
+}
+
+// epoch names one life of a process.
+func epoch() string { return fmt.Sprintf("%x", time.Now().UnixNano()) }
+
+// ensureDir makes a directory for its owner only.
+func ensureDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("cannot make directory: %w", err)
+	}
+	return nil
+}
+
+// under joins a name to a directory.
+func under(dir, name string) string { return filepath.Join(dir, name) }
