@@ -303,6 +303,17 @@ func (r *Renderer) service(name, role string, m Member, h Host) (*agentapi.Servi
 			Env: svc.Env, Evidence: e.text(in.Evidence), Wipe: e.text(in.Wipe), Timeout: or(in.Timeout, 2*time.Minute),
 		})
 	}
+	e.probes(svc, spec)
+	if e.err != nil {
+		return nil, e.err
+	}
+	svc.RestartKey = restartKey(svc)
+	return svc, nil
+}
+
+// probes renders all a service is asked, with what holds where the stack says
+// nothing of times.
+func (e *evaluator) probes(svc *agentapi.Service, spec Service) {
 	for i := range spec.Gates {
 		if p := e.probe(&spec.Gates[i]); p != nil {
 			p.Max = or(p.Max, time.Minute)
@@ -323,11 +334,6 @@ func (r *Renderer) service(name, role string, m Member, h Host) (*agentapi.Servi
 	if spec.Drained != nil {
 		svc.Drained = e.probe(spec.Drained)
 	}
-	if e.err != nil {
-		return nil, e.err
-	}
-	svc.RestartKey = restartKey(svc)
-	return svc, nil
 }
 
 // secretFiles lists secret files below a directory, without their contents.
