@@ -49,7 +49,8 @@ type Instance struct {
 	Reason    string          `json:"reason,omitempty"`
 
 	AgentID    string            `json:"agentId"`
-	Host       string            `json:"host"`
+	Host       string            `json:"host"`              // name of the worker's machine
+	Address    string            `json:"address,omitempty"` // of the worker, where its ports are reached; "" if Host is all that is known
 	Region     string            `json:"region,omitempty"`
 	Zone       string            `json:"zone,omitempty"`
 	Attributes []mesos.Attribute `json:"attributes,omitempty"` // of the worker, for constraints
@@ -72,6 +73,14 @@ type Instance struct {
 // TaskID returns the id of the instance's task in Marathon's format.
 func (i *Instance) TaskID() string {
 	return i.ID + "._app." + strconv.Itoa(i.Incarnation)
+}
+
+// Reach is where the instance's ports are asked from outside.
+func (i *Instance) Reach() string {
+	if i.Address != "" {
+		return i.Address
+	}
+	return i.Host
 }
 
 // Terminal tells whether the instance has ended for good.

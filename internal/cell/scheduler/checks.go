@@ -87,7 +87,7 @@ func (w *watches) untilReady(ctx context.Context, spec *app.App, i *instance.Ins
 		return
 	}
 	q := health.Check{
-		Protocol: c.Protocol, Host: i.Host, Port: port, Path: c.Path, Codes: c.HTTPStatusCodesForReady,
+		Protocol: c.Protocol, Host: i.Reach(), Port: port, Path: c.Path, Codes: c.HTTPStatusCodesForReady,
 		Interval: seconds(c.IntervalSeconds), Timeout: seconds(c.TimeoutSeconds),
 	}
 	w.asker.Run(ctx, q, func(a health.Answer) {
@@ -116,7 +116,7 @@ func seconds(n int) time.Duration { return time.Duration(n) * time.Second }
 // worker runs.
 func question(spec *app.App, i *instance.Instance, c app.HealthCheck) (health.Check, bool) {
 	q := health.Check{
-		Protocol: c.Protocol, Host: i.Host, Path: c.Path,
+		Protocol: c.Protocol, Host: i.Reach(), Path: c.Path,
 		Delay: seconds(c.DelaySeconds), Interval: seconds(c.IntervalSeconds), Timeout: seconds(c.TimeoutSeconds),
 	}
 	switch c.Protocol {

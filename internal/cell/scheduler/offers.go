@@ -206,13 +206,9 @@ func (t *tx) request(spec *app.App, count int) match.Request {
 
 // start commits the intent to launch one instance and prepares the launch.
 func (t *tx) start(ctx context.Context, spec *app.App, l match.Launch) bool {
-	host := l.Address
-	if host == "" {
-		host = l.Host
-	}
 	i := &instance.Instance{
 		ID: instance.NewID(spec.ID), App: spec.ID, Role: l.Role, Incarnation: 1, Version: spec.ConfigVersion().Time, Condition: instance.Provisioned,
-		State: mesos.TaskStaging, Since: t.now, StagedAt: t.now, AgentID: l.AgentID, Host: host, Region: l.Region, Zone: l.Zone,
+		State: mesos.TaskStaging, Since: t.now, StagedAt: t.now, AgentID: l.AgentID, Host: l.Host, Address: l.Address, Region: l.Region, Zone: l.Zone,
 		Attributes: l.Attributes, Ports: l.Ports,
 	}
 	task, err := launch.Task(ctx, spec, i, l, launch.Options{Secret: t.cfg.Secret})
