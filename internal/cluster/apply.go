@@ -7,12 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"howdah.dev/howdah/api"
 	"howdah.dev/howdah/internal/agentapi"
 	"howdah.dev/howdah/internal/definition"
-	"howdah.dev/howdah/internal/op"
 	"howdah.dev/howdah/internal/place"
 	"howdah.dev/howdah/internal/stack"
 	"howdah.dev/howdah/internal/store"
@@ -23,15 +21,6 @@ var (
 	ErrBusy    = errors.New("not possible now")
 	ErrInvalid = errors.New("bad request")
 )
-
-// GuardError is a refusal that protects data or others; a person can lift it.
-type GuardError struct {
-	Message string
-	Detail  string
-}
-
-// Error returns the refusal and what lifts it.
-func (e *GuardError) Error() string { return e.Message + "; " + e.Detail }
 
 // completed reads a file and completes every cluster in it.
 func (m *Manager) completed(tx *store.Tx, f api.File) ([]definition.Completed, api.Diagnostics) {
@@ -359,178 +348,4 @@ func (m *Manager) submitApply(tx *store.Tx, c definition.Completed, p *api.Plan)
 		return nil, err
 	}
 	return submit(tx, row, opApply, string(args))
-}
-
-// submit adds an operation and returns it.
-func submit(tx *store.Tx, c store.Cluster, kind, args string) (*api.Operation, error) {
-	id, err := op.Submit(tx, store.Operation{Cluster: c.ID, Name: c.Name, Kind: kind, Args: args})
-	if err != nil {
-		return nil, err
-	}
-	o, err := tx.Operation(id)
-	if err != nil {
-		return nil, err
-	}
-	out := o.API(nil)
-	return &out, nil
-}
-
-// Start starts a stopped or suspended cluster.
-func (m *Manager) Start(ctx context.Context, name string) (*api.Operation, error) {
-	return m.change(ctx, name, opStart, "", func(tx *store.Tx, c store.Cluster) error {
-		if c.Intent != agentapi.IntentGone {
-			return nil
-		}
-		// A deletion that was cancelled or given up can be taken back.
-		return idle(tx, c, func(o store.Operation) bool { return o.Kind == opDelete })
-	})
-}
-
-// Stop stops a cluster; with suspend only until the platform is up again.
-func (m *Manager) Stop(ctx context.Context, name string, suspend bool) (*api.Operation, error) {
-	args, err := json.Marshal(stopArgs{Suspend: suspend})
-	if err != nil {
-		return nil, err
-	}
-	return m.change(ctx, name, opStop, string(args), func(_ *store.Tx, c store.Cluster) error {
-		if c.Intent == agentapi.IntentGone {
-			return fmt.Errorf("%w: cluster %s is being deleted", ErrBusy, name)
-		}
-		return nil
-	})
-}
-
-// Smoke runs a cluster's own test again.
-func (m *Manager) Smoke(ctx context.Context, name string) (*api.Operation, error) {
-	return m.change(ctx, name, opSmoke, "", func(tx *store.Tx, c store.Cluster) error {
-		if c.Intent != agentapi.IntentRun || c.Suspended {
-			return fmt.Errorf("%w: %s is not running", ErrBusy, name)
-		}
-		return idle(tx, c, func(store.Operation) bool { return true })
-	})
-}
-
-// idle refuses while an operation of the cluster is under way that matters;
-// one that failed counts too, because another operation would end it.
-func idle(tx *store.Tx, c store.Cluster, matters func(store.Operation) bool) error {
-	open, err := tx.OpenOperations()
-	if err != nil {
-		return err
-	}
-	for _, o := range open {
-		if o.Cluster == c.ID && matters(o) {
-			return fmt.Errorf("%w: %s is busy with operation %d (%s, %s)", ErrBusy, c.Name, o.ID, o.Kind, o.State)
-		}
-	}
-	return nil
-}
-
-func (m *Manager) change(ctx context.Context, name, kind, args string, check func(*store.Tx, store.Cluster) error) (*api.Operation, error) {
-	var o *api.Operation
-	err := m.cfg.Store.Update(ctx, func(tx *store.Tx) error {
-		c, err := tx.Cluster(name)
-		if err != nil {
-			return err
-		}
-		if err := check(tx, c); err != nil {
-			return err
-		}
-		o, err = submit(tx, c, kind, args)
-		return err
-	})
-	return o, err
-}
-
-// Delete removes a cluster. One that holds data, or that others link to, is
-// not deleted unless destroy names it as well.
-func (m *Manager) Delete(ctx context.Context, name, destroy string) (*api.Operation, error) {
-	var o *api.Operation
-	err := m.cfg.Store.Update(ctx, func(tx *store.Tx) error {
-		c, err := tx.Cluster(name)
-		if err != nil {
-			return err
-		}
-		if err := m.guard(tx, c, destroy); err != nil {
-			return err
-		}
-		o, err = submit(tx, c, opDelete, "")
-		return err
-	})
-	return o, err
-}
-
-// guard refuses to delete what holds data or what others use.
-func (m *Manager) guard(tx *store.Tx, c store.Cluster, destroy string) error {
-	if c.Intent == agentapi.IntentGone || destroy == c.Name {
-		return nil
-	}
-	var why []string
-	var s *stack.Stack
-	if c.Revision > 0 {
-		var err error
-		if _, s, err = m.revision(tx, c.ID, c.Revision); err != nil {
-			return err
-		}
-		if s.Keeps() {
-			why = append(why, "it holds data")
-		}
-	}
-	users, err := m.usedBy(tx, c.Name)
-	if err != nil {
-		return err
-	}
-	if len(users) > 0 {
-		why = append(why, "used by "+strings.Join(users, ", "))
-	}
-	if len(why) == 0 {
-		return nil
-	}
-	return &GuardError{
-		Message: fmt.Sprintf("cluster %s is not deleted: %s", c.Name, strings.Join(why, "; ")),
-		Detail:  fmt.Sprintf("to destroy it all the same: howdah delete %s --yes --destroy-data %s", c.Name, c.Name),
-	}
-}
-
-// usedBy lists the clusters that link to one, or are about to: an apply that
-// was accepted links even before it is planned.
-func (m *Manager) usedBy(tx *store.Tx, name string) ([]string, error) {
-	all, err := tx.Clusters()
-	if err != nil {
-		return nil, err
-	}
-	var out []string
-	for _, c := range all {
-		if c.Revision == 0 || c.Intent == agentapi.IntentGone {
-			continue
-		}
-		var rev stack.Revision
-		if err := tx.Revision(c.ID, c.Revision, &rev); err != nil {
-			return nil, err
-		}
-		for _, to := range rev.Cluster.Links {
-			if to == name {
-				out = append(out, c.Name)
-			}
-		}
-	}
-	open, err := tx.OpenOperations()
-	if err != nil {
-		return nil, err
-	}
-	for _, o := range open {
-		if o.Kind != opApply || o.Planned {
-			continue
-		}
-		var args applyArgs
-		if err := json.Unmarshal([]byte(o.Args), &args); err != nil {
-			return nil, err
-		}
-		for _, to := range args.Cluster.Links {
-			if to == name {
-				out = append(out, o.Name)
-			}
-		}
-	}
-	slices.Sort(out)
-	return slices.Compact(out), nil
 }
