@@ -12,6 +12,7 @@ import (
 // Status is what HDFS knows about a file or folder.
 type Status struct {
 	Path        string // in full
+	ID          int64  // of the inode: it survives a rename, and a path that is made anew has another
 	Dir         bool
 	Length      int64 // bytes; of a file being written, those known so far
 	Owner       string
@@ -28,6 +29,7 @@ func (s Status) Name() string { return path.Base(s.Path) }
 
 type fileStatus struct {
 	PathSuffix       string `json:"pathSuffix"`
+	FileID           int64  `json:"fileId"`
 	Type             string `json:"type"`
 	Length           int64  `json:"length"`
 	Owner            string `json:"owner"`
@@ -42,6 +44,7 @@ type fileStatus struct {
 func (f fileStatus) status(parent string) Status {
 	s := Status{
 		Path:        path.Join(parent, f.PathSuffix),
+		ID:          f.FileID,
 		Dir:         f.Type == "DIRECTORY",
 		Length:      f.Length,
 		Owner:       f.Owner,

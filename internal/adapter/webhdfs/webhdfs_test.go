@@ -21,7 +21,7 @@ func TestStatus(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Status{
-		Path: "/page/a b.txt", Length: 677, Owner: "root", Group: "root", Mode: 0o644, Replication: 1, BlockSize: 128 << 20,
+		Path: "/page/a b.txt", ID: 131451, Length: 677, Owner: "root", Group: "root", Mode: 0o644, Replication: 1, BlockSize: 128 << 20,
 		Modified: time.UnixMilli(1795342955595), Accessed: time.UnixMilli(1795342955187),
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

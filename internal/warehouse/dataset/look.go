@@ -1,0 +1,56 @@
+package dataset
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"time"
+)
+
+// SuccessFile is the file that says a dataset is complete.
+const SuccessFile = "_SUCCESS"
+
+// Observed is what is in HDFS of a dataset.
+type Observed struct {
+	Exists     bool      `json:"exists" doc:"Whether the folder is there"`
+	Made       bool      `json:"made" doc:"Whether Howdah made the folder"`
+	Owner      string    `json:"owner,omitempty" doc:"HDFS user that owns the folder"`
+	Files      int64     `json:"files" doc:"Files in it, all counted"`
+	Bytes      int64     `json:"bytes" doc:"Bytes of those files"`
+	Space      int64     `json:"space" doc:"Bytes with all copies"`
+	Quota      int64     `json:"quota" doc:"Bytes with all copies that are allowed; -1 without limit"`
+	Complete   bool      `json:"complete" doc:"Whether there is a file _SUCCESS"`
+	CompleteAt time.Time `json:"completeAt,omitzero" doc:"When that was written"`
+}
+
+// Look returns what is in HDFS of a dataset. A missing folder is no error.
+func Look(ctx context.Context, files Files, d Dataset) (Observed, error) {
+	o := Observed{Quota: -1}
+	status, err := files.Status(ctx, d.Path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return o, nil
+	}
+	if err != nil {
+		return o, fmt.Errorf("cannot look at dataset %s: %w", d.Name, err)
+	}
+	sum, err := files.ContentSummary(ctx, d.Path)
+	if err != nil {
+		return o, fmt.Errorf("cannot look at dataset %s: %w", d.Name, err)
+	}
+	rec, err := readRecord(ctx, files, d.Name)
+	if err != nil {
+		return o, fmt.Errorf("cannot look at dataset %s: %w", d.Name, err)
+	}
+	o.Exists, o.Made, o.Owner = true, rec.proves(d, status), status.Owner
+	o.Files, o.Bytes, o.Space, o.Quota = sum.Files, sum.Length, sum.Space, sum.SpaceQuota
+	success, err := files.Status(ctx, path.Join(d.Path, SuccessFile))
+	switch {
+	case err == nil:
+		o.Complete, o.CompleteAt = true, success.Modified.UTC()
+	case !errors.Is(err, fs.ErrNotExist):
+		return o, fmt.Errorf("cannot look at dataset %s: %w", d.Name, err)
+	}
+	return o, nil
+}
