@@ -52,7 +52,7 @@ func openProgram(file string, p v1.Platform) (*elf.File, error) {
 	}
 	f, err := elf.Open(file)
 	if err != nil {
-		return nil, fmt.Errorf("%s is no Linux program (ELF): %w", file, err)
+		return nil, fmt.Errorf("%s is no Linux program (ELF); for a script pack a folder that holds its interpreter too", file)
 	}
 	if f.Type != elf.ET_EXEC && f.Type != elf.ET_DYN {
 		f.Close()

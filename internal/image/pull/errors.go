@@ -75,8 +75,11 @@ func (t *transfer) refused(te *transport.Error) *Error {
 	}
 	switch te.StatusCode {
 	case http.StatusUnauthorized:
-		if t.anonymous {
+		switch {
+		case t.anonymous && t.verb == "pull":
 			return problem(Login, "the registry %s asks for a login, or has no such image (%s): give credentials for it", t.registry, what)
+		case t.anonymous:
+			return problem(Login, "the registry %s asks for a login (%s): give credentials for it", t.registry, what)
 		}
 		return problem(Login, "the registry %s refuses the login (%s): check the user and the password or token", t.registry, what)
 	case http.StatusForbidden:

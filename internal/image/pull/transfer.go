@@ -44,7 +44,8 @@ type transfer struct {
 // parseRef reads NAME[:TAG][@DIGEST] with Docker's defaults.
 func parseRef(verb, text string) (name.Reference, error) {
 	ref, err := name.ParseReference(text)
-	if err != nil || strings.Contains(text, "://") {
+	// The library lets names like ../x through; they would be part of an address.
+	if err != nil || strings.Contains(text, "://") || image.CheckRepository(ref.Context().RepositoryStr()) != nil {
 		e := problem(Invalid, "it is no name of an image; write [REGISTRY/]NAME[:TAG] or NAME@sha256:DIGEST")
 		e.Verb, e.Image = verb, fmt.Sprintf("%q", text)
 		return nil, e

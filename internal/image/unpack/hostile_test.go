@@ -1,0 +1,160 @@
+package unpack_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"howdah.dev/howdah/internal/image"
+	"howdah.dev/howdah/internal/image/unpack"
+)
+
+// TestHostile: each layer is refused with its sentence, and nothing of it stays.
+func TestHostile(t *testing.T) {
+	deep := strings.Repeat("d/", 130)
+	outside := filepath.Join(t.TempDir(), "outside")
+	raw := func(edit func([]byte)) []byte {
+		data := layer(t, file("a", "hello"))
+		edit(data)
+		return data
+	}
+	checksum := func(h []byte) {
+		copy(h[148:156], "        ")
+		sum := 0
+		for _, b := range h[:512] {
+			sum += int(b)
+		}
+		copy(h[148:156], fmt.Sprintf("%06o\x00 ", sum))
+	}
+	for _, tt := range []struct {
+		name string
+		data []byte
+		want string
+	}{
+		{"absolute", layer(t, file("/etc/passwd", "x")), `the entry "/etc/passwd" would be written outside the image`},
+		{"dots", layer(t, file("a/../../x", "x")), `the entry "a/../../x" would be written outside the image`},
+		{"dots that stay inside", layer(t, dir("a/"), file("a/../x", "x")), `the entry "a/../x" would be written outside the image`},
+		{"only dots", layer(t, dir("..")), `the entry ".." would be written outside the image`},
+		{"through an absolute link", layer(t, link("a", outside), file("a/x", "x")), `the entry "a/x" would be written through the link "a", which leads out of the image or nowhere`},
+		{"through a relative link", layer(t, link("a", "../../.."), file("a/x", "x")), `the entry "a/x" would be written through the link "a", which leads out of the image or nowhere`},
+		{"through two links", layer(t, dir("d/"), link("d/up", ".."), link("a", "d/up/../.."), file("a/x", "x")), `the entry "a/x" would be written through the link "a", which leads out of the image or nowhere`},
+		{"through a loop", layer(t, link("a", "b"), link("b", "a"), file("a/x", "x")), `the entry "a/x" would be written through the link "a", which leads out of the image or nowhere`},
+		{"folder through a link", layer(t, link("a", outside), dir("a/x/")), `the entry "a/x" would be written through the link "a", which leads out of the image or nowhere`},
+		{"whiteout through a link", layer(t, link("a", "/etc"), file("a/.wh.passwd", "")), `the entry "a/.wh.passwd" would be written through the link "a", which leads out of the image or nowhere`},
+		{"below a file", layer(t, file("a", "x"), file("a/x", "x")), `the entry "a/x" lies below "a", which is no folder`},
+		{"hard link out", layer(t, hard("a", "../../etc/passwd")), `the hard link "a" leads outside the image, to "../../etc/passwd"`},
+		{"absolute hard link", layer(t, hard("a", "/etc/passwd")), `the hard link "a" leads outside the image, to "/etc/passwd"`},
+		{"hard link to nothing", layer(t, hard("a", "etc/passwd")), `the hard link "a" leads to "etc/passwd", which is no file of its layer`},
+		{"hard link through a link", layer(t, link("e", "/etc"), hard("a", "e/passwd")), `the hard link "a" leads to "e/passwd", which is no file of its layer`},
+		{"hard link to a folder", layer(t, dir("d/"), hard("a", "d")), `the hard link "a" leads to "d", which is no file of its layer`},
+		{"device", layer(t, device("dev/sda")), `the entry "dev/sda" is a device, and images may not bring devices`},
+		{"false removal", layer(t, entry{name: "x", kind: tar.TypeChar}), `the entry "x" is a device, and images may not bring devices`},
+		{"block device", layer(t, entry{name: "dev/sda", kind: tar.TypeBlock}), `the entry "dev/sda" is a device, and images may not bring devices`},
+		{"pipe", layer(t, entry{name: "p", kind: tar.TypeFifo}), `the entry "p" is a named pipe, and images may not bring those`},
+		{"unknown kind", layer(t, entry{name: "p", kind: 'Q'}), `the entry "p" is of the unknown kind 'Q'`},
+		{"removal of nothing", layer(t, file("a/.wh.", "")), `the entry "a/.wh." removes nothing that can be named`},
+		{"removal of the folder", layer(t, file("a/.wh..", "")), `the entry "a/.wh.." removes nothing that can be named`},
+		{"removal above", layer(t, file(".wh...", "")), `the entry ".wh..." removes nothing that can be named`},
+		{"the root is a file", layer(t, file("a/..", "")), `the entry "a/.." would be written outside the image`},
+		{"the root is a link", layer(t, link(".", "/etc")), `the entry "." is the image's root and no folder`},
+		{"deep", layer(t, file(deep+"x", "x")), `the entry "` + deep[:40] + `"... lies more than 128 folders deep`},
+		{"long name", layer(t, file(strings.Repeat("n", 256), "x")), `the entry "` + strings.Repeat("n", 40) + `"... has a name of 256 bytes; 255 are allowed`},
+		{"long path", layer(t, file(strings.Repeat("nnnnnnnnn/", 410)+"x", "x")), `the entry "` + strings.Repeat("nnnnnnnnn/", 4) + `"... has a path of 4101 bytes; 4096 are allowed`},
+		{"long link", layer(t, link("l", strings.Repeat("n", 4096))), `the symbolic link "l" has no possible target`},
+		{"too many", layer(t, many(60)...), "it has more than 50 files and folders"},
+		{"too many on the way", layer(t, file(strings.Repeat("d/", 60)+"x", "")), "it has more than 50 files and folders"},
+		{"too large", layer(t, file("a", strings.Repeat("x", 60000)), file("b", strings.Repeat("x", 60000))), "it unpacks to more than the 100000 bytes allowed for its size"},
+		{"cut off", layer(t, file("a", "hello"))[:514], `cannot write "a": unexpected EOF`},
+		{"size lies", raw(func(h []byte) { copy(h[124:136], "77777777777\x00"); checksum(h) }), "it unpacks to more than the 100000 bytes allowed for its size"},
+		{"size lies less", raw(func(h []byte) { copy(h[124:136], "00000006000\x00"); checksum(h) }), `cannot write "a": unexpected EOF`},
+		{"no tar", bytes.Repeat([]byte("hostile!"), 200), "it is no readable tar archive: archive/tar: invalid tar header"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s, parent := store(t), t.TempDir()
+			where := filepath.Join(parent, "unpacked")
+			u := unpacker(t, unpack.Config{Dir: where, MaxBytes: 100_000, MaxEntries: 50})
+			m := made(t, s, as, tt.data)
+			_, err := u.Unpack(t.Context(), s, m, "task")
+			want := fmt.Sprintf("cannot unpack the image %s: the layer %s: %s", m.Digest, m.Layers[0].Digest, tt.want)
+			if err == nil || err.Error() != want {
+				t.Errorf("got  %v\nwant %s", err, want)
+			}
+			for name := range list(t, parent) {
+				if strings.HasPrefix(name, "unpacked/layers/") || strings.HasPrefix(name, "unpacked/tmp/") || !strings.HasPrefix(name, "unpacked") {
+					t.Errorf("%s stayed", name)
+				}
+			}
+			if _, err := os.Stat(outside); err == nil {
+				t.Error("something was written outside")
+			}
+		})
+	}
+}
+
+func many(n int) (out []entry) {
+	for i := range n {
+		out = append(out, file(fmt.Sprint(i), ""))
+	}
+	return out
+}
+
+func TestBombs(t *testing.T) {
+	s := store(t)
+	u := unpacker(t, unpack.Config{MaxBytes: 1 << 40})
+	// 400 MB of zeros in less than half a megabyte.
+	zeros := layer(t, file("zeros", strings.Repeat("\x00", 400_000_000)))
+	m := made(t, s, func(b []byte) []byte { return zipped(t, b) }, zeros)
+	_, err := u.Unpack(t.Context(), s, m, "task")
+	if err == nil || !strings.HasSuffix(err.Error(), "it unpacks to more than the 268435456 bytes allowed for its size") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestWrongDiffID(t *testing.T) {
+	s := store(t)
+	u := unpacker(t, unpack.Config{})
+	other := layer(t, file("b", "2"))
+	m := made(t, s, func([]byte) []byte { return other }, layer(t, file("a", "1")))
+	_, err := u.Unpack(t.Context(), s, m, "task")
+	want := fmt.Sprintf("it unpacks to the digest %s where the image's configuration says %s", image.Digest(other), image.Digest(layer(t, file("a", "1"))))
+	if err == nil || !strings.HasSuffix(err.Error(), want) {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+}
+
+// FuzzLayer unpacks anything; whatever it is, nothing appears outside.
+func FuzzLayer(f *testing.F) {
+	f.Add(layer(f, dir("a/"), file("a/b", "c"), link("l", "../../x"), hard("h", "a/b"), file("a/.wh.z", ""), file(".wh..wh..opq", "")))
+	f.Add(layer(f, link("a", "/"), file("a/x", "x")))
+	f.Add(zipped(f, layer(f, file("../x", "x"))))
+	parent := f.TempDir()
+	s := store(f)
+	u := unpacker(f, unpack.Config{Dir: filepath.Join(parent, "in"), MaxBytes: 1 << 20, MaxEntries: 100})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		plain := data
+		m := made(t, s, as, plain)
+		_, err := u.Unpack(t.Context(), s, m, "task")
+		if err == nil {
+			if err := u.Release("task"); err != nil {
+				t.Error(err)
+			}
+		}
+		for _, where := range []string{parent, filepath.Join(parent, "in")} {
+			entries, err := os.ReadDir(where)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range entries {
+				switch e.Name() {
+				case "in", "layers", "leases", "locks", "lock", "tmp":
+				default:
+					t.Errorf("%s appeared in %s", e.Name(), where)
+				}
+			}
+		}
+	})
+}
