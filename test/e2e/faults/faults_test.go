@@ -57,6 +57,11 @@ func TestFaults(t *testing.T) {
 		h.Ready(10*time.Second, "warehouse")
 		same(t)
 	})
+	t.Run("reboot", func(t *testing.T) { rebooted(t, h.For(t)); same(t) })
+	if t.Run("killed in the middle of a change", func(t *testing.T) { changeKilled(t, h.For(t)); same(t) }) {
+		t.Run("killed while a node drains", func(t *testing.T) { drainKilled(t, h.For(t)); same(t) })
+	}
+	t.Run("server killed at each step of a stop and a start", func(t *testing.T) { stopKilled(t, h.For(t)); same(t) })
 	t.Run("agent killed while formatting", func(t *testing.T) { formatKilled(t, h.For(t)); same(t) })
 	t.Run("data taken away", func(t *testing.T) { dataMissing(t, h.For(t)); same(t) })
 	t.Run("server killed at each step of a delete", func(t *testing.T) { deleteKilled(t, h.For(t)) })
