@@ -14,13 +14,29 @@ import (
 const (
 	maxText  = 64 << 10 // bytes of a text: commands are long
 	maxItems = 4096     // of a list or map inside an app
+	maxName  = 1024     // bytes of a name of a map
 )
 
 // unsupported is said of what Marathon has and Howdah has not.
 const unsupported = "not supported in this version"
 
-// log collects what is wrong while a body is read.
-type log struct{ problems problems }
+// maxSuggestions bounds how many unknown names of one body are compared with the
+// known ones, which costs more than reading them.
+const maxSuggestions = 100
+
+// log collects what is wrong while a body, or an app in it, is read.
+type log struct {
+	problems    problems
+	suggestions *int // left for the whole body
+}
+
+func newLog() *log {
+	left := maxSuggestions
+	return &log{suggestions: &left}
+}
+
+// part returns an empty log for a part of the same body.
+func (l *log) part() *log { return &log{suggestions: l.suggestions} }
 
 // cursor is a value and where it stands.
 type cursor struct {
@@ -60,7 +76,7 @@ func (c cursor) show() string {
 // object is a JSON object whose names have been checked.
 type object struct {
 	cursor
-	members map[string]*node
+	members map[string]*node // the first of each name
 }
 
 // words are the names an object may have.
@@ -78,7 +94,7 @@ func (c cursor) object(w words) (object, bool) {
 		return o, false
 	}
 	for i, key := range c.n.keys {
-		item := cursor{c.log, c.n.items[i], c.at.field(key)}
+		item := cursor{c.log, c.n.items[i], c.at.field(clip(key))}
 		if o.members[key] != nil {
 			item.refuse("is given twice", "Give it once.")
 			continue
@@ -94,6 +110,17 @@ func (c cursor) object(w words) (object, bool) {
 		}
 	}
 	return o, true
+}
+
+// members reads an object whose names are reported elsewhere.
+func (c cursor) members() object {
+	o := object{cursor: c, members: map[string]*node{}}
+	for i, key := range c.n.keys {
+		if o.members[key] == nil {
+			o.members[key] = c.n.items[i]
+		}
+	}
+	return o
 }
 
 // harmless tells whether a refused field asks for nothing.
@@ -116,7 +143,12 @@ func harmless(n *node) bool {
 func (c cursor) unknown(name string, known []string) {
 	text := "is not a known field"
 	remedy := "Remove it, or see the reference of supported fields."
-	if near := document.Suggest(name, known); near != "" {
+	near := ""
+	if *c.log.suggestions > 0 {
+		*c.log.suggestions--
+		near = document.Suggest(name, known)
+	}
+	if near != "" {
 		text += fmt.Sprintf("; did you mean %q?", near)
 		remedy = fmt.Sprintf("Write %q.", near)
 	}
@@ -277,7 +309,15 @@ func mapOf[T any](read func(cursor) T) func(cursor) map[string]T {
 			return out
 		}
 		for i, item := range c.n.items {
-			out[c.n.keys[i]] = read(cursor{c.log, item, c.at.field(c.n.keys[i])})
+			name := c.n.keys[i]
+			member := cursor{c.log, item, c.at.field(clip(name))}
+			if _, twice := out[name]; twice {
+				member.refuse("is given twice", "Give it once.")
+			}
+			if len(name) > maxName || strings.ContainsRune(name, 0) {
+				member.add(shape, "error.maxLength", fmt.Sprintf("its name has %d bytes, at most %d may be, and no NUL", len(name), maxName), "Shorten the name.")
+			}
+			out[name] = read(member)
 		}
 		return out
 	}

@@ -2,6 +2,7 @@ package app
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -106,6 +107,9 @@ func placeOf(pointer string) place {
 }
 
 func escapePointer(s string) string {
+	if !strings.ContainsAny(s, "~/") {
+		return s
+	}
 	return strings.NewReplacer("~", "~0", "/", "~1").Replace(s)
 }
 
@@ -120,6 +124,9 @@ type problem struct {
 
 type problems []problem
 
+// maxFindings bounds one answer.
+const maxFindings = 1000
+
 // err makes the one answer of all problems, nil if there are none.
 func (ps problems) err() *Error {
 	if len(ps) == 0 {
@@ -127,6 +134,12 @@ func (ps problems) err() *Error {
 	}
 	e := &Error{Status: http.StatusUnprocessableEntity, Message: MessageNotValid}
 	worst := rule
+	left := len(ps) - maxFindings
+	if left > 0 {
+		ps = append(slices.Clip(ps[:maxFindings]), problem{
+			kind: ps[maxFindings].kind, text: "and " + itoa(left) + " more", remedy: "Mend those above first.",
+		})
+	}
 	for _, p := range ps {
 		if p.kind == mixture && worst != mixture {
 			e.Message = p.text

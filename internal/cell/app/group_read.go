@@ -29,7 +29,7 @@ func ReadGroup(body []byte, base string) (*GroupUpdate, *Error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &groupReader{log: &log{}}
+	g := &groupReader{log: newLog()}
 	u := g.read(cursor{log: g.log, n: n}, Canonical(base, "/"), false)
 	if g.apps > MaxApps || g.groups > maxGroups {
 		return nil, problems{{
@@ -163,7 +163,7 @@ func ReadGroupPatch(body []byte, id string) (enforceRole *bool, _ *Error) {
 	if err != nil {
 		return nil, err
 	}
-	c := cursor{log: &log{}, n: n}
+	c := cursor{log: newLog(), n: n}
 	o, _ := c.object(words{known: []string{"enforceRole"}})
 	enforceRole = optional(o, "enforceRole", boolean)
 	if id = Canonical(id, "/"); enforceRole != nil && (id == "/" || Parent(id) != "/") {

@@ -37,7 +37,7 @@ func Import(body []byte, s Settings, review func(*App) []Finding) (*Imported, *E
 	if err != nil {
 		return nil, err
 	}
-	g := &groupReader{log: &log{}, apart: true}
+	g := &groupReader{log: newLog(), apart: true}
 	u := g.read(cursor{log: g.log, n: n}, "/", false)
 	if n.kind != objectNode {
 		return nil, g.log.problems.err()

@@ -36,18 +36,11 @@ func readLegacy(o object) legacy {
 	if !ok || container.n.kind != objectNode {
 		return l
 	}
-	// The readers of the container have reported what is wrong with its names.
-	quiet := func(c cursor) object {
-		c.log = &log{}
-		o, _ := c.object(words{})
-		return o
-	}
-	docker, ok := quiet(container).get("docker")
+	docker, ok := container.members().get("docker")
 	if !ok || docker.n.kind != objectNode {
 		return l
 	}
-	old := quiet(docker)
-	old.log = o.log
+	old := docker.members()
 	l.dockerNetwork = field(old, "network", "", oneOf(dockerBridge, dockerHost, dockerNone, dockerUser))
 	l.dockerMappings = field(old, "portMappings", nil, list(readPortMapping))
 	return l

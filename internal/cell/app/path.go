@@ -44,7 +44,12 @@ func TopLevel(id string) string {
 	return first
 }
 
-const maxPath = 1024
+const (
+	maxPath = 1024 // of a reference, before it is resolved
+	// maxID keeps task ids, which are names of folders too, below 255 bytes: they add
+	// 62 to the app's id.
+	maxID = 180
+)
 
 // readPath reads an id or a dependency, absolute or relative.
 func readPath(c cursor) string { return text(1, maxPath)(c) }

@@ -45,7 +45,7 @@ func ReadUpdates(body []byte) ([]*Update, *Error) {
 	if err != nil {
 		return nil, err
 	}
-	var l log
+	l := newLog()
 	seen := map[string]bool{}
 	updates := listOf(MaxApps, func(c cursor) *Update {
 		u := readUpdate(c, "/")
@@ -57,7 +57,7 @@ func ReadUpdates(body []byte) ([]*Update, *Error) {
 		}
 		seen[u.ID] = true
 		return u
-	})(cursor{log: &l, n: n})
+	})(cursor{log: l, n: n})
 	for _, u := range updates {
 		l.problems = append(l.problems, u.shapes()...)
 	}
@@ -72,7 +72,7 @@ func readOne(body []byte, base string) (*Update, *Error) {
 	if err != nil {
 		return nil, err
 	}
-	u := readUpdate(cursor{log: &log{}, n: n}, base)
+	u := readUpdate(cursor{log: newLog(), n: n}, base)
 	if len(u.shapes()) > 0 {
 		return nil, u.err()
 	}
@@ -86,7 +86,7 @@ func missingID(at place) problem {
 // readUpdate reads one app. Its problems stay with it: rules that are broken are
 // reported together with those that the whole app breaks.
 func readUpdate(c cursor, base string) *Update {
-	c.log = &log{}
+	c.log = c.log.part()
 	u := &Update{at: c.at, fields: map[string]bool{}}
 	o, _ := c.object(appWords())
 	if id := field(o, "id", "", readPath); id != "" {

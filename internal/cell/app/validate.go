@@ -66,6 +66,9 @@ func (c *checker) id() {
 	if text, remedy := checkPath(a.ID); text != "" {
 		c.add(text, remedy, "id")
 	}
+	if len(a.ID) > maxID {
+		c.add("must be at most "+itoa(maxID)+" characters long, with its groups", "Shorten it: ids of tasks and names of folders are made of it.", "id")
+	}
 	for i, d := range a.Dependencies {
 		if text, remedy := checkPath(d); text != "" && d != "/" {
 			c.add(text, remedy, "dependencies", i)
