@@ -206,7 +206,9 @@ func (a *API) putApp(w http.ResponseWriter, c *call) (any, error) {
 	return a.change(w, c, flag(c.URL.Query(), "partialUpdate", true), true)
 }
 
-func (a *API) patchApp(w http.ResponseWriter, c *call) (any, error) { return a.change(w, c, true, false) }
+func (a *API) patchApp(w http.ResponseWriter, c *call) (any, error) {
+	return a.change(w, c, true, false)
+}
 
 // change changes one app, or goes back to a version of it.
 func (a *API) change(w http.ResponseWriter, c *call, partial, create bool) (any, error) {

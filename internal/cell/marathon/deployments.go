@@ -56,7 +56,7 @@ func showDeployment(v scheduler.View, d *scheduler.Deployment) deploymentView {
 	if out.Steps == nil {
 		out.Steps = []deploy.Step{}
 	}
-	current := currentStep(d)
+	current := d.Step()
 	out.CurrentStep = current + 1
 	if current < len(d.Steps) {
 		for _, action := range d.Steps[current].Actions {
@@ -77,21 +77,6 @@ func showDeployment(v scheduler.View, d *scheduler.Deployment) deploymentView {
 	return out
 }
 
-// currentStep returns the number of the step that the apps of the layer in work
-// belong to; the number of steps when all is done.
-func currentStep(d *scheduler.Deployment) int {
-	if d.Reached >= len(d.Layers) {
-		return len(d.Steps)
-	}
-	layer := d.Layers[d.Reached]
-	n := slices.IndexFunc(d.Steps, func(s deploy.Step) bool {
-		return slices.ContainsFunc(s.Actions, func(act deploy.Action) bool {
-			return act.Action != deploy.StartApplication && slices.Contains(layer, act.App)
-		})
-	})
-	return max(0, n)
-}
-
 // cancelDeployment takes a deployment back, or with force ends it as it stands.
 func (a *API) cancelDeployment(w http.ResponseWriter, c *call) (any, error) {
 	id := c.id[1:]
@@ -108,7 +93,7 @@ func (a *API) cancelDeployment(w http.ResponseWriter, c *call) (any, error) {
 	if flag(c.URL.Query(), "force", false) {
 		return noContent(http.StatusAccepted), a.engine.Cancel(c.Context(), id)
 	}
-	d, err := a.engine.Rollback(c.Context(), id)
+	d, err := a.engine.Rollback(c.Context(), id, false)
 	if err != nil {
 		return nil, err
 	}

@@ -40,7 +40,7 @@ type entry struct {
 
 // listener is one client.
 type listener struct {
-	queue chan *entry // closed when the client was too slow
+	queue chan *entry     // closed when the client was too slow
 	want  map[string]bool // types; none means all
 }
 

@@ -22,6 +22,7 @@ func (t *tx) step(d *Deployment) (again bool) {
 	next := clone(d)
 	for next.Reached < len(next.Layers) && t.through(next.Layers[next.Reached]) {
 		next.Reached++
+		next.Best, next.Progressed, next.Stalled = 0, t.now, "" // the next layer's progress is counted from its beginning
 		t.emitStep(next)
 		if next.Reached < len(next.Layers) {
 			for _, id := range next.Layers[next.Reached] {
@@ -58,7 +59,7 @@ func (t *tx) progress(d *Deployment) bool {
 		if dec := t.decisions.get(id); dec != nil {
 			best += dec.Progress
 			if dec.Stalled != "" {
-				stalled = id + ": " + dec.Stalled
+				stalled = id + ": " + dec.Stalled + t.rootCause(d, id)
 			}
 		}
 	}
@@ -74,6 +75,16 @@ func (t *tx) progress(d *Deployment) bool {
 		return true
 	}
 	return false
+}
+
+// rootCause names the last failure of an app since its deployment began: what
+// waits for instances that fail waits for that to be mended.
+func (t *tx) rootCause(d *Deployment, id string) string {
+	a := t.apps.get(id)
+	if a == nil || a.LastFailure == nil || a.LastFailure.Timestamp.Before(d.Version.Time) {
+		return ""
+	}
+	return "; the last instance failed: " + a.LastFailure.Message
 }
 
 // succeed ends a deployment that is through.
@@ -108,8 +119,9 @@ func (e *Engine) Cancel(ctx context.Context, id string) error {
 	})
 }
 
-// Rollback replaces a deployment by one that wants what was wanted before it.
-func (e *Engine) Rollback(ctx context.Context, id string) (*Deployment, error) {
+// Rollback replaces a deployment by one that wants what was wanted before it; a
+// dry run only tells its steps.
+func (e *Engine) Rollback(ctx context.Context, id string, dryRun bool) (*Deployment, error) {
 	var back *Deployment
 	err := e.do(ctx, func(t *tx) error {
 		d := t.deployments.get(id)
@@ -120,7 +132,11 @@ func (e *Engine) Rollback(ctx context.Context, id string) (*Deployment, error) {
 		if err != nil {
 			return err
 		}
-		back, err = t.update(c, UpdateOptions{Force: true})
+		back, err = t.update(c, UpdateOptions{Force: true, DryRun: dryRun})
+		if err == nil && !dryRun && t.deployments.get(id) != nil { // nothing of it was left to take back
+			t.removeDeployment(d)
+			t.emitDeploymentEnd(d, "it was taken back")
+		}
 		return err
 	})
 	return back, err

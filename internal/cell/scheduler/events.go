@@ -3,7 +3,9 @@ package scheduler
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"strconv"
 	"time"
 
@@ -76,6 +78,13 @@ type conditionEvent struct {
 	RunSpecVersion app.Timestamp      `json:"runSpecVersion"`
 }
 
+// checkEvent says that a version of an app is checked.
+type checkEvent struct {
+	AppID       string          `json:"appId"`
+	Version     app.Timestamp   `json:"version"`
+	HealthCheck app.HealthCheck `json:"healthCheck"`
+}
+
 type failedCheckEvent struct {
 	AppID       string          `json:"appId"`
 	TaskID      string          `json:"taskId"`
@@ -110,6 +119,7 @@ type plan struct {
 	ID      string        `json:"id"`
 	Version app.Timestamp `json:"version"`
 	Steps   []deploy.Step `json:"steps"`
+	about   []string
 }
 
 type deploymentEvent struct {
@@ -123,7 +133,29 @@ type groupEvent struct {
 	GroupID string        `json:"groupId"`
 	Version app.Timestamp `json:"version"`
 	Reason  string        `json:"reason,omitempty"`
+	about   []string
 }
+
+// About returns the ids of the apps and groups an event is about; none when it is
+// about the scheduler itself.
+func (e Event) About() []string {
+	if b, ok := e.Body.(interface{ About() []string }); ok {
+		return b.About()
+	}
+	return nil
+}
+
+func (e appEvent) About() []string            { return []string{e.AppID} }
+func (e unknownEvent) About() []string        { return []string{e.RunSpecID} }
+func (e statusEvent) About() []string         { return []string{e.AppID} }
+func (e conditionEvent) About() []string      { return []string{e.RunSpecID} }
+func (e checkEvent) About() []string          { return []string{e.AppID} }
+func (e failedCheckEvent) About() []string    { return []string{e.AppID} }
+func (e unhealthyKillEvent) About() []string  { return []string{e.AppID} }
+func (e healthEvent) About() []string         { return []string{e.AppID} }
+func (e instanceHealthEvent) About() []string { return []string{e.RunSpecID} }
+func (e deploymentEvent) About() []string     { return e.Plan.about }
+func (e groupEvent) About() []string          { return e.about }
 
 func (t *tx) emit(kind string, body any) {
 	t.events = append(t.events, Event{Type: kind, At: t.now, Body: body})
@@ -147,7 +179,10 @@ func (t *tx) emitCondition(i *instance.Instance) {
 	})
 }
 
-func (d *Deployment) plan() plan { return plan{d.ID, d.Version, d.Steps} }
+func (d *Deployment) plan() plan { return plan{d.ID, d.Version, d.Steps, d.ids()} }
+
+// ids are those of all that the deployment is about.
+func (d *Deployment) ids() []string { return slices.AppendSeq(d.Apps(), maps.Keys(d.Groups)) }
 
 func (d *Deployment) shownStep(n int) *deploy.Step {
 	if n < 0 || n >= len(d.Steps) {
@@ -157,16 +192,16 @@ func (d *Deployment) shownStep(n int) *deploy.Step {
 }
 
 func (t *tx) emitDeploymentInfo(d *Deployment) {
-	t.emit("group_change_success", groupEvent{GroupID: "/", Version: d.Version})
-	t.emit("deployment_info", deploymentEvent{Plan: d.plan(), CurrentStep: d.shownStep(0)})
+	t.emit("group_change_success", groupEvent{GroupID: "/", Version: d.Version, about: d.ids()})
+	t.emit("deployment_info", deploymentEvent{Plan: d.plan(), CurrentStep: d.shownStep(d.Step())})
 }
 
 func (t *tx) emitStep(d *Deployment) {
-	t.emit("deployment_step_success", deploymentEvent{Plan: d.plan(), CurrentStep: d.shownStep(d.Reached - 1)})
+	t.emit("deployment_step_success", deploymentEvent{Plan: d.plan(), CurrentStep: d.shownStep(d.stepOf(d.Reached - 1))})
 }
 
 func (t *tx) emitStalled(d *Deployment) {
-	t.emit("deployment_step_failure", deploymentEvent{Plan: d.plan(), CurrentStep: d.shownStep(d.Reached), Reason: d.Stalled})
+	t.emit("deployment_step_failure", deploymentEvent{Plan: d.plan(), CurrentStep: d.shownStep(d.Step()), Reason: d.Stalled})
 }
 
 func (t *tx) emitDeploymentEnd(d *Deployment, why string) {

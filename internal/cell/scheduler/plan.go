@@ -46,7 +46,7 @@ func (t *tx) plan(id string) {
 	}
 	if a.Removed && len(instances) == 0 {
 		t.forget(a)
-		d.Done = true
+		return
 	}
 	if d.Done && a.Base != a.Spec.Instances && !a.Removed {
 		a = clone(a)
@@ -77,7 +77,7 @@ func (t *tx) target(a *App) (deploy.Target, *Deployment) {
 	was, held := t.held(spec.ID)
 	if held != nil {
 		target.Wanted, target.Version = was.Instances, time.Time{}
-		if was.Version == "" {
+		if was.Version == "" || was.Removed {
 			target.Wanted = 0
 		}
 	}
@@ -91,8 +91,11 @@ func (t *tx) target(a *App) (deploy.Target, *Deployment) {
 func (t *tx) forget(a *App) {
 	id := a.Spec.ID
 	t.apps.remove(id)
+	t.decisions.remove(id)
 	t.visible[id] = true
-	t.forgotten = append(t.forgotten, id)
+	if !slices.ContainsFunc(t.deploying(), func(d *Deployment) bool { return d.touches(id) }) {
+		t.forgotten = append(t.forgotten, id)
+	}
 	t.emit("app_terminated_event", appEvent{AppID: id})
 }
 

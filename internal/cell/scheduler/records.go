@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 
 	"howdah.dev/howdah/internal/cell/app"
@@ -90,6 +91,23 @@ func (d *Deployment) Apps() []string {
 func (d *Deployment) touches(id string) bool {
 	_, ok := d.Before[id]
 	return ok
+}
+
+// Step returns the number of the step in work, len(d.Steps) when all is done.
+func (d *Deployment) Step() int { return d.stepOf(d.Reached) }
+
+// stepOf returns the step that the apps of a layer belong to. A new app has two,
+// the first of which does nothing.
+func (d *Deployment) stepOf(layer int) int {
+	if layer >= len(d.Layers) {
+		return len(d.Steps)
+	}
+	n := slices.IndexFunc(d.Steps, func(s deploy.Step) bool {
+		return slices.ContainsFunc(s.Actions, func(act deploy.Action) bool {
+			return act.Action != deploy.StartApplication && slices.Contains(d.Layers[layer], act.App)
+		})
+	})
+	return max(0, n)
 }
 
 // layer returns the number of an app's layer.

@@ -152,6 +152,9 @@ func save[V any](ctx context.Context, stx *sql.Tx, table string, changed map[str
 
 func (t *tx) saveVersions(ctx context.Context, stx *sql.Tx) error {
 	for _, id := range t.forgotten {
+		if t.apps.get(id) != nil { // it is back
+			continue
+		}
 		if _, err := stx.ExecContext(ctx, "DELETE FROM version WHERE app = ?", id); err != nil {
 			return fmt.Errorf("cannot forget versions of %s: %w", id, err)
 		}

@@ -117,9 +117,16 @@ func (t *tx) putDeployment(d *Deployment) {
 	t.show(d)
 }
 
+// removeDeployment forgets a deployment, and the versions of apps that only it
+// could have brought back.
 func (t *tx) removeDeployment(d *Deployment) {
 	t.deployments.remove(d.ID)
 	t.show(d)
+	for id := range d.Before {
+		if t.apps.get(id) == nil {
+			t.forgotten = append(t.forgotten, id)
+		}
+	}
 }
 
 func (t *tx) show(d *Deployment) {

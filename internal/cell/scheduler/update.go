@@ -19,7 +19,7 @@ import (
 // Errors of updates. Those of callers' functions come back as they are.
 var (
 	// ErrTooMany is returned when as many deployments run as are allowed.
-	ErrTooMany = errors.New("too many deployments run")
+	ErrTooMany = errors.New("Too many deployments run") //nolint:staticcheck // a sentence for users
 	// ErrNotFound is returned for what is not there.
 	ErrNotFound = errors.New("not found")
 )
@@ -49,6 +49,15 @@ type Change struct {
 	Groups map[string]*Group
 	// Kill are ids of instances that must end, whatever the strategy says.
 	Kill []string
+}
+
+// ids are those of all that the change is about.
+func (c *Change) ids() []string {
+	ids := slices.Clone(c.Remove)
+	for _, a := range c.Put {
+		ids = append(ids, a.ID)
+	}
+	return slices.AppendSeq(ids, maps.Keys(c.Groups))
 }
 
 // UpdateOptions say how an update goes about.
@@ -115,10 +124,12 @@ func (e *Engine) Update(ctx context.Context, opts UpdateOptions, fn func(Wanted)
 	var d *Deployment
 	err := e.do(ctx, func(t *tx) error {
 		change, err := fn(Wanted{t})
-		if err != nil {
-			return err
+		if err == nil {
+			d, err = t.update(change, opts)
 		}
-		d, err = t.update(change, opts)
+		if err != nil && !opts.DryRun {
+			t.emit("group_change_failed", groupEvent{GroupID: "/", Version: app.At(t.now), Reason: err.Error(), about: change.ids()})
+		}
 		return err
 	})
 	return d, err
@@ -127,6 +138,7 @@ func (e *Engine) Update(ctx context.Context, opts UpdateOptions, fn func(Wanted)
 // update makes the deployment of a change. What it finds wrong it finds before
 // the first change.
 func (t *tx) update(c Change, opts UpdateOptions) (*Deployment, error) {
+	c.Put = slices.DeleteFunc(slices.Clone(c.Put), func(a *app.App) bool { return t.asWanted(a, c) })
 	d, err := t.draft(c)
 	if err != nil || opts.DryRun {
 		return d, err
@@ -159,6 +171,20 @@ func (t *tx) update(c Change, opts UpdateOptions) (*Deployment, error) {
 	t.putDeployment(d)
 	t.emitDeploymentInfo(d)
 	return d, nil
+}
+
+// asWanted tells whether an app asks for what is there already: its deployment
+// is through at once. After a deployment was given up, asking again means it.
+func (t *tx) asWanted(a *app.App, c Change) bool {
+	old := t.apps.get(a.ID)
+	if old == nil || old.Removed || slices.Contains(c.Restart, a.ID) || !app.SameConfig(old.Spec, a) || old.Spec.Instances != a.Instances {
+		return false
+	}
+	version := old.Spec.ConfigVersion()
+	if slices.Contains(c.Back, a.ID) && !a.ConfigVersion().Equal(version.Time) {
+		return false
+	}
+	return old.Accept.Equal(version.Time)
 }
 
 // draft computes a deployment and gives the apps their versions.
@@ -215,13 +241,13 @@ func (t *tx) stamp(a, old *app.App, version app.Timestamp, c Change) {
 	info := app.VersionInfo{LastScalingAt: version, LastConfigChangeAt: version}
 	switch {
 	case slices.Contains(c.Restart, a.ID):
+	case slices.Contains(c.Back, a.ID) && a.VersionInfo != nil:
+		info.LastConfigChangeAt = a.VersionInfo.LastConfigChangeAt
 	case old != nil && app.SameConfig(old, a):
 		info.LastConfigChangeAt = old.ConfigVersion()
 		if old.Instances == a.Instances {
 			info, version = *old.VersionInfo, old.Version
 		}
-	case slices.Contains(c.Back, a.ID) && a.VersionInfo != nil:
-		info.LastConfigChangeAt = a.VersionInfo.LastConfigChangeAt
 	}
 	a.Version, a.VersionInfo = version, &info
 }
@@ -241,7 +267,7 @@ func (t *tx) makeWay(d *Deployment, force bool) error {
 		return &LockedError{ids}
 	}
 	if most := t.cfg.MaxDeployments; running-against >= most {
-		return fmt.Errorf("%w: at most %d may run at once; wait for one to end, or cancel one with DELETE /v2/deployments/<id>", ErrTooMany, most)
+		return fmt.Errorf("%w. At most %d may run at once. Wait for one to end, or cancel one with DELETE /v2/deployments/<DEPLOYMENT_ID>.", ErrTooMany, most) //nolint:staticcheck // a sentence for users
 	}
 	for _, id := range ids {
 		t.end(t.deployments.get(id), "it made way for another deployment")
@@ -260,8 +286,28 @@ func (t *tx) want(spec *app.App) {
 			a.Backoff = old.Backoff
 		}
 	}
+	t.emitChecks(old, spec)
 	t.versions = append(t.versions, spec)
 	t.putApp(a)
+}
+
+// emitChecks tells of the checks of a new configuration, and of those that end.
+func (t *tx) emitChecks(old *App, spec *app.App) {
+	if old != nil && !old.Removed {
+		if old.Spec.ConfigVersion().Equal(spec.ConfigVersion().Time) {
+			return
+		}
+		t.emitNoChecks(old.Spec)
+	}
+	for _, c := range spec.HealthChecks {
+		t.emit("add_health_check_event", checkEvent{AppID: spec.ID, Version: spec.ConfigVersion(), HealthCheck: c})
+	}
+}
+
+func (t *tx) emitNoChecks(spec *app.App) {
+	if len(spec.HealthChecks) > 0 {
+		t.emit("remove_health_check_event", appEvent{AppID: spec.ID})
+	}
 }
 
 // unwant has an app end.
@@ -269,6 +315,9 @@ func (t *tx) unwant(id string) {
 	old := t.apps.get(id)
 	if old == nil {
 		return
+	}
+	if !old.Removed {
+		t.emitNoChecks(old.Spec)
 	}
 	a := clone(old)
 	a.Removed = true
