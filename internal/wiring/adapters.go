@@ -33,8 +33,8 @@ func Workloads(user string) cluster.Clients {
 	return cluster.Clients{"yarn": yarnJobs{user}, "storm": stormTopologies{}}
 }
 
-// stormCheck answers leader, supervisors, "workers HOST", "topology NAME" and
-// "kill NAME".
+// stormCheck answers leader, supervisors and "topology NAME"; "vacate HOST" and
+// "kill NAME" also act.
 func stormCheck(ctx context.Context, address, check string) (any, error) {
 	c := storm.New(storm.Config{Addresses: []string{address}})
 	verb, name, _ := strings.Cut(check, " ")
@@ -49,9 +49,9 @@ func stormCheck(ctx context.Context, address, check string) (any, error) {
 			hosts[i] = s.Host
 		}
 		return map[string]any{"hosts": hosts}, err
-	case "workers":
-		n, err := workersOn(ctx, c, name)
-		return map[string]any{"count": n}, err
+	case "vacate", "workers": // clusters made with an earlier stack say workers
+		left, err := c.Vacate(ctx, name)
+		return map[string]any{"count": left}, err
 	case "topology":
 		t, err := c.Topology(ctx, name, storm.AllTime)
 		return map[string]any{"status": string(t.Status), "acked": t.Counts.Acked}, err
@@ -59,24 +59,6 @@ func stormCheck(ctx context.Context, address, check string) (any, error) {
 		return map[string]any{}, c.Kill(ctx, name, 0)
 	}
 	return nil, fmt.Errorf("cannot answer %q", check)
-}
-
-// workersOn counts the workers of all topologies on a host.
-func workersOn(ctx context.Context, c *storm.Client, host string) (int, error) {
-	cl, err := c.Cluster(ctx)
-	n := 0
-	for _, sum := range cl.Topologies {
-		t, err := c.Topology(ctx, sum.ID, storm.AllTime)
-		if err != nil {
-			return 0, err
-		}
-		for _, w := range t.Workers {
-			if w.Host == host {
-				n++
-			}
-		}
-	}
-	return n, err
 }
 
 // yarnJobs are a ResourceManager's applications.
