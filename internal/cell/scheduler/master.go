@@ -2,9 +2,11 @@ package scheduler
 
 import (
 	"context"
+	"hash/fnv"
 	"sync"
 	"time"
 
+	"howdah.dev/howdah/internal/cell/instance"
 	"howdah.dev/howdah/internal/cell/mesos"
 	"howdah.dev/howdah/internal/cell/mesos/v1client"
 )
@@ -12,7 +14,8 @@ import (
 const (
 	redialFirst = 100 * time.Millisecond
 	redialMost  = 5 * time.Second
-	senders     = 8 // calls under way at once
+	senders     = 8           // calls under way at once
+	onTheWay    = time.Minute // longer than a call takes, repeats included
 )
 
 // connect keeps a subscription to the master.
@@ -93,7 +96,7 @@ func (t *tx) subscribed(s *mesos.Subscribed) {
 	t.leader = &master
 	t.emit(kind, registeredEvent{FrameworkID: id, Master: master})
 	t.offers.reset()
-	t.ask()
+	t.ask(t.now)
 	for _, i := range t.instances.all() {
 		if i.KillAsked != nil {
 			t.sendKill(i)
@@ -106,10 +109,14 @@ func (t *tx) disconnected() {
 	t.emit("scheduler_disconnected_event", nil)
 }
 
-// ask asks for the state of every task.
-func (t *tx) ask() {
+// ask asks for the state of every task, but for those launched after a moment:
+// their launch may be on its way still, and the master would not know them.
+func (t *tx) ask(before time.Time) {
 	r := &mesos.Reconcile{}
 	for _, i := range t.instances.all() {
+		if i.Condition == instance.Provisioned && i.StagedAt.After(before) {
+			continue
+		}
 		r.Tasks = append(r.Tasks, mesos.ReconcileTask{TaskID: mesos.ID{Value: i.TaskID()}, AgentID: &mesos.ID{Value: i.AgentID}})
 	}
 	if len(r.Tasks) > 0 {
@@ -127,7 +134,7 @@ func (e *Engine) reconcile(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			e.tell(ctx, func(t *tx) { t.ask() })
+			e.tell(ctx, func(t *tx) { t.ask(t.now.Add(-onTheWay)) })
 		}
 	}
 }
@@ -135,21 +142,58 @@ func (e *Engine) reconcile(ctx context.Context) {
 // outbox holds calls on their way to the master. It has no bound of its own:
 // there is at most one launch, one kill and one acknowledgement per instance and
 // status in it.
+//
+// Calls about one worker keep their order: a kill that overtakes the launch it is
+// meant for would leave a task behind. So do those about all offers: a refusal
+// that comes after the REVIVE would undo it.
 type outbox struct {
 	mu     sync.Mutex
 	stream *v1client.Stream // nil without a connection
-	queue  []*mesos.Call
-	more   chan struct{}
+	lanes  [senders]lane
 }
 
-func newOutbox() *outbox { return &outbox{more: make(chan struct{}, senders)} }
+// lane is what one sender sends, in order.
+type lane struct {
+	queue []*mesos.Call
+	more  chan struct{}
+}
+
+func newOutbox() *outbox {
+	o := &outbox{}
+	for n := range o.lanes {
+		o.lanes[n].more = make(chan struct{}, 1)
+	}
+	return o
+}
+
+// laneOf returns the number of the lane of a call: the first one for those about
+// no worker.
+func laneOf(c *mesos.Call) int {
+	var agent string
+	switch {
+	case c.Accept != nil && len(c.Accept.Operations) > 0 && len(c.Accept.Operations[0].Launch.TaskInfos) > 0:
+		agent = c.Accept.Operations[0].Launch.TaskInfos[0].AgentID.Value
+	case c.Kill != nil && c.Kill.AgentID != nil:
+		agent = c.Kill.AgentID.Value
+	case c.Acknowledge != nil:
+		agent = c.Acknowledge.AgentID.Value
+	default:
+		return 0
+	}
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(agent))
+	return 1 + int(h.Sum32()%(senders-1))
+}
 
 // open sends through a new connection from now on. What was meant for an earlier
 // one is dropped: reconciliation finds it again.
 func (o *outbox) open(s *v1client.Stream) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.stream, o.queue = s, nil
+	o.stream = s
+	for n := range o.lanes {
+		o.lanes[n].queue = nil
+	}
 }
 
 func (o *outbox) put(c *mesos.Call) {
@@ -158,37 +202,38 @@ func (o *outbox) put(c *mesos.Call) {
 	if o.stream == nil {
 		return
 	}
-	o.queue = append(o.queue, c)
+	l := &o.lanes[laneOf(c)]
+	l.queue = append(l.queue, c)
 	select {
-	case o.more <- struct{}{}:
-	default: // every sender is awake
+	case l.more <- struct{}{}:
+	default: // its sender is awake
 	}
 }
 
-func (o *outbox) take() (*v1client.Stream, *mesos.Call) {
+func (o *outbox) take(n int) (*v1client.Stream, *mesos.Call) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if len(o.queue) == 0 {
+	l := &o.lanes[n]
+	if len(l.queue) == 0 {
 		return nil, nil
 	}
-	c := o.queue[0]
-	o.queue = o.queue[1:]
+	c := l.queue[0]
+	l.queue = l.queue[1:]
 	return o.stream, c
 }
 
-// send carries calls to the master, several at once: calls about different
-// tasks and offers may overtake each other.
+// send carries calls to the master, those of different lanes at once.
 func (e *Engine) send(ctx context.Context) {
 	var wg sync.WaitGroup
-	for range senders {
+	for n := range senders {
 		wg.Go(func() {
 			for {
 				select {
 				case <-ctx.Done():
 					return
-				case <-e.calls.more:
+				case <-e.calls.lanes[n].more:
 				}
-				for stream, c := e.calls.take(); c != nil; stream, c = e.calls.take() {
+				for stream, c := e.calls.take(n); c != nil; stream, c = e.calls.take(n) {
 					e.deliver(ctx, stream, c)
 				}
 			}
@@ -200,5 +245,19 @@ func (e *Engine) send(ctx context.Context) {
 func (e *Engine) deliver(ctx context.Context, stream *v1client.Stream, c *mesos.Call) {
 	if err := stream.Call(ctx, *c); err != nil && ctx.Err() == nil {
 		e.cfg.Log.Warn("the master did not take a call", "call", c.Type, "error", err)
+		if c.Type == mesos.CallAccept {
+			e.tell(ctx, func(t *tx) { t.askAbout(c.Accept) })
+		}
 	}
+}
+
+// askAbout asks for the state of tasks whose launch may not have arrived.
+func (t *tx) askAbout(a *mesos.Accept) {
+	r := &mesos.Reconcile{}
+	for _, op := range a.Operations {
+		for _, task := range op.Launch.TaskInfos {
+			r.Tasks = append(r.Tasks, mesos.ReconcileTask{TaskID: task.TaskID, AgentID: &mesos.ID{Value: task.AgentID.Value}})
+		}
+	}
+	t.call(&mesos.Call{Type: mesos.CallReconcile, Reconcile: r})
 }

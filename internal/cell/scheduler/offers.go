@@ -32,6 +32,7 @@ const (
 type offers struct {
 	of         map[string]*held // by worker
 	suppressed bool
+	refused    bool // some were refused for long since the last REVIVE
 }
 
 // held is what one worker offers, less what was taken of it.
@@ -57,7 +58,7 @@ func newOffers() *offers { return &offers{of: map[string]*held{}} }
 // reset forgets the offers of a connection that ended.
 func (o *offers) reset() {
 	clear(o.of)
-	o.suppressed = false
+	o.suppressed, o.refused = false, false
 }
 
 func (o *offers) add(list []mesos.Offer) {
@@ -94,19 +95,19 @@ func runtimes(m mesos.Offer) []string {
 // match launches what is wanted on what is offered. The intent to launch is
 // part of the commit; the master hears of it afterwards.
 func (t *tx) match(ctx context.Context) {
-	ready, waiting := t.demand()
+	ready, waiting, fresh := t.demand()
 	short := false
 	for _, id := range ready {
 		short = t.launch(ctx, id) || short
 	}
 	t.answerOffers(short)
-	t.tune(waiting, short)
+	t.tune(waiting, short, short && fresh)
 	t.settle()
 }
 
 // demand returns the apps that may launch now, those that wait longest first,
-// and whether there are any that want to.
-func (t *tx) demand() (ready []string, waiting bool) {
+// whether there are any that want to, and whether one of them is new.
+func (t *tx) demand() (ready []string, waiting, fresh bool) {
 	for id, count := range t.demanding() {
 		a := t.apps.get(id)
 		if a == nil || count <= 0 {
@@ -118,6 +119,7 @@ func (t *tx) demand() (ready []string, waiting bool) {
 		waiting = true
 		if t.waiting.get(id) == nil {
 			t.waiting.put(id, &Waiting{Since: t.now})
+			fresh = true
 		}
 		if until := a.Backoff.Until; until.After(t.now) {
 			t.at(until)
@@ -128,7 +130,7 @@ func (t *tx) demand() (ready []string, waiting bool) {
 	slices.SortFunc(ready, func(a, b string) int {
 		return cmp.Or(t.waiting.get(a).Since.Compare(t.waiting.get(b).Since), strings.Compare(a, b))
 	})
-	return ready, waiting
+	return ready, waiting, fresh
 }
 
 // demanding returns how many launches apps want: those that wait, and those
@@ -252,17 +254,21 @@ func (t *tx) answerOffers(short bool) {
 		refuse := refuseIdle
 		if short {
 			refuse = refuseShort
+		} else {
+			t.offers.refused = true
 		}
 		t.call(&mesos.Call{Type: mesos.CallDecline, Decline: &mesos.Decline{OfferIDs: h.ids, Filters: &mesos.Filters{RefuseSeconds: &refuse}}})
 	}
 }
 
 // tune asks for offers when something waits, and for none when nothing does.
-func (t *tx) tune(waiting, short bool) {
+// What was refused is asked for again when it may be of use now: an app is new,
+// room was made, or a delay is over in which offers were not needed.
+func (t *tx) tune(waiting, short, fresh bool) {
 	switch {
 	case t.base.framework == "" && t.meta[metaFramework] == "":
-	case waiting && (t.offers.suppressed || short && t.freed):
-		t.offers.suppressed = false
+	case waiting && (t.offers.suppressed || fresh || short && (t.freed || t.offers.refused)):
+		t.offers.suppressed, t.offers.refused = false, false
 		t.call(&mesos.Call{Type: mesos.CallRevive, Revive: &mesos.Roles{}})
 	case !waiting && !t.offers.suppressed:
 		t.offers.suppressed = true

@@ -23,8 +23,11 @@ var conditions = map[mesos.TaskState]instance.Condition{
 	mesos.TaskKilling: instance.Killing, mesos.TaskFinished: instance.Finished, mesos.TaskFailed: instance.Failed,
 	mesos.TaskKilled: instance.Killed, mesos.TaskError: instance.Error, mesos.TaskLost: instance.Dropped,
 	mesos.TaskDropped: instance.Dropped, mesos.TaskUnreachable: instance.Unreachable, mesos.TaskGone: instance.Gone,
-	mesos.TaskUnknown: instance.Unknown,
+	mesos.TaskUnknown: instance.Unknown, taskGoneByOperator: instance.Gone,
 }
+
+// taskGoneByOperator is what real masters say of a worker that an operator gave up.
+const taskGoneByOperator mesos.TaskState = "TASK_GONE_BY_OPERATOR"
 
 // status takes in what the master says of a task. It is acknowledged after the
 // commit.
@@ -34,7 +37,10 @@ func (t *tx) status(s *mesos.TaskStatus) {
 	}
 	id, _, _ := instance.OfTask(s.TaskID.Value)
 	old := t.instances.get(id)
-	condition := conditions[s.State]
+	condition, known := conditions[s.State]
+	if !known {
+		return // a state of a newer Mesos; the next one is known again
+	}
 	if old == nil || old.TaskID() != s.TaskID.Value {
 		t.stranger(s, id, condition)
 		return
@@ -44,10 +50,22 @@ func (t *tx) status(s *mesos.TaskStatus) {
 	}
 	i := clone(old)
 	i.State, i.Message, i.Reason = s.State, s.Message, s.Reason
-	if condition == instance.Running && i.KillAsked != nil {
+	switch {
+	case condition == instance.Unreachable && i.KillAsked != nil:
+		t.expunge(i) // should it come back, it is killed as a stranger
+		return
+	case i.Condition == instance.UnreachableInactive && !terminal(condition):
+		if condition == instance.Unreachable {
+			return
+		}
+		if t.replaced(i) {
+			t.sentence(i, "it came back when another had taken its place")
+			return
+		}
+	case condition == instance.Running && i.KillAsked != nil:
 		condition = instance.Killing
 	}
-	if condition != i.Condition && (condition != instance.Unreachable || i.Condition != instance.UnreachableInactive) {
+	if condition != i.Condition {
 		i.Condition, i.Since = condition, t.now
 	}
 	if s.State == mesos.TaskRunning {
@@ -59,6 +77,26 @@ func (t *tx) status(s *mesos.TaskStatus) {
 		return
 	}
 	t.putInstance(i)
+}
+
+// terminal tells whether an instance in this condition has ended.
+func terminal(c instance.Condition) bool { return (&instance.Instance{Condition: c}).Terminal() }
+
+// replaced tells whether an instance that was written off is not needed any more:
+// with it there would be more active ones than wanted.
+func (t *tx) replaced(i *instance.Instance) bool {
+	a := t.apps.get(i.App)
+	if a == nil || i.KillAsked != nil {
+		return true
+	}
+	active := 0
+	for _, other := range t.of(i.App) {
+		if other.Active() {
+			active++
+		}
+	}
+	target, _ := t.target(a)
+	return active >= target.Wanted
 }
 
 // obsolete tells whether a status says nothing new: an answer to a question
@@ -107,7 +145,7 @@ func (t *tx) running(i *instance.Instance, s *mesos.TaskStatus) {
 func (t *tx) ended(i *instance.Instance, s *mesos.TaskStatus) {
 	t.removeInstance(i)
 	a := t.apps.get(i.App)
-	if a == nil || i.KillAsked != nil {
+	if a == nil || i.KillAsked != nil || lostLaunch(i, s) {
 		return
 	}
 	next := clone(a)
@@ -117,6 +155,20 @@ func (t *tx) ended(i *instance.Instance, s *mesos.TaskStatus) {
 	}
 	next.Backoff = t.delay(a, i)
 	t.putApp(next)
+}
+
+// lostLaunch tells whether an instance never reached its worker: the offer was
+// gone, or the call was. That is no failure of the app.
+func lostLaunch(i *instance.Instance, s *mesos.TaskStatus) bool {
+	if i.StartedAt != nil || s.Source != mesos.SourceMaster {
+		return false
+	}
+	switch s.State {
+	case mesos.TaskDropped, mesos.TaskLost, mesos.TaskGone, mesos.TaskUnknown:
+		return true
+	default:
+		return false
+	}
 }
 
 // delay computes how long the next launch waits after an instance ended by
@@ -140,13 +192,21 @@ func (t *tx) kill(i *instance.Instance, why string) {
 	if i.KillAsked != nil || i.Terminal() {
 		return
 	}
-	i = clone(i)
-	at := t.now
-	i.KillAsked, i.KillWhy = &at, why
 	if i.Condition == instance.UnreachableInactive || i.Condition == instance.Unreachable {
+		i = clone(i)
+		at := t.now
+		i.KillAsked, i.KillWhy = &at, why
 		t.expunge(i)
 		return
 	}
+	t.sentence(i, why)
+}
+
+// sentence has an instance end, and keeps it until it has.
+func (t *tx) sentence(i *instance.Instance, why string) {
+	i = clone(i)
+	at := t.now
+	i.KillAsked, i.KillWhy = &at, why
 	t.putInstance(i)
 	t.sendKill(i)
 	t.due(i.App, t.now.Add(killRepeat))
