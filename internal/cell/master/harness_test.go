@@ -87,14 +87,20 @@ func (e *env) start() {
 // loopback serves the env's master on a real socket.
 func loopback(t *testing.T, cfg Config) *env {
 	e := &env{t: t, cfg: cfg}
+	t.Cleanup(e.serve())
+	return e
+}
+
+func (e *env) serve() (stop func()) {
 	e.start()
 	server := httptest.NewServer(e.m.Handler())
-	e.transport, e.url = nil, server.URL
-	t.Cleanup(func() {
+	transport := &http.Transport{MaxIdleConnsPerHost: 256}
+	e.transport, e.url = transport, server.URL
+	return func() {
 		e.stop()
 		server.Close()
-	})
-	return e
+		transport.CloseIdleConnections()
+	}
 }
 
 // pipes carries HTTP to a handler in the same process, without sockets.

@@ -37,7 +37,12 @@ func (e *env) worker(host, resources string) *agent {
 	if err != nil {
 		e.t.Fatal(err)
 	}
-	a := &agent{e: e, info: mesos.AgentInfo{Hostname: host, Port: 5051, Resources: total}, tasks: map[string]*workerapi.Task{}}
+	return e.workerWith(mesos.AgentInfo{Hostname: host, Port: 5051, Resources: total})
+}
+
+func (e *env) workerWith(info mesos.AgentInfo) *agent {
+	e.t.Helper()
+	a := &agent{e: e, info: info, tasks: map[string]*workerapi.Task{}}
 	a.dial()
 	return a
 }
