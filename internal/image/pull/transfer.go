@@ -174,7 +174,7 @@ func (t *transfer) manifest(ctx context.Context, id string) (*image.Manifest, er
 // blob opens a blob for reading; the caller checks the digest.
 func (t *transfer) blob(ctx context.Context, h v1.Hash) (io.ReadCloser, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	resp, err := t.do(ctx, http.MethodGet, t.url("blobs", h.String()), nil, nil, 0, http.StatusOK)
+	resp, err := t.do(ctx, http.MethodGet, t.url("blobs", h.String()), nil, nil, 0, http.StatusOK) //nolint:bodyclose // the caller closes it
 	if err != nil {
 		cancel(nil)
 		return nil, err

@@ -69,8 +69,7 @@ func sentinels() map[error]failure {
 
 // classify finds the place of an error in the protocol.
 func classify(err error) failure {
-	var f *failure
-	if errors.As(err, &f) {
+	if f, ok := errors.AsType[*failure](err); ok {
 		return *f
 	}
 	for sentinel, f := range sentinels() {

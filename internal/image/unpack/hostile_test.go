@@ -125,36 +125,3 @@ func TestWrongDiffID(t *testing.T) {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
 }
-
-// FuzzLayer unpacks anything; whatever it is, nothing appears outside.
-func FuzzLayer(f *testing.F) {
-	f.Add(layer(f, dir("a/"), file("a/b", "c"), link("l", "../../x"), hard("h", "a/b"), file("a/.wh.z", ""), file(".wh..wh..opq", "")))
-	f.Add(layer(f, link("a", "/"), file("a/x", "x")))
-	f.Add(zipped(f, layer(f, file("../x", "x"))))
-	parent := f.TempDir()
-	s := store(f)
-	u := unpacker(f, unpack.Config{Dir: filepath.Join(parent, "in"), MaxBytes: 1 << 20, MaxEntries: 100})
-	f.Fuzz(func(t *testing.T, data []byte) {
-		plain := data
-		m := made(t, s, as, plain)
-		_, err := u.Unpack(t.Context(), s, m, "task")
-		if err == nil {
-			if err := u.Release("task"); err != nil {
-				t.Error(err)
-			}
-		}
-		for _, where := range []string{parent, filepath.Join(parent, "in")} {
-			entries, err := os.ReadDir(where)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, e := range entries {
-				switch e.Name() {
-				case "in", "layers", "leases", "locks", "lock", "tmp":
-				default:
-					t.Errorf("%s appeared in %s", e.Name(), where)
-				}
-			}
-		}
-	})
-}
