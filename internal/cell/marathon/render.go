@@ -172,7 +172,11 @@ func showTask(v scheduler.View, i *instance.Instance) taskView {
 		t.StartedAt = &at
 	}
 	if c := v.Checks(i.ID); c != nil {
-		t.Results = c.Results
+		for _, r := range c.Results {
+			if r.FirstSuccess != nil || r.LastFailure != nil {
+				t.Results = append(t.Results, r)
+			}
+		}
 	}
 	return t
 }

@@ -62,11 +62,12 @@ func (w *watches) watch(ctx context.Context, spec *app.App, i *instance.Instance
 	}
 	ctx, cancel := w.begin()
 	w.of[i.ID] = cancel
+	total := len(spec.HealthChecks)
 	for n, c := range spec.HealthChecks {
 		if q, ok := question(spec, i, c); ok {
 			w.wg.Go(func() {
 				w.asker.Run(ctx, q, func(a health.Answer) {
-					w.e.tell(ctx, func(t *tx) { t.answered(i.ID, n, c, a) })
+					w.e.tell(ctx, func(t *tx) { t.answered(i.ID, n, total, c, a) })
 				})
 			})
 		}
@@ -153,8 +154,8 @@ func portNamed(spec *app.App, i *instance.Instance, name string) (int, bool) {
 	return i.Ports[n], true
 }
 
-// answered takes in the answer to one question.
-func (t *tx) answered(id string, n int, c app.HealthCheck, a health.Answer) {
+// answered takes in the answer to one question, the n-th of total.
+func (t *tx) answered(id string, n, total int, c app.HealthCheck, a health.Answer) {
 	i := t.instances.get(id)
 	if i == nil || i.KillAsked != nil || a.Status > 0 && a.Status < 200 && c.IgnoreHTTP1xx != nil && *c.IgnoreHTTP1xx {
 		return
@@ -176,7 +177,7 @@ func (t *tx) answered(id string, n int, c app.HealthCheck, a health.Answer) {
 		result.ConsecutiveFailures++
 		t.emit("failed_health_check_event", failedCheckEvent{AppID: i.App, TaskID: i.TaskID(), HealthCheck: c})
 	}
-	t.keepResult(i, n, result)
+	t.keepResult(i, n, total, result)
 	t.judge(i)
 	if most := c.MaxConsecutiveFailures; !a.OK && most > 0 && result.ConsecutiveFailures >= most {
 		t.emit("unhealthy_instance_kill_event", unhealthyKillEvent{
@@ -209,12 +210,12 @@ func (t *tx) result(i *instance.Instance, n int) Result {
 	return Result{InstanceID: i.ID}
 }
 
-func (t *tx) keepResult(i *instance.Instance, n int, r Result) {
+func (t *tx) keepResult(i *instance.Instance, n, total int, r Result) {
 	next := &Checks{}
 	if c := t.checks.get(i.ID); c != nil {
 		next.Results, next.Ready = slices.Clone(c.Results), c.Ready
 	}
-	for len(next.Results) <= n {
+	for len(next.Results) < max(total, n+1) {
 		next.Results = append(next.Results, Result{InstanceID: i.ID})
 	}
 	next.Results[n] = r
@@ -225,12 +226,11 @@ func (t *tx) keepResult(i *instance.Instance, n int, r Result) {
 // judge sets an instance's health from all its checks: well when each has been
 // well and is.
 func (t *tx) judge(i *instance.Instance) {
-	a := t.apps.get(i.App)
 	c := t.checks.get(i.ID)
-	if a == nil || c == nil {
+	if c == nil {
 		return
 	}
-	well, all := true, len(c.Results) == len(a.Spec.HealthChecks)
+	well, all := true, true
 	for _, r := range c.Results {
 		all = all && (r.Alive || r.LastFailure != nil)
 		well = well && (r.Alive || r.LastFailure == nil)
@@ -268,7 +268,7 @@ func (t *tx) healthOfWorker(i *instance.Instance, s *mesos.TaskStatus) {
 		r.ConsecutiveFailures++
 	}
 	t.instances.put(i.ID, i)
-	t.keepResult(i, n, r)
+	t.keepResult(i, n, len(a.Spec.HealthChecks), r)
 	t.judge(i)
 	if latest := t.instances.get(i.ID); latest != nil {
 		*i = *latest

@@ -43,8 +43,21 @@ type Config struct {
 	MaxDeployments   int           // 100 if 0
 	MaxPerOffer      int           // instances of one app launched per offer and round; 5 if 0
 	Reconcile        time.Duration // between questions for the state of all tasks; 10 min if 0
-	Log              *slog.Logger
+	// Crash, where set, is asked before and after each commit, and when what follows
+	// from it is on its way to the master; true ends the engine on the spot. Tests
+	// set it.
+	Crash func(point string) bool
+	Log   *slog.Logger
 }
+
+// The points at which Config.Crash is asked.
+const (
+	CrashBefore = "before the commit"
+	CrashAfter  = "after the commit"
+	CrashActing = "acting"
+)
+
+var errCrash = errors.New("a test ended the scheduler")
 
 // Master subscribes to a Mesos master.
 type Master interface {
@@ -60,6 +73,9 @@ func (c *Config) defaults() {
 	}
 	if c.Reconcile == 0 {
 		c.Reconcile = 10 * time.Minute
+	}
+	if c.Crash == nil {
+		c.Crash = func(string) bool { return false }
 	}
 	if c.Publish == nil {
 		c.Publish = func(Event) {}
@@ -200,7 +216,7 @@ func (e *Engine) work(ctx context.Context, batch []message, first bool) (wake ti
 	t.advance()
 	t.settle()
 	t.match(ctx)
-	if err := t.commit(ctx, e.db.Write); err != nil {
+	if err := e.keep(ctx, t); err != nil {
 		for _, m := range batch {
 			m.answer(err)
 		}
@@ -211,10 +227,27 @@ func (e *Engine) work(ctx context.Context, batch []message, first bool) (wake ti
 	t.merge()
 	e.mu.Unlock()
 	e.act(ctx, t)
+	if t.matters() && e.cfg.Crash(CrashActing) {
+		return wake, errCrash
+	}
 	for i, m := range batch {
 		m.answer(errs[i])
 	}
 	return t.next(), nil
+}
+
+// keep writes what a batch changed.
+func (e *Engine) keep(ctx context.Context, t *tx) error {
+	if t.matters() && e.cfg.Crash(CrashBefore) {
+		return errCrash
+	}
+	if err := t.commit(ctx, e.db.Write); err != nil {
+		return err
+	}
+	if t.matters() && e.cfg.Crash(CrashAfter) {
+		return errCrash
+	}
+	return nil
 }
 
 // act does what a committed batch asks for.

@@ -51,6 +51,9 @@ func (t *tx) empty() bool {
 	return len(t.apps.changed)+len(t.groups.changed)+len(t.deployments.changed)+len(t.instances.changed)+len(t.versions)+len(t.forgotten)+len(t.meta) == 0
 }
 
+// matters tells whether the batch leaves anything behind.
+func (t *tx) matters() bool { return !t.empty() || len(t.calls) > 0 }
+
 func newTx(s *state, cfg *Config, now time.Time) *tx {
 	return &tx{
 		now: now, cfg: cfg, base: s,
