@@ -103,6 +103,11 @@ func (g *groupReader) check(c cursor, u *GroupUpdate, base string, nested bool) 
 	if text, remedy := checkPath(u.ID); text != "" && u.ID != "/" {
 		id.refuse(text, remedy)
 	}
+	for i, d := range u.dependencies {
+		if text, remedy := checkPath(d); text != "" && d != "/" {
+			cursor{g.log, c.n, c.at.field("dependencies").index(i)}.refuse(text, remedy)
+		}
+	}
 	if nested && Parent(u.ID) != base || nested && u.ID == "/" {
 		id.refuse("Identifier is not child of '"+base+"'", "Write an id relative to the group that it is in.")
 	}
