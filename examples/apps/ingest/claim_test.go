@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"howdah.dev/howdah/internal/warehouse/webhdfstest"
 )
 
 const claimed = dataset + "/_claims/part-00000"
@@ -90,6 +92,22 @@ func TestClaimRaces(t *testing.T) {
 		if left := strings.Join(w.store.Paths(dataset+"/_tmp"), " "); left != "" {
 			t.Errorf("%s: left in _tmp: %s", name, left)
 		}
+	}
+}
+
+// TestClaimBeingWritten: HDFS says in words of its own that another is writing.
+func TestClaimBeingWritten(t *testing.T) {
+	w := newWorld(t, sourceTree(t, 1), nil)
+	w.store.Intercept(func(rw http.ResponseWriter, r *http.Request, node string) bool {
+		if node != "data" || r.URL.Query().Get("op") != "CREATE" {
+			return false
+		}
+		w.store.Put(claimed, "")
+		webhdfstest.Refuse(rw, 403, "AlreadyBeingCreatedException", "this file lease is currently owned by another")
+		return true
+	})
+	if got, err := w.worker("me").claim(t.Context(), somePart); err != nil || got {
+		t.Errorf("%v, %v", got, err)
 	}
 }
 

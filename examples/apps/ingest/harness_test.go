@@ -93,26 +93,11 @@ func (w *world) worker(task string) *worker {
 // returns the dataset it makes.
 func (w *world) expect() (pipeline.Manifest, map[string]string) {
 	w.t.Helper()
-	ctx, elsewhere := w.t.Context(), "/expected/go-src"
-	file := filepath.Join(w.t.TempDir(), "p.yaml")
-	text := fmt.Sprintf("name: p\nwarehouse: w\nsteps:\n  - {name: ingest, ingest: {from: %q, match: '*.go', partMB: 1, dataset: %s}}\n", w.sources, elsewhere)
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		w.t.Fatal(err)
-	}
-	d, found := pipeline.Load(ctx, file)
-	if d == nil {
-		w.t.Fatal(found)
-	}
 	client := &http.Client{Transport: &http.Transport{}}
 	defer client.CloseIdleConnections()
+	const elsewhere = "/expected/go-src"
 	files := hdfsfiles.New(webhdfs.New(webhdfs.Config{Addresses: []string{w.store.Name.URL}, User: "p", HTTP: client}))
-	if _, err := pipeline.Run(ctx, pipeline.Config{Definition: d, Files: files}); err != nil {
-		w.t.Fatal(err)
-	}
-	m, err := pipeline.ReadManifest(ctx, files, elsewhere)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	m := ownIngest(w.t, w.sources, files, elsewhere)
 	parts := map[string]string{}
 	for _, p := range m.Parts {
 		parts[p.Name], _ = w.store.Get(path.Join(elsewhere, p.Name))

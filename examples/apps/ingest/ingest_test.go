@@ -16,6 +16,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"howdah.dev/howdah/internal/warehouse/webhdfstest"
 )
 
 // TestInstancesShareTheWork: several instances, one dataset.
@@ -119,6 +121,50 @@ func TestForeignDatasets(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestTwoSucceed: another completes the dataset and cleans up while we write
+// _SUCCESS, or just before we move it into its place.
+func TestTwoSucceed(t *testing.T) {
+	for _, moment := range []string{"CREATE", "RENAME"} {
+		w := newWorld(t, sourceTree(t, 2), nil)
+		me, other := w.worker("me"), w.worker("other")
+		done := false
+		w.store.Intercept(func(rw http.ResponseWriter, r *http.Request, node string) bool {
+			if done || !strings.Contains(r.URL.Path, "/_tmp/_SUCCESS.me") || r.URL.Query().Get("op") != moment || moment == "CREATE" && node != "data" {
+				return false
+			}
+			done = true
+			if err := other.work(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if moment == "CREATE" { // what HDFS says to a writer whose file is gone
+				webhdfstest.Refuse(rw, 404, "FileNotFoundException", "File does not exist: _tmp")
+			}
+			return moment == "CREATE"
+		})
+		if err := me.work(t.Context()); err != nil || !done {
+			t.Errorf("%s: %v", moment, err)
+		}
+		w.wantExact()
+	}
+}
+
+// TestEndedAtOnce: all instances are told to end when _SUCCESS is there.
+func TestEndedAtOnce(t *testing.T) {
+	w := newWorld(t, sourceTree(t, 2), nil)
+	ctx, stop := context.WithCancel(t.Context())
+	w.store.Intercept(func(_ http.ResponseWriter, r *http.Request, _ string) bool {
+		if _, complete := w.store.Get(dataset + "/" + successFile); complete && r.URL.Query().Get("op") == "DELETE" {
+			stop()
+		}
+		return false
+	})
+	var wait sync.WaitGroup
+	w.start(ctx, &wait, "a")
+	w.start(ctx, &wait, "b")
+	wait.Wait()
+	w.wantExact()
 }
 
 // TestSourcesThatChange: what was not scanned is not written.

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -18,12 +19,7 @@ import (
 // moments of an earlier run.
 func TestKill(t *testing.T) {
 	const kills = 40
-	program := filepath.Join(t.TempDir(), "ingest")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, ".")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	program := buildIngest(t)
 	seed, err := strconv.ParseUint(os.Getenv("HOWDAH_TEST_SEED"), 10, 64)
 	if err != nil {
 		seed = uint64(time.Now().UnixNano())
@@ -39,6 +35,17 @@ func TestKill(t *testing.T) {
 	if killed < kills {
 		t.Errorf("only %d of %d kills in %d rounds", killed, kills, rounds)
 	}
+}
+
+func buildIngest(t *testing.T) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "ingest")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return program
 }
 
 // killRound makes one dataset and returns how many instances were killed.
@@ -62,10 +69,7 @@ func killRound(t *testing.T, program, sources string, random *rand.Rand) (killed
 			break // some are killed after that too, while they clean up
 		}
 		i := random.IntN(len(running))
-		if err := running[i].Process.Kill(); err != nil {
-			t.Errorf("an instance ended by itself: %v", err)
-		}
-		_ = running[i].Wait()
+		kill(t, running[i])
 		killed++
 		running[i] = start()
 	}
@@ -79,6 +83,16 @@ func killRound(t *testing.T, program, sources string, random *rand.Rand) (killed
 		}
 	}
 	return killed
+}
+
+// kill ends an instance, which must not have ended by itself.
+func kill(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || !status.Signaled() {
+		t.Errorf("an instance ended by itself: %v", cmd.ProcessState)
+	}
 }
 
 // slowUploads lets contents through at a pace that leaves moments to be killed in.

@@ -48,6 +48,7 @@ func run(ctx context.Context, environ []string, log *slog.Logger) error {
 			log.Info("dataset is complete; idle until told to end")
 			err = w.idle(ctx)
 		}
+		w.leave()
 	}
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return nil // told to end

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -124,6 +125,10 @@ func (s *store) send(ctx context.Context, method string, u *url.URL, body io.Rea
 	return nil, refusal(resp)
 }
 
+// there is how HDFS says that a file is there already: whole, being written by
+// another, or cut short a moment ago.
+var there = []string{"FileAlreadyExistsException", "AlreadyBeingCreatedException", "RecoveryInProgressException"}
+
 // refusal turns an answer into an error: one that will stay, or another.
 func refusal(resp *http.Response) error {
 	data, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
@@ -134,8 +139,8 @@ func refusal(resp *http.Response) error {
 	e := answer.RemoteException
 	switch {
 	case e.Exception == "FileNotFoundException":
-		return errMissing
-	case e.Exception == "FileAlreadyExistsException":
+		return fmt.Errorf("%s: %w", strings.TrimPrefix(resp.Request.URL.Path, prefix), errMissing)
+	case slices.Contains(there, e.Exception):
 		return errExists
 	case e.Exception == "RetriableException", e.Exception == "StandbyException", e.Exception == "SafeModeException",
 		resp.StatusCode >= 500, resp.StatusCode == http.StatusTooManyRequests, resp.StatusCode == http.StatusRequestTimeout, e.Exception == "":

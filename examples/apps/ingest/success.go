@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"strings"
 	"time"
 )
@@ -51,7 +52,11 @@ func (w *worker) succeed(ctx context.Context, parts []part) (bool, error) {
 		return false, err
 	}
 	tmp := w.tmpPath(successFile)
-	if err := w.store.try(ctx, func() error { return w.store.createText(ctx, tmp, true, append(text, '\n')) }); err != nil {
+	err = w.store.try(ctx, func() error { return w.store.createText(ctx, tmp, true, append(text, '\n')) })
+	if errors.Is(err, errMissing) {
+		return w.complete(ctx, parts) // another was done, and removed _tmp under our hands
+	}
+	if err != nil {
 		return false, err
 	}
 	if _, err := w.rename(ctx, tmp, w.at(successFile)); err != nil {

@@ -97,6 +97,16 @@ func (w *worker) idle(ctx context.Context) error {
 	}
 }
 
+// leave cleans up a complete dataset once more: whoever runs us may end all
+// instances as soon as _SUCCESS is there. The context of the work has ended.
+func (w *worker) leave() {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	if done, err := w.complete(ctx, split(w.tree.files, w.cfg.partMB<<20)); err == nil && done {
+		_ = w.tidy(ctx)
+	}
+}
+
 // tidy removes what served the writing. Others may still be at work on parts
 // that are there already; they find out.
 func (w *worker) tidy(ctx context.Context) error {

@@ -57,8 +57,11 @@ func (s *Store) write(w http.ResponseWriter, r *http.Request, name string) {
 	n := s.tree.nodes[name]
 	if q.Get("op") == "CREATE" {
 		if n != nil && (n.folder || q.Get("overwrite") != "true") {
-			s.mu.Unlock()
 			e := occupied(name)
+			if n.writing {
+				e = &exception{http.StatusForbidden, "AlreadyBeingCreatedException", "Failed to CREATE_FILE " + name + " because this file lease is currently owned by another"}
+			}
+			s.mu.Unlock()
 			Refuse(w, e.status, e.name, e.message)
 			return
 		}
@@ -66,10 +69,16 @@ func (s *Store) write(w http.ResponseWriter, r *http.Request, name string) {
 		n = s.tree.make(false, q.Get("user.name"))
 		s.tree.nodes[name] = n
 	}
+	if n != nil {
+		n.writing = true
+	}
 	s.mu.Unlock()
 	data, err := io.ReadAll(r.Body)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if n != nil {
+		n.writing = false
+	}
 	if n == nil || !s.tree.holds(n) {
 		e := missing(name)
 		Refuse(w, e.status, e.name, e.message+" (no lease)")

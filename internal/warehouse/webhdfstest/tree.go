@@ -12,6 +12,7 @@ import (
 type inode struct {
 	id       int64
 	folder   bool
+	writing  bool // nobody has said yet that it is whole
 	data     []byte
 	owner    string
 	group    string
