@@ -63,7 +63,7 @@ func TestSilentWorkerIsUnreachable(t *testing.T) {
 		s, a := running(e, named("f"))
 		time.Sleep(10 * time.Minute)
 		s.quiet()
-		a.dead = true // its stream stays open
+		a.set(func() { a.dead = true }) // its stream stays open
 		time.Sleep(100 * time.Second)
 		wantState(t, s.status(), "one", mesos.TaskUnreachable, mesos.ReasonSlaveRemoved, "Agent w1 is unreachable: health check timed out")
 		if got := a.say(a.session, workerapi.Call{Type: workerapi.CallPong}); got != 404 {
@@ -87,7 +87,7 @@ func TestLostOfOldFrameworkIsKilled(t *testing.T) {
 		s.offer()
 		s.ack(killed)
 		s.quiet()
-		if len(a.tasks) != 0 || !strings.Contains(a.did(), "KILL one") {
+		if a.has() != 0 || !strings.Contains(a.did(), "KILL one") {
 			t.Error(a.did())
 		}
 	})
@@ -110,17 +110,17 @@ func TestWorkerComesBackWithoutTask(t *testing.T) {
 		s, a := running(e, named("f"))
 		a.hangUp()
 		synctest.Wait()
-		a.tasks = map[string]*workerapi.Task{}
+		a.set(func() { a.tasks = map[string]*workerapi.Task{} })
 		a.dial()
 		wantState(t, s.status(), "one", mesos.TaskGone, mesos.ReasonReconciliation, "The worker came back without the task")
 		offer := s.offer()
 
-		a.dead = true // the launch is lost on its way
+		a.set(func() { a.dead = true }) // the launch is lost on its way
 		s.launch(offer, todo(t, "two", "cpus:4;mem:1024", offer))
 		s.quiet()
 		a.hangUp()
 		synctest.Wait()
-		a.dead = false
+		a.set(func() { a.dead = false })
 		a.dial()
 		wantState(t, s.status(), "two", mesos.TaskDropped, mesos.ReasonReconciliation, "The worker came back without the task: its launch was lost")
 	})
@@ -207,7 +207,7 @@ func TestTeardown(t *testing.T) {
 	bubble(t, func(e *env) {
 		s, a := running(e, named("f"))
 		other := e.register(named("other"))
-		a.slow = true // the task takes its time to end
+		a.set(func() { a.slow = true }) // the task takes its time to end
 		s.call(mesos.Call{Type: mesos.CallTeardown})
 		s.over()
 		other.quiet()
@@ -219,7 +219,7 @@ func TestTeardown(t *testing.T) {
 			t.Fatal(got)
 		}
 		synctest.Wait()
-		if len(a.tasks) != 0 {
+		if a.has() != 0 {
 			t.Errorf("the worker waits for acknowledgements of a framework that is gone: %v", a.tasks)
 		}
 		var state struct {
@@ -242,7 +242,7 @@ func TestNoFailoverTimeMeansRemoved(t *testing.T) {
 		s, a := running(e, info)
 		s.stream.Close()
 		synctest.Wait()
-		if len(a.tasks) != 0 {
+		if a.has() != 0 {
 			t.Error("its task runs on")
 		}
 	})

@@ -80,7 +80,7 @@ func TestStatusesWaitForAcknowledgement(t *testing.T) {
 		wantState(t, failed, "one", mesos.TaskFailed, "", "")
 		s.ack(failed)
 		s.quiet()
-		if len(a.tasks) != 0 {
+		if a.has() != 0 {
 			t.Error("the worker still has the task")
 		}
 	})

@@ -190,6 +190,18 @@ func (a *agent) end(id string, state mesos.TaskState) {
 	a.report(a.session, id, state)
 }
 
+func (a *agent) set(change func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	change()
+}
+
+// has is how many tasks the worker has, or has not got rid of.
+func (a *agent) has() (n int) {
+	a.set(func() { n = len(a.tasks) })
+	return n
+}
+
 func (a *agent) did() string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
