@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -20,6 +21,7 @@ import (
 const (
 	maxBody     = 16 << 20 // of a group with thousands of apps
 	maxRequests = 256      // at once, streams not counted; Marathon's http_max_concurrent_requests
+	maxStreams  = 1024     // of events, at once
 )
 
 // Config is what the API needs.
@@ -49,14 +51,13 @@ type API struct {
 	engine  *scheduler.Engine
 	hub     *Hub
 	log     *slog.Logger
-	slots   chan struct{}
+	slots   chan struct{} // for requests
+	streams chan struct{} // for streams of events
 	closing chan struct{}
 	once    sync.Once
 	started time.Time
 
-	mu    sync.Mutex
-	cache cache
-	lists map[string]list
+	lists lists
 }
 
 // New returns an API.
@@ -65,8 +66,8 @@ func New(cfg Config) *API {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	return &API{
-		Config: cfg, engine: cfg.Engine, hub: cfg.Hub, log: cfg.Log, slots: make(chan struct{}, maxRequests), closing: make(chan struct{}),
-		started: time.Now(), cache: cache{entries: map[string]map[string]cached{}}, lists: map[string]list{},
+		Config: cfg, engine: cfg.Engine, hub: cfg.Hub, log: cfg.Log, slots: make(chan struct{}, maxRequests),
+		streams: make(chan struct{}, maxStreams), closing: make(chan struct{}), started: time.Now(), lists: newLists(),
 	}
 }
 
@@ -91,6 +92,7 @@ type route struct {
 	path   string // "*" at the end takes the rest; see split
 	role   tenant.Role
 	do     handler
+	stream bool // does not end by itself
 }
 
 // ServeHTTP answers one request.
@@ -103,7 +105,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Pragma", "no-cache")
 	h.Set("Expires", "0")
 	h.Set("X-Content-Type-Options", "nosniff")
-	if r.URL.Path == "/ping" && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+	if strings.TrimRight(r.URL.Path, "/") == "/ping" && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
 		a.ping(w, r)
 		return
 	}
@@ -123,42 +125,60 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // dispatch finds the route of a request.
 func (a *API) dispatch(w http.ResponseWriter, c *call) {
 	path := strings.TrimRight(c.URL.Path, "/")
-	known := false
+	var allowed []string
 	for _, rt := range routes() {
 		id, sub, ok := rt.matches(path)
 		if !ok {
 			continue
 		}
-		known = true
 		if rt.method != c.Method && (c.Method != http.MethodHead || rt.method != http.MethodGet) {
+			allowed = append(allowed, rt.method)
 			continue
 		}
 		if !c.who.Role.Covers(rt.role) {
 			a.fail(w, c.Request, &statusError{http.StatusForbidden, "Not Authorized to perform this action! The role " + string(rt.role) + " is needed; yours is " + string(c.who.Role) + "."})
 			return
 		}
-		c.id, c.sub = id, sub
-		a.serve(w, c, rt.do)
+		c.id, c.sub = canonical(id), sub
+		a.serve(w, c, rt)
 		return
 	}
-	if known {
+	if len(allowed) > 0 {
+		slices.Sort(allowed)
+		w.Header().Set("Allow", strings.Join(slices.Compact(allowed), ", "))
 		a.fail(w, c.Request, &statusError{http.StatusMethodNotAllowed, "HTTP 405 Method Not Allowed"})
 		return
 	}
 	a.fail(w, c.Request, &statusError{http.StatusNotFound, "URI not found: " + c.URL.Path})
 }
 
+// canonical writes the id a path names as the scheduler knows it. The group of
+// "{group}/*" keeps its star.
+func canonical(id string) string {
+	if id == "" {
+		return ""
+	}
+	if group, many := strings.CutSuffix(id, "/*"); many {
+		return strings.TrimSuffix(app.Canonical(group, "/"), "/") + "/*"
+	}
+	return app.Canonical(id, "/")
+}
+
 // serve calls a handler, as many at once as are allowed.
-func (a *API) serve(w http.ResponseWriter, c *call, do handler) {
+func (a *API) serve(w http.ResponseWriter, c *call, rt route) {
+	slots := a.slots
+	if rt.stream {
+		slots = a.streams
+	}
 	select {
-	case a.slots <- struct{}{}:
-		defer func() { <-a.slots }()
+	case slots <- struct{}{}:
+		defer func() { <-slots }()
 	default:
 		a.fail(w, c.Request, &statusError{http.StatusServiceUnavailable, "Too many concurrent requests"})
 		return
 	}
 	c.Body = http.MaxBytesReader(w, c.Body, maxBody)
-	answer, err := do(a, w, c)
+	answer, err := rt.do(a, w, c)
 	switch {
 	case err != nil:
 		a.fail(w, c.Request, err)
@@ -203,7 +223,7 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 		body = message{strings.TrimSuffix(err.Error(), ": "+scheduler.ErrNotFound.Error())}
 	case errors.As(err, &large):
 		code, body = http.StatusRequestEntityTooLarge, message{"The body is larger than 16 MiB."}
-	case r.Context().Err() != nil:
+	case r.Context().Err() != nil, errors.Is(err, scheduler.ErrEnded):
 		code = http.StatusServiceUnavailable
 	default:
 		a.log.Error("a request failed", "method", r.Method, "path", r.URL.Path, "error", err)

@@ -6,8 +6,10 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"howdah.dev/howdah/internal/cell/app"
+	"howdah.dev/howdah/internal/cell/deploy"
 	"howdah.dev/howdah/internal/cell/policy"
 	"howdah.dev/howdah/internal/cell/scheduler"
 )
@@ -41,7 +43,14 @@ func deployed(w http.ResponseWriter, d *scheduler.Deployment) result {
 
 // dryRun is what a call answers that changes nothing.
 type dryRun struct {
-	Steps any `json:"steps"`
+	Steps []deploy.Step `json:"steps"`
+}
+
+func showDry(d *scheduler.Deployment) dryRun {
+	if d.Steps == nil {
+		return dryRun{[]deploy.Step{}}
+	}
+	return dryRun{d.Steps}
 }
 
 // update carries out an update and answers it as most calls do.
@@ -59,7 +68,7 @@ func (a *API) update(w http.ResponseWriter, c *call, force bool, fn func(schedul
 		return nil, err
 	}
 	if opts.DryRun {
-		return dryRun{d.Steps}, nil
+		return showDry(d), nil
 	}
 	return deployed(w, d), nil
 }
@@ -94,18 +103,13 @@ func (a *API) admit(c *call, wanted scheduler.Wanted, change *scheduler.Change) 
 
 // assignPorts gives service ports to those that ask for any.
 func (a *API) assignPorts(wanted scheduler.Wanted, change *scheduler.Change) error {
-	var taken map[int]bool
+	var taken map[int]bool // those of this change and of all other apps
 	for _, spec := range change.Put {
 		if !app.WantsServicePorts(spec) {
 			continue
 		}
 		if taken == nil {
-			taken = map[int]bool{}
-			for other := range wanted.Apps() {
-				for _, p := range servicePorts(other) {
-					taken[p] = true
-				}
-			}
+			taken = takenPorts(wanted, change)
 		}
 		without := app.AssignServicePorts(spec, wanted.App(spec.ID), func(p int) bool { return taken[p] }, a.ServicePorts[0], a.ServicePorts[1])
 		if without > 0 {
@@ -116,6 +120,21 @@ func (a *API) assignPorts(wanted scheduler.Wanted, change *scheduler.Change) err
 		}
 	}
 	return nil
+}
+
+func takenPorts(wanted scheduler.Wanted, change *scheduler.Change) map[int]bool {
+	taken := map[int]bool{}
+	for other := range wanted.Apps() {
+		for _, p := range servicePorts(other) {
+			taken[p] = true
+		}
+	}
+	for _, spec := range change.Put {
+		for _, p := range servicePorts(spec) {
+			taken[p] = true
+		}
+	}
+	return taken
 }
 
 // limits are those of an app, which follow from the top group it is in.
@@ -172,15 +191,8 @@ func (a *API) createApp(w http.ResponseWriter, c *call) (any, error) {
 	}
 	a.posted(c, made)
 	w.Header().Set("Location", (&url.URL{Path: "/v2/apps" + made.ID}).String())
-	var view appView
-	a.engine.View(func(v scheduler.View) {
-		if at := v.App(made.ID); at != nil {
-			view = showApp(v, at, embeds{counts: true, deployments: true})
-		} else {
-			view = appView{App: made, counts: &counts{}, Deployments: []idRef{}}
-		}
-	})
-	return created{view}, nil
+	by, _ := answer.(result) // as it was at that moment, whatever has happened since
+	return created{appView{App: made, counts: &counts{}, Deployments: []idRef{{by.DeploymentID}}}}, nil
 }
 
 // created is an answer with status 201.
@@ -197,9 +209,12 @@ type postEvent struct {
 	App      *app.App `json:"appDefinition"`
 }
 
+// About is the app that the event is about.
+func (e postEvent) About() []string { return []string{e.App.ID} }
+
 // posted tells listeners that an app was changed by a call.
 func (a *API) posted(c *call, spec *app.App) {
-	a.hub.Publish(scheduler.Event{Type: "api_post_event", At: spec.Version.Time, Body: postEvent{c.RemoteAddr, c.URL.Path, spec}})
+	a.hub.Publish(scheduler.Event{Type: "api_post_event", At: time.Now(), Body: postEvent{c.RemoteAddr, c.URL.Path, spec}})
 }
 
 func (a *API) putApp(w http.ResponseWriter, c *call) (any, error) {
@@ -220,14 +235,12 @@ func (a *API) change(w http.ResponseWriter, c *call, partial, create bool) (any,
 	if bad != nil {
 		return nil, bad
 	}
-	var back *app.App
-	if version, ok := u.Rollback(); ok {
-		if back, err = a.engine.Version(c.Context(), u.ID, version.String()); err != nil {
-			return nil, err
-		}
-		if back == nil {
-			return nil, notFound("App '" + u.ID + "' does not exist in version " + version.String())
-		}
+	if !owns(c.who, u.ID) {
+		return nil, foreign(c.who, u.ID)
+	}
+	back, err := a.earlier(c, u)
+	if err != nil {
+		return nil, err
 	}
 	isNew := false
 	var made *app.App
@@ -239,7 +252,7 @@ func (a *API) change(w http.ResponseWriter, c *call, partial, create bool) (any,
 		}
 		if back != nil {
 			made = back
-			return scheduler.Change{Put: []*app.App{back}, Back: []string{u.ID}}, nil
+			return goBack(back, old), nil
 		}
 		spec, err := a.merge(wanted, u, old, partial)
 		made = spec
@@ -254,6 +267,33 @@ func (a *API) change(w http.ResponseWriter, c *call, partial, create bool) (any,
 		return created{answer}, nil
 	}
 	return answer, nil
+}
+
+// earlier returns the version of an app that an update asks to go back to, nil if
+// it asks for something else.
+func (a *API) earlier(c *call, u *app.Update) (*app.App, error) {
+	version, ok := u.Rollback()
+	if !ok {
+		return nil, nil //nolint:nilnil // none is asked for
+	}
+	back, err := a.engine.Version(c.Context(), u.ID, version.String())
+	if err != nil {
+		return nil, err
+	}
+	if back == nil {
+		return nil, notFound("App '" + u.ID + "' does not exist in version " + version.String())
+	}
+	return back, nil
+}
+
+// goBack makes an earlier version wanted. What still runs of it is as wanted, and
+// so is what runs now if only the number of instances differs.
+func goBack(back, now *app.App) scheduler.Change {
+	change := scheduler.Change{Put: []*app.App{back}}
+	if now == nil || !app.SameConfig(now, back) {
+		change.Back = []string{back.ID}
+	}
+	return change
 }
 
 // merge makes the new app of an update.
@@ -294,24 +334,65 @@ func (a *API) changeAll(w http.ResponseWriter, c *call, partial, create bool) (a
 	if bad != nil {
 		return nil, bad
 	}
-	return a.update(w, c, false, func(wanted scheduler.Wanted) (scheduler.Change, error) {
-		var change scheduler.Change
-		for _, u := range updates {
-			old := wanted.App(u.ID)
-			if old == nil && !create {
-				return change, unknownApp(u.ID)
-			}
-			spec, err := a.merge(wanted, u, old, partial)
-			if err != nil {
-				return change, err
-			}
-			change.Put = append(change.Put, spec)
+	backs := make([]*app.App, len(updates))
+	for i, u := range updates {
+		if !owns(c.who, u.ID) {
+			return nil, foreign(c.who, u.ID)
 		}
-		return change, nil
+		if backs[i], err = a.earlier(c, u); err != nil {
+			return nil, err
+		}
+	}
+	var made []*app.App
+	answer, err := a.update(w, c, false, func(wanted scheduler.Wanted) (scheduler.Change, error) {
+		var change scheduler.Change
+		for i, u := range updates {
+			old := wanted.App(u.ID)
+			switch {
+			case old == nil && !create:
+				return change, unknownApp(u.ID)
+			case backs[i] != nil:
+				one := goBack(backs[i], old)
+				change.Put, change.Back = append(change.Put, one.Put...), append(change.Back, one.Back...)
+			default:
+				spec, err := a.merge(wanted, u, old, partial)
+				if err != nil {
+					return change, err
+				}
+				change.Put = append(change.Put, spec)
+			}
+		}
+		made = change.Put
+		return change, nested(change.Put)
 	})
+	if err == nil && !isDry(answer) {
+		for _, spec := range made {
+			a.posted(c, spec)
+		}
+	}
+	return answer, err
+}
+
+// nested finds an app that has the name of another one's group.
+func nested(apps []*app.App) error {
+	ids := map[string]bool{}
+	for _, spec := range apps {
+		ids[spec.ID] = true
+	}
+	for id := range ids {
+		for group := app.Parent(id); group != "/"; group = app.Parent(group) {
+			if ids[group] {
+				return &statusError{http.StatusUnprocessableEntity, "Groups and Applications may not have the same identifier: " + group + " is an app, and the group of " + id + "."}
+			}
+		}
+	}
+	return nil
 }
 
 func (a *API) deleteApp(w http.ResponseWriter, c *call) (any, error) {
+	if !owns(c.who, c.id) {
+		return nil, foreign(c.who, c.id)
+	}
 	return a.update(w, c, true, func(wanted scheduler.Wanted) (scheduler.Change, error) {
 		if wanted.App(c.id) == nil {
 			return scheduler.Change{}, unknownApp(c.id)
@@ -321,6 +402,9 @@ func (a *API) deleteApp(w http.ResponseWriter, c *call) (any, error) {
 }
 
 func (a *API) restartApp(w http.ResponseWriter, c *call) (any, error) {
+	if !owns(c.who, c.id) {
+		return nil, foreign(c.who, c.id)
+	}
 	return a.update(w, c, false, func(wanted scheduler.Wanted) (scheduler.Change, error) {
 		old := wanted.App(c.id)
 		if old == nil {
@@ -350,7 +434,7 @@ func (a *API) getApp(_ http.ResponseWriter, c *call) (any, error) {
 	if group, ok := strings.CutSuffix(c.id, "/*"); ok {
 		return a.appsOf(c, group)
 	}
-	id := app.Canonical(c.id, "/")
+	id := c.id
 	var body any
 	a.engine.View(func(v scheduler.View) {
 		if at := v.App(id); at != nil && owns(c.who, id) {
@@ -366,14 +450,32 @@ func (a *API) getApp(_ http.ResponseWriter, c *call) (any, error) {
 // appsOf answers for "/v2/apps/{group}/*".
 func (a *API) appsOf(c *call, group string) (any, error) {
 	views := []appView{}
+	if err := a.groupExists(c, group); err != nil {
+		return nil, err
+	}
 	a.engine.View(func(v scheduler.View) {
 		for at := range v.Apps() {
-			if app.Within(at.Spec.ID, app.Canonical(group, "/")) && owns(c.who, at.Spec.ID) {
+			if app.Within(at.Spec.ID, groupOf(group)) && owns(c.who, at.Spec.ID) {
 				views = append(views, showApp(v, at, whole(c.URL.Query())))
 			}
 		}
 	})
 	return map[string]any{"*": views}, nil
+}
+
+// groupOf returns the id of what stands before "/*".
+func groupOf(id string) string { return app.Canonical(id, "/") }
+
+// groupExists answers for a group that is not there, or not the caller's. The
+// root is everybody's: each sees what is theirs.
+func (a *API) groupExists(c *call, group string) error {
+	id := groupOf(group)
+	found := id == "/"
+	a.engine.View(func(v scheduler.View) { found = found || owns(c.who, id) && viewTree(v, c.who).Find(id) != nil })
+	if !found {
+		return unknownGroup(id)
+	}
+	return nil
 }
 
 type versionsBody struct {

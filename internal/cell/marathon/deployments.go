@@ -90,12 +90,20 @@ func (a *API) cancelDeployment(w http.ResponseWriter, c *call) (any, error) {
 			return nil, foreign(c.who, of)
 		}
 	}
-	if flag(c.URL.Query(), "force", false) {
+	q := c.URL.Query()
+	dry := flag(q, "dryRun", false)
+	switch {
+	case flag(q, "force", false) && dry:
+		return dryRun{[]deploy.Step{}}, nil
+	case flag(q, "force", false):
 		return noContent(http.StatusAccepted), a.engine.Cancel(c.Context(), id)
 	}
-	d, err := a.engine.Rollback(c.Context(), id, false)
+	d, err := a.engine.Rollback(c.Context(), id, dry)
 	if err != nil {
 		return nil, err
+	}
+	if dry {
+		return showDry(d), nil
 	}
 	return deployed(w, d), nil
 }

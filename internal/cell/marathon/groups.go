@@ -9,6 +9,7 @@ import (
 
 	"howdah.dev/howdah/internal/cell/app"
 	"howdah.dev/howdah/internal/cell/scheduler"
+	"howdah.dev/howdah/internal/tenant"
 )
 
 // tree builds the root group as it is wanted.
@@ -63,7 +64,7 @@ func (c *call) groupID() string { return app.Canonical(c.id, "/") }
 
 func (a *API) createGroup(w http.ResponseWriter, c *call) (any, error) {
 	return a.groupUpdate(w, c, func(wanted scheduler.Wanted, root *app.Group, u *app.GroupUpdate) error {
-		if u.ID != "/" && root.Find(u.ID) != nil {
+		if root.Find(u.ID) != nil {
 			return &statusError{http.StatusConflict, "Group " + u.ID + " is already created. Use PUT to change this group."}
 		}
 		if wanted.App(u.ID) != nil {
@@ -134,7 +135,8 @@ func (a *API) groupBack(w http.ResponseWriter, c *call, id string, version app.T
 			case was[appID] == nil:
 				change.Remove = append(change.Remove, appID)
 			case now.Version != was[appID].Version:
-				change.Put, change.Back = append(change.Put, was[appID]), append(change.Back, appID)
+				one := goBack(was[appID], now)
+				change.Put, change.Back = append(change.Put, one.Put...), append(change.Back, one.Back...)
 			}
 		}
 		return change, nil
@@ -147,6 +149,9 @@ func (a *API) patchGroup(w http.ResponseWriter, c *call) (any, error) {
 		return nil, err
 	}
 	id := c.groupID()
+	if !owns(c.who, id) {
+		return nil, foreign(c.who, id)
+	}
 	enforce, bad := app.ReadGroupPatch(body, id)
 	if bad != nil {
 		return nil, bad
@@ -162,6 +167,9 @@ func (a *API) patchGroup(w http.ResponseWriter, c *call) (any, error) {
 
 func (a *API) deleteGroup(w http.ResponseWriter, c *call) (any, error) {
 	id := c.groupID()
+	if !owns(c.who, id) {
+		return nil, foreign(c.who, id)
+	}
 	return a.update(w, c, false, func(wanted scheduler.Wanted) (scheduler.Change, error) {
 		root := tree(wanted)
 		g := root.Find(id)
@@ -194,7 +202,7 @@ type groupView struct {
 
 func (a *API) getGroup(_ http.ResponseWriter, c *call) (any, error) {
 	id := c.groupID()
-	if !owns(c.who, id) {
+	if id != "/" && !owns(c.who, id) {
 		return nil, unknownGroup(id)
 	}
 	embed := c.URL.Query()["embed"]
@@ -203,7 +211,7 @@ func (a *API) getGroup(_ http.ResponseWriter, c *call) (any, error) {
 	}
 	var view *groupView
 	a.engine.View(func(v scheduler.View) {
-		if g := viewTree(v).Find(id); g != nil {
+		if g := viewTree(v, c.who).Find(id); g != nil {
 			shown := showGroup(v, g, embed)
 			view = &shown
 		}
@@ -214,13 +222,18 @@ func (a *API) getGroup(_ http.ResponseWriter, c *call) (any, error) {
 	return view, nil
 }
 
-// viewTree builds the root group as it is.
-func viewTree(v scheduler.View) *app.Group {
+// viewTree builds the root group as it is, with what is a caller's.
+func viewTree(v scheduler.View, who tenant.Token) *app.Group {
 	apps, groups := map[string]*app.App{}, map[string]*app.Group{}
 	for at := range v.Apps() {
-		apps[at.Spec.ID] = at.Spec
+		if owns(who, at.Spec.ID) {
+			apps[at.Spec.ID] = at.Spec
+		}
 	}
 	for g := range v.Groups() {
+		if g.ID != "/" && !owns(who, g.ID) {
+			continue
+		}
 		groups[g.ID] = &app.Group{ID: g.ID, Dependencies: g.Dependencies, EnforceRole: g.EnforceRole, Version: g.Version}
 	}
 	return app.Tree(apps, groups)
@@ -268,6 +281,9 @@ func groupVersionOf(g *app.Group) app.Timestamp {
 
 func (a *API) groupApps(_ http.ResponseWriter, c *call) (any, error) {
 	id := c.groupID()
+	if err := a.groupExists(c, id); err != nil {
+		return nil, err
+	}
 	e := readEmbeds(c.URL.Query()["embed"], "group.apps.")
 	out := appsBody{Apps: []appView{}}
 	a.engine.View(func(v scheduler.View) {
@@ -296,6 +312,9 @@ func (a *API) appIDs(c *call, group string) []string {
 // groupVersions lists the versions of everything in a group, newest first.
 func (a *API) groupVersions(_ http.ResponseWriter, c *call) (any, error) {
 	id := c.groupID()
+	if err := a.groupExists(c, id); err != nil {
+		return nil, err
+	}
 	ids := a.appIDs(c, id)
 	all := []string{}
 	for _, appID := range ids {

@@ -42,6 +42,7 @@ type entry struct {
 type listener struct {
 	queue chan *entry     // closed when the client was too slow
 	want  map[string]bool // types; none means all
+	sees  func(scheduler.Event) bool
 }
 
 // NewHub returns a hub. epoch tells the numbers of this process from those of
@@ -66,7 +67,7 @@ func (h *Hub) Publish(ev scheduler.Event) {
 
 // offer queues an event, or cuts the client off.
 func (l *listener) offer(h *Hub, e *entry) {
-	if len(l.want) > 0 && !l.want[e.event.Type] {
+	if !l.takes(e) {
 		return
 	}
 	select {
@@ -77,10 +78,15 @@ func (l *listener) offer(h *Hub, e *entry) {
 	}
 }
 
-// join makes a listener. after is the id of the last event the client has; lost
+// takes tells whether an event is for the client.
+func (l *listener) takes(e *entry) bool {
+	return (len(l.want) == 0 || l.want[e.event.Type]) && l.sees(e.event)
+}
+
+// join makes a listener of events of some types that its client may see. after is the id of the last event the client has; lost
 // tells that some it has not are not kept any more.
-func (h *Hub) join(after string, types []string) (l *listener, missed []*entry, lost bool) {
-	l = &listener{queue: make(chan *entry, maxOutstanding), want: map[string]bool{}}
+func (h *Hub) join(after string, types []string, sees func(scheduler.Event) bool) (l *listener, missed []*entry, lost bool) {
+	l = &listener{queue: make(chan *entry, maxOutstanding), want: map[string]bool{}, sees: sees}
 	for _, t := range types {
 		l.want[t] = true
 	}
@@ -97,7 +103,7 @@ func (h *Hub) join(after string, types []string) (l *listener, missed []*entry, 
 		return l, nil, true
 	}
 	for i := n + 1; i <= h.last; i++ {
-		if e := h.ring[(i-1)%keptEvents]; len(l.want) == 0 || l.want[e.event.Type] {
+		if e := h.ring[(i-1)%keptEvents]; l.takes(e) {
 			missed = append(missed, e)
 		}
 	}

@@ -1,21 +1,16 @@
 package marathon
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
+	"hash/fnv"
 	"net/http"
+	"strings"
 
 	"howdah.dev/howdah/internal/cell/app"
 	"howdah.dev/howdah/internal/cell/scheduler"
 	"howdah.dev/howdah/internal/tenant"
 )
-
-// list is the whole answer to a question for all apps, until something changes.
-type list struct {
-	revision uint64
-	text     []byte
-}
 
 // filter is what a list of apps is narrowed by.
 type filter struct {
@@ -30,7 +25,7 @@ func (f *filter) open() bool {
 
 func (f *filter) takes(spec *app.App) bool { return owns(f.who, spec.ID) && f.Match(spec) }
 
-// listApps answers from texts that are kept per app: a poll costs what changed.
+// listApps answers from texts that are kept per app.
 func (a *API) listApps(w http.ResponseWriter, c *call) (any, error) {
 	q := c.URL.Query()
 	e := readEmbeds(q["embed"], "apps.")
@@ -40,67 +35,34 @@ func (a *API) listApps(w http.ResponseWriter, c *call) (any, error) {
 		return nil, bad
 	}
 	f := filter{app.Filter{ID: q.Get("id"), Cmd: q.Get("cmd"), Labels: labels}, c.who}
-	var text []byte
+	if !e.lasting() {
+		list, err := a.lists.answer(a.engine, &f, e)
+		return raw(list.json), err
+	}
+	of := c.who.Project + " " + q.Encode()
 	var revision uint64
-	var err error
-	a.engine.View(func(v scheduler.View) {
-		revision = v.Revision()
-		if tag := a.tag(revision, q.Encode()); c.Header.Get("If-None-Match") == tag {
-			return
-		}
-		text, err = a.listText(v, &f, e)
-	})
+	a.engine.View(func(v scheduler.View) { revision = v.Revision() })
+	if tag := a.tag(revision, of); strings.Contains(c.Header.Get("If-None-Match"), tag) {
+		w.Header().Set("ETag", tag)
+		return noContent(http.StatusNotModified), nil
+	}
+	list, err := a.lists.answer(a.engine, &f, e)
 	if err != nil {
 		return nil, err
 	}
-	w.Header().Set("ETag", a.tag(revision, q.Encode()))
-	if text == nil {
-		w.WriteHeader(http.StatusNotModified)
-		return nil, nil
-	}
-	return raw(text), nil
+	w.Header().Set("ETag", a.tag(list.revision, of))
+	return raw(list.json), nil
 }
 
 // tag names one state of one list.
-func (a *API) tag(revision uint64, query string) string {
-	return fmt.Sprintf("\"%s-%d-%x\"", a.hub.epoch, revision, query)
+func (a *API) tag(revision uint64, of string) string {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(of))
+	return fmt.Sprintf("\"%s-%d-%x\"", a.hub.epoch, revision, h.Sum64())
 }
 
 // raw is an answer that is JSON already.
 type raw []byte
-
-func (a *API) listText(v scheduler.View, f *filter, e embeds) ([]byte, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	key := e.key()
-	if have, ok := a.lists[key]; ok && f.open() && have.revision == v.Revision() {
-		return have.text, nil
-	}
-	out := bytes.NewBufferString(`{"apps":[`)
-	first := true
-	for at := range v.Apps() {
-		if !f.takes(at.Spec) {
-			continue
-		}
-		text, err := a.cache.appJSON(v, at, e)
-		if err != nil {
-			return nil, err
-		}
-		if !first {
-			out.WriteByte(',')
-		}
-		first = false
-		out.Write(text)
-	}
-	out.WriteString("]}")
-	if f.open() {
-		if len(a.lists) >= maxCached {
-			clear(a.lists)
-		}
-		a.lists[key] = list{v.Revision(), out.Bytes()}
-	}
-	return out.Bytes(), nil
-}
 
 // write writes an answer with status 200, or what the answer itself says.
 func (a *API) write(w http.ResponseWriter, _ *http.Request, answer any) {

@@ -3,8 +3,10 @@ package marathon
 import (
 	"fmt"
 	"html/template"
+	"net"
 	"net/http"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 
@@ -20,11 +22,15 @@ const compatible = "1.11.0"
 func (a *API) ping(w http.ResponseWriter, r *http.Request) {
 	accept := r.Header.Get("Accept")
 	switch {
-	case strings.Contains(accept, "application/json"):
+	case strings.Contains(accept, "application/json") && !strings.Contains(accept, "text/"):
 		w.Header().Set("Content-Type", "application/json")
 		fmt.Fprint(w, `"pong"`)
 	case accept == "" || strings.Contains(accept, "text/") || strings.Contains(accept, "*/*"):
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		kind := "text/plain; charset=utf-8"
+		if strings.HasPrefix(accept, "text/html") {
+			kind = "text/html; charset=utf-8"
+		}
+		w.Header().Set("Content-Type", kind)
 		fmt.Fprint(w, "pong")
 	default:
 		w.WriteHeader(http.StatusNoContent)
@@ -41,17 +47,50 @@ func (a *API) info(http.ResponseWriter, *call) (any, error) {
 	a.engine.View(func(v scheduler.View) { framework, master = v.Framework() })
 	return map[string]any{
 		"name": "marathon", "version": compatible, "buildref": "howdah " + a.Version, "elected": true, "leader": a.Address,
-		"frameworkId": nullable(framework),
-		"marathon_config": map[string]any{
-			"master": nullable(master), "mesos_leader_ui_url": a.MesosURL, "framework_name": "marathon", "ha": false, "checkpoint": true,
-			"failover_timeout": 604800, "local_port_min": a.ServicePorts[0], "local_port_max": a.ServicePorts[1], "mesos_role": nullable(a.Settings.Role),
-			"default_network_name": nullable(a.Settings.Network), "hostname": strings.Split(a.Address, ":")[0], "features": []string{"task_killing", "secrets"},
-			"reconciliation_interval": 600000, "decline_offer_duration": 120000, "access_control_allow_origin": nil,
-			"env_vars_prefix": nil, "executor": "//cmd", "task_launch_timeout": 300000,
-		},
-		"zookeeper_config": map[string]any{"zk": nil},
+		"frameworkId":      nullable(framework),
+		"marathon_config":  a.marathonConfig(master),
+		"zookeeper_config": zookeeperConfig(),
 		"http_config":      map[string]any{"http_port": port(a.Address), "https_port": nil},
 	}, nil
+}
+
+// marathonConfig has the keys of Marathon's flags; those that have no meaning here
+// have Marathon's default, or null.
+func (a *API) marathonConfig(master string) map[string]any {
+	host, _, err := net.SplitHostPort(a.Address)
+	if err != nil {
+		host = a.Address
+	}
+	return map[string]any{
+		"access_control_allow_origin": nil, "checkpoint": true, "decline_offer_duration": 120000, "default_network_name": nullable(a.Settings.Network),
+		"env_vars_prefix": nil, "executor": "//cmd", "failover_timeout": 604800, "features": []string{"task_killing", "secrets"},
+		"framework_name": "marathon", "ha": false, "hostname": host, "launch_token": 100, "launch_token_refresh_interval": 30000,
+		"leader_proxy_connection_timeout_ms": 5000, "leader_proxy_read_timeout_ms": 10000,
+		"local_port_max": a.ServicePorts[1], "local_port_min": a.ServicePorts[0], "master": nullable(master), "max_instances_per_offer": 5,
+		"max_running_deployments": 100, "mesos_authentication_principal": nil, "mesos_bridge_name": "mesos-bridge", "mesos_heartbeat_failure_threshold": 5,
+		"mesos_heartbeat_interval": 15000, "mesos_leader_ui_url": a.MesosURL, "mesos_role": nullable(a.Settings.Role), "mesos_user": nil,
+		"min_revive_offers_interval": 5000, "new_group_enforce_role": enforced(a.Settings.EnforceRole), "offer_matching_timeout": 3000,
+		"on_elected_prepare_timeout": 180000, "reconciliation_initial_delay": 15000, "reconciliation_interval": 600000,
+		"revive_offers_for_new_apps": true, "revive_offers_repetitions": 3, "scale_apps_initial_delay": 15000, "scale_apps_interval": 300000,
+		"store_cache": true, "task_launch_confirm_timeout": 300000, "task_launch_timeout": 300000, "task_lost_expunge_initial_delay": 300000,
+		"task_lost_expunge_interval": 30000, "task_reservation_timeout": 20000, "webui_url": nil,
+	}
+}
+
+// enforced writes what new top-level groups get as Marathon's flag has it.
+func enforced(on bool) string {
+	if on {
+		return "top"
+	}
+	return "off"
+}
+
+// zookeeperConfig has the keys of Marathon's: there is no ZooKeeper behind the store.
+func zookeeperConfig() map[string]any {
+	return map[string]any{
+		"zk": nil, "zk_compression": nil, "zk_compression_threshold": nil, "zk_connection_timeout": nil, "zk_hosts": nil,
+		"zk_max_node_size": nil, "zk_max_versions": 50, "zk_path": nil, "zk_session_timeout": nil, "zk_state": nil, "zk_timeout": nil,
+	}
 }
 
 func nullable(s string) any {
@@ -61,14 +100,28 @@ func nullable(s string) any {
 	return s
 }
 
-func port(address string) string { return address[strings.LastIndexByte(address, ':')+1:] }
+func port(address string) any {
+	_, text, _ := net.SplitHostPort(address)
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		return nil
+	}
+	return n
+}
 
 func (a *API) leader(http.ResponseWriter, *call) (any, error) {
 	return map[string]string{"leader": a.Address}, nil
 }
 
 // abdicate ends the process a moment later; its supervisor starts it again.
-func (a *API) abdicate(http.ResponseWriter, *call) (any, error) {
+func (a *API) abdicate(_ http.ResponseWriter, c *call) (any, error) {
+	q := c.URL.Query()
+	if q.Has("backup") || q.Has("restore") {
+		return nil, &statusError{http.StatusUnprocessableEntity, "backup and restore are not known here; copy the scheduler's directory while it is stopped."}
+	}
+	if flag(q, "dryRun", false) {
+		return message{"Leadership would be abdicated"}, nil
+	}
 	time.AfterFunc(500*time.Millisecond, a.Shutdown)
 	return message{"Leadership abdicated"}, nil
 }
@@ -81,7 +134,7 @@ func (a *API) plugins(http.ResponseWriter, *call) (any, error) {
 func (a *API) pods(http.ResponseWriter, *call) (any, error) { return []any{}, nil }
 
 func (a *API) streamEvents(w http.ResponseWriter, c *call) (any, error) {
-	a.events(w, c.Request)
+	a.events(w, c)
 	return nil, nil
 }
 

@@ -67,8 +67,11 @@ func showQueued(at *scheduler.App, q *scheduler.Queued, withOffers bool) queued 
 		Count: q.Count, Role: at.Spec.Role, Delay: delay{Left: int64(left.Round(time.Second).Seconds()), Overdue: left == 0}, Since: app.At(q.Since), App: at.Spec,
 		Processed: processed{
 			Processed: q.Processed, Unused: q.Unused, UnusedAt: stamp(q.LastUnused), UsedAt: stamp(q.LastUsed),
-			Last: q.Last.Summary(), Attempt: q.Last.Summary(),
+			Last: q.Last.Summary(), Attempt: q.Attempt,
 		},
+	}
+	if out.Processed.Attempt == nil {
+		out.Processed.Attempt = q.Last.Summary()
 	}
 	for _, r := range q.Last.Workers {
 		out.Reasons = append(out.Reasons, r.String())
@@ -99,6 +102,9 @@ func (a *API) resetDelay(_ http.ResponseWriter, c *call) (any, error) {
 	a.engine.View(func(v scheduler.View) { known = v.Queued(c.id) != nil })
 	if !known || !owns(c.who, c.id) {
 		return nil, notFound("App '" + c.id + "' not found in the launch queue")
+	}
+	if flag(c.URL.Query(), "dryRun", false) {
+		return noContent(http.StatusNoContent), nil
 	}
 	return noContent(http.StatusNoContent), a.engine.ResetDelay(c.Context(), c.id)
 }

@@ -1,7 +1,6 @@
 package marathon
 
 import (
-	"encoding/json"
 	"slices"
 	"strings"
 
@@ -43,6 +42,9 @@ func readEmbeds(values []string, prefix string) embeds {
 	}
 	return e
 }
+
+// lasting tells whether an answer stays right until something changes: ages do not.
+func (e embeds) lasting() bool { return !e.stats }
 
 // key names a set of embeds.
 func (e embeds) key() string {
@@ -193,41 +195,4 @@ func servicePorts(spec *app.App) []int {
 		}
 	}
 	return ports
-}
-
-// cache keeps the encoded forms of apps, by what was embedded, until they
-// change.
-type cache struct {
-	entries map[string]map[string]cached // by embeds, by app
-}
-
-type cached struct {
-	revision uint64
-	text     []byte
-}
-
-// maxCached is how many sets of embeds are remembered.
-const maxCached = 8
-
-// appJSON returns the encoded view of an app. Called under the cache's lock.
-func (c *cache) appJSON(v scheduler.View, a *scheduler.App, e embeds) ([]byte, error) {
-	key := e.key()
-	set := c.entries[key]
-	if set == nil {
-		if len(c.entries) >= maxCached {
-			clear(c.entries)
-		}
-		set = map[string]cached{}
-		c.entries[key] = set
-	}
-	id, revision := a.Spec.ID, v.AppRevision(a.Spec.ID)
-	if have, ok := set[id]; ok && have.revision == revision {
-		return have.text, nil
-	}
-	text, err := json.Marshal(showApp(v, a, e))
-	if err != nil {
-		return nil, err
-	}
-	set[id] = cached{revision, text}
-	return text, nil
 }

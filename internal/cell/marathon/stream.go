@@ -3,10 +3,12 @@ package marathon
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
 	"howdah.dev/howdah/internal/cell/scheduler"
+	"howdah.dev/howdah/internal/tenant"
 )
 
 const (
@@ -19,14 +21,15 @@ type attachedEvent struct {
 }
 
 // events streams what happens until the client goes, or reads too slowly.
-func (a *API) events(w http.ResponseWriter, r *http.Request) {
+func (a *API) events(w http.ResponseWriter, c *call) {
+	r := c.Request
 	if !accepts(r, "text/event-stream") {
 		a.fail(w, r, &statusError{http.StatusMethodNotAllowed, "Ask with: Accept: text/event-stream"})
 		return
 	}
 	out := http.NewResponseController(w)
 	after := r.Header.Get("Last-Event-ID")
-	l, missed, lost := a.hub.join(after, r.URL.Query()["event_type"])
+	l, missed, lost := a.hub.join(after, r.URL.Query()["event_type"], func(e scheduler.Event) bool { return sees(c.who, e) })
 	defer a.hub.leave(l)
 	a.hub.Publish(scheduler.Event{Type: "event_stream_attached", At: time.Now(), Body: attachedEvent{r.RemoteAddr}})
 	defer a.hub.Publish(scheduler.Event{Type: "event_stream_detached", At: time.Now(), Body: attachedEvent{r.RemoteAddr}})
@@ -34,6 +37,9 @@ func (a *API) events(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no")
 	w.WriteHeader(http.StatusOK)
+	if r.Method == http.MethodHead {
+		return
+	}
 	send := func(frame []byte) bool {
 		_ = out.SetWriteDeadline(time.Now().Add(writeTimeout))
 		_, err := w.Write(frame)
@@ -53,6 +59,13 @@ func (a *API) events(w http.ResponseWriter, r *http.Request) {
 	}
 	_ = out.Flush()
 	a.relay(r, l, send, out)
+}
+
+// sees tells whether a caller may know of an event: the default project of all,
+// others of what is about their own apps.
+func sees(who tenant.Token, e scheduler.Event) bool {
+	about := e.About()
+	return who.Project == DefaultProject || len(about) > 0 && !slices.ContainsFunc(about, func(id string) bool { return !owns(who, id) })
 }
 
 // relay sends what is queued, and an empty line when nothing is for a while.

@@ -2,6 +2,7 @@ package marathon
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -27,7 +28,12 @@ func (a *API) listTasks(_ http.ResponseWriter, c *call) (any, error) {
 	q := c.URL.Query()
 	wanted := map[mesos.TaskState]bool{}
 	for _, s := range append(q["status"], q["status[]"]...) {
-		wanted[mesos.TaskState("TASK_"+strings.ToUpper(s))] = true
+		switch strings.ToLower(s) { // others are passed over, as by Marathon
+		case "running":
+			wanted[mesos.TaskRunning] = true
+		case "staging":
+			wanted[mesos.TaskStaging], wanted[mesos.TaskStarting] = true, true
+		}
 	}
 	out := tasksBody{Tasks: []taskView{}}
 	a.engine.View(func(v scheduler.View) {
@@ -52,15 +58,17 @@ func withServicePorts(spec *app.App, t taskView) taskView {
 
 func (a *API) appTasks(_ http.ResponseWriter, c *call) (any, error) {
 	group, many := strings.CutSuffix(c.id, "/*")
-	if !many {
-		if err := a.exists(c); err != nil {
-			return nil, err
-		}
+	exists := a.exists
+	if many {
+		exists = func(c *call) error { return a.groupExists(c, group) }
+	}
+	if err := exists(c); err != nil {
+		return nil, err
 	}
 	out := tasksBody{Tasks: []taskView{}}
 	a.engine.View(func(v scheduler.View) {
 		for at := range v.Apps() {
-			if id := at.Spec.ID; id != c.id && (!many || !app.Within(id, group)) || !owns(c.who, id) {
+			if id := at.Spec.ID; id != c.id && (!many || !app.Within(id, groupOf(group))) || !owns(c.who, id) {
 				continue
 			}
 			for _, i := range v.Instances(at.Spec.ID) {
@@ -73,20 +81,28 @@ func (a *API) appTasks(_ http.ResponseWriter, c *call) (any, error) {
 
 // killing says how instances are to be killed.
 type killing struct {
-	scale, wipe bool
+	scale, wipe, dry bool
 }
 
 func readKilling(c *call) (killing, error) {
 	q := c.URL.Query()
-	k := killing{scale: flag(q, "scale", false), wipe: flag(q, "wipe", false)}
+	k := killing{scale: flag(q, "scale", false), wipe: flag(q, "wipe", false), dry: flag(q, "dryRun", false)}
 	if k.scale && k.wipe {
 		return k, &statusError{http.StatusBadRequest, "You cannot use scale and wipe at the same time."}
 	}
 	return k, nil
 }
 
+// mayKill answers for an app that is not the caller's, or not there.
+func (a *API) mayKill(c *call) error {
+	if !owns(c.who, c.id) {
+		return foreign(c.who, c.id)
+	}
+	return a.exists(c)
+}
+
 func (a *API) killAppTasks(w http.ResponseWriter, c *call) (any, error) {
-	if err := a.exists(c); err != nil {
+	if err := a.mayKill(c); err != nil {
 		return nil, err
 	}
 	host := c.URL.Query().Get("host")
@@ -100,7 +116,7 @@ func (a *API) killAppTasks(w http.ResponseWriter, c *call) (any, error) {
 }
 
 func (a *API) killAppTask(w http.ResponseWriter, c *call) (any, error) {
-	if err := a.exists(c); err != nil {
+	if err := a.mayKill(c); err != nil {
 		return nil, err
 	}
 	killed, answer, err := a.kill(w, c, func(v scheduler.View) []*instance.Instance {
@@ -113,7 +129,7 @@ func (a *API) killAppTask(w http.ResponseWriter, c *call) (any, error) {
 	case err != nil || answer != nil:
 		return answer, err
 	case len(killed) == 0:
-		return nil, notFound("Task '" + c.sub + "' does not exist")
+		return nil, notFound("Task '" + clean(c.sub) + "' does not exist")
 	}
 	return taskBody{killed[0]}, nil
 }
@@ -131,24 +147,14 @@ func (a *API) killTasks(w http.ResponseWriter, c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	var in struct {
-		IDs []string `json:"ids"`
-	}
-	if err := json.Unmarshal(text, &in); err != nil {
-		return nil, &app.Error{Status: http.StatusBadRequest, Message: app.MessageInvalidJSON, Details: err.Error()}
-	}
-	if len(in.IDs) > maxIDs {
-		return nil, &statusError{http.StatusBadRequest, "At most 10,000 ids may be given at once."}
-	}
-	for _, id := range in.IDs {
-		if _, _, ok := instance.OfTask(id); !ok && !strings.Contains(id, ".instance-") {
-			return nil, &statusError{http.StatusBadRequest, "Invalid task id '" + clean(id) + "'. "}
-		}
+	ids, err := readIDs(text)
+	if err != nil {
+		return nil, err
 	}
 	killed, answer, err := a.kill(w, c, func(v scheduler.View) []*instance.Instance {
 		var out []*instance.Instance
-		for _, id := range in.IDs {
-			if i := byTask(v, id); i != nil && owns(c.who, i.App) {
+		for _, id := range ids {
+			if i := byTask(v, id); i != nil && owns(c.who, i.App) && !slices.Contains(out, i) {
 				out = append(out, i)
 			}
 		}
@@ -158,6 +164,35 @@ func (a *API) killTasks(w http.ResponseWriter, c *call) (any, error) {
 		return answer, err
 	}
 	return tasksBody{killed}, nil
+}
+
+// readIDs reads the body of POST /v2/tasks/delete.
+func readIDs(text []byte) ([]string, error) {
+	var in struct {
+		IDs []string `json:"ids"`
+	}
+	var wrong *json.UnmarshalTypeError
+	switch err := json.Unmarshal(text, &in); {
+	case errors.As(err, &wrong):
+		return nil, &app.Error{
+			Status: http.StatusUnprocessableEntity, Message: app.MessageInvalidJSON,
+			Details:  []app.Detail{{Path: "/ids", Errors: []string{"error.expected.jsarray"}}},
+			Findings: []app.Finding{{Pointer: "/ids", Message: "it must be a list of task ids", Remedy: `Write {"ids": ["<TASK_ID>"]}.`}},
+		}
+	case err != nil:
+		return nil, &app.Error{
+			Status: http.StatusBadRequest, Message: app.MessageInvalidJSON, Details: err.Error(),
+			Findings: []app.Finding{{Message: err.Error(), Remedy: "Send valid JSON."}},
+		}
+	case len(in.IDs) > maxIDs:
+		return nil, &statusError{http.StatusBadRequest, "At most 10,000 task ids may be given at once."}
+	}
+	for _, id := range in.IDs {
+		if _, _, ok := instance.OfTask(id); !ok && !strings.Contains(id, ".instance-") {
+			return nil, &statusError{http.StatusBadRequest, "Invalid task id '" + clean(id) + "'"}
+		}
+	}
+	return in.IDs, nil
 }
 
 // kill ends the chosen instances. With scale the apps shrink by as many, which
@@ -177,7 +212,7 @@ func (a *API) kill(w http.ResponseWriter, c *call, choose func(scheduler.View) [
 			fewer[i.App]++
 		}
 	})
-	if len(ids) == 0 {
+	if len(ids) == 0 || k.dry && !k.scale {
 		return killed, nil, nil
 	}
 	if !k.scale {

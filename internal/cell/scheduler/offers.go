@@ -50,6 +50,7 @@ type Waiting struct {
 	LastUsed   time.Time
 	LastUnused time.Time
 	Last       match.Refusals // of the newest offers
+	Attempt    []match.Reject // of all offers since the app began to wait
 	Held       []match.Offer  // those offers, newest only
 }
 
@@ -162,6 +163,7 @@ func (t *tx) launch(ctx context.Context, id string) (short bool) {
 	launches, refusals := match.Find(t.request(spec, want), offered)
 	wait.Processed += len(offered)
 	wait.Last, wait.Held = refusals, offered
+	wait.Attempt = addUp(wait.Attempt, refusals.Summary())
 	if len(launches) == 0 {
 		wait.Unused, wait.LastUnused = wait.Unused+len(offered), t.now
 	} else {
@@ -174,6 +176,14 @@ func (t *tx) launch(ctx context.Context, id string) (short bool) {
 		}
 	}
 	return len(launches) < want
+}
+
+// addUp adds summaries line by line; they have the same lines.
+func addUp(a, b []match.Reject) []match.Reject {
+	for n := range a {
+		b[n].Declined, b[n].Processed = b[n].Declined+a[n].Declined, b[n].Processed+a[n].Processed
+	}
+	return b
 }
 
 // specFor returns what is launched for an app now: while a deployment has not

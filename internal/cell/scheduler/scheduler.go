@@ -57,6 +57,9 @@ const (
 	CrashActing = "acting"
 )
 
+// ErrEnded is returned when the engine does not run any more.
+var ErrEnded = errors.New("the scheduler has ended; it will be started again")
+
 var errCrash = errors.New("a test ended the scheduler")
 
 // Master subscribes to a Mesos master.
@@ -283,7 +286,7 @@ func (e *Engine) do(ctx context.Context, fn func(*tx) error) error {
 	case err := <-done:
 		return err
 	case <-e.ended:
-		return errors.New("the scheduler has ended")
+		return ErrEnded
 	}
 }
 
@@ -295,7 +298,7 @@ func (e *Engine) post(ctx context.Context, m message) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	case <-e.ended:
-		return errors.New("the scheduler has ended")
+		return ErrEnded
 	}
 }
 
