@@ -101,7 +101,7 @@ func (s *Server) serveBlob(w http.ResponseWriter, r *http.Request) {
 	sum := r.PathValue("sum")
 	f, err := s.manager.Blob(strings.ToLower(sum))
 	if err != nil {
-		http.Error(w, "no such blob", http.StatusNotFound)
+		writeProblem(w, http.StatusNotFound, "there is no blob "+sum)
 		return
 	}
 	defer f.Close()

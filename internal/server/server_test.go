@@ -1,0 +1,265 @@
+package server_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"howdah.dev/howdah/api"
+	"howdah.dev/howdah/internal/agentapi"
+	"howdah.dev/howdah/internal/server"
+	"howdah.dev/howdah/internal/tenant"
+)
+
+// overSocket makes a request as the owner's command line does.
+func (r *running) overSocket(t *testing.T, method, path string, body io.Reader) (*http.Response, []byte) {
+	t.Helper()
+	return send(t, &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", r.home.Socket())
+	}}}, method, "http://howdah"+path, body, nil)
+}
+
+func send(t *testing.T, c *http.Client, method, address string, body io.Reader, header http.Header) (*http.Response, []byte) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, address, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	for k := range header {
+		if k == "Host" {
+			req.Host = header.Get(k)
+		} else {
+			req.Header.Set(k, header.Get(k))
+		}
+	}
+	resp, err := c.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, data
+}
+
+// problem reads an answer as RFC 9457 has it.
+func problem(t *testing.T, resp *http.Response, data []byte) api.Problem {
+	t.Helper()
+	var p api.Problem
+	if kind := resp.Header.Get("Content-Type"); kind != "application/problem+json" {
+		t.Errorf("%s %s: an error of type %q: %s", resp.Request.Method, resp.Request.URL, kind, data)
+	}
+	if err := json.Unmarshal(data, &p); err != nil || p.Status != resp.StatusCode || p.Title != http.StatusText(resp.StatusCode) {
+		t.Errorf("%s %s answers %s with %s: %v", resp.Request.Method, resp.Request.URL, resp.Status, data, err)
+	}
+	return p
+}
+
+// TestFilesAreTheOwners: nobody else reaches the API, the token or the data.
+func TestFilesAreTheOwners(t *testing.T) {
+	r := serve(t, newHome(t))
+	for path, want := range map[string]os.FileMode{
+		r.home.Dir: 0o700, r.home.Socket(): 0o600, r.home.Token(): 0o600, r.home.Settings(): 0o600, filepath.Join(r.home.Authority(), "ca.key"): 0o600,
+	} {
+		st, err := os.Stat(path)
+		if err != nil || st.Mode().Perm() != want {
+			t.Errorf("%s: %v, %v; want %v", path, st.Mode().Perm(), err, want)
+		}
+	}
+	for what, address := range map[string]string{"API": strings.TrimPrefix(r.info.Address, "http://")} {
+		if a, err := netip.ParseAddrPort(address); err != nil || !a.Addr().IsLoopback() {
+			t.Errorf("%s: %s %v", what, address, err)
+		}
+	}
+}
+
+// TestErrorsAreProblems: every error is one of RFC 9457, unknown addresses too.
+func TestErrorsAreProblems(t *testing.T) {
+	r := serve(t, newHome(t))
+	big := `{"name":"a.yaml","content":"` + strings.Repeat("x", 1<<20) + `"}`
+	for _, tt := range []struct {
+		method, path, body string
+		status             int
+		kind, detail       string
+		findings           []string
+	}{
+		{"GET", "/nowhere", "", 404, "", "there is nothing at this address; see /openapi.json", nil},
+		{"GET", "/v1/nowhere", "", 404, "", "there is nothing at this address; see /openapi.json", nil},
+		{"PUT", "/v1/clusters", "", 404, "", "there is nothing at this address; see /openapi.json", nil},
+		{"GET", "/v1/clusters/zk", "", 404, "not-found", "cluster zk: not found", nil},
+		{"GET", "/v1/operations/7", "", 404, "not-found", "operation 7: not found", nil},
+		{"GET", "/v1/operations/x", "", 422, "invalid", "validation failed", []string{"path.id: invalid integer"}},
+		{"GET", "/v1/operations?limit=0", "", 422, "invalid", "validation failed", []string{"query.limit: expected number >= 1"}},
+		{"GET", "/v1/blobs/" + strings.Repeat("0", 64), "", 404, "", "there is no blob " + strings.Repeat("0", 64), nil},
+		{"GET", "/v1/blobs/..%2f..%2fhowdah.db", "", 404, "", "there is no blob ../../howdah.db", nil},
+		{"POST", "/v1/plan", "{", 400, "invalid", "validation failed", []string{"body: unexpected end of JSON input"}},
+		{"POST", "/v1/plan", `{"name":"a.yaml"}`, 422, "invalid", "validation failed", []string{"body: expected required property content to be present"}},
+		{"POST", "/v1/plan", `{"name":"a.yaml","content":"x","more":1}`, 422, "invalid", "validation failed", []string{"body.more: unexpected property"}},
+		{"POST", "/v1/plan", big, 413, "", "request body is too large limit=1048576 bytes", nil},
+		{
+			"POST", "/v1/plan", `{"name":"a.yaml","content":"name: zk\nstack: zookeeper\ncolour: blue\n"}`, 422, "invalid", "",
+			[]string{"colour: unknown field"},
+		},
+		{"POST", "/v1/clusters/zk/start", "", 404, "not-found", "cluster zk: not found", nil},
+		{"DELETE", "/v1/clusters/zk", "", 404, "not-found", "cluster zk: not found", nil},
+	} {
+		var body io.Reader
+		if tt.body != "" {
+			body = strings.NewReader(tt.body)
+		}
+		resp, data := r.overSocket(t, tt.method, tt.path, body)
+		if resp.StatusCode != tt.status {
+			t.Errorf("%s %s answers %s: %s", tt.method, tt.path, resp.Status, data)
+			continue
+		}
+		p := problem(t, resp, data)
+		var findings []string
+		for _, d := range p.Diagnostics {
+			findings = append(findings, d.Address+": "+d.Summary)
+		}
+		if diff := cmp.Diff(tt.findings, findings); p.Type != tt.kind || p.Detail != tt.detail || diff != "" {
+			t.Errorf("%s %s: type %q, detail %q, findings (-want +got):\n%s", tt.method, tt.path, p.Type, p.Detail, diff)
+		}
+	}
+}
+
+// TestToken: over TCP only the owner's token opens, and no page of another
+// site can use a browser that has it.
+func TestToken(t *testing.T) {
+	r := serve(t, newHome(t))
+	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	bearer := "Bearer " + r.token(t)
+	for _, tt := range []struct {
+		name, method string
+		header       http.Header
+		status       int
+	}{
+		{"the owner", "GET", http.Header{"Authorization": {bearer}}, 200},
+		{"nobody", "GET", nil, 401},
+		{"another token", "GET", http.Header{"Authorization": {bearer + "0"}}, 401},
+		{"an empty token", "GET", http.Header{"Authorization": {"Bearer "}}, 401},
+		{"another name for the address", "GET", http.Header{"Authorization": {bearer}, "Host": {"evil.example"}}, 403},
+		{"a page elsewhere", "POST", http.Header{"Authorization": {bearer}, "Sec-Fetch-Site": {"cross-site"}}, 403},
+	} {
+		path := "/v1/info"
+		if tt.method == "POST" {
+			path = "/v1/clusters/zk/stop"
+		}
+		resp, data := send(t, c, tt.method, r.info.Address+path, nil, tt.header)
+		if resp.StatusCode != tt.status {
+			t.Errorf("%s gets %s: %s", tt.name, resp.Status, data)
+		}
+		if resp.StatusCode == http.StatusUnauthorized {
+			problem(t, resp, data)
+		}
+	}
+	u, err := url.Parse(r.info.Address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.UserPassword("anybody", r.token(t)) // as a browser asks
+	if resp, data := send(t, c, http.MethodGet, u.String()+"/", nil, nil); resp.StatusCode != 200 || !strings.Contains(string(data), "<html") {
+		t.Errorf("the front page: %s", resp.Status)
+	}
+}
+
+// TestAgentsPort: without a certificate of this home an agent can only join,
+// and only with a token.
+func TestAgentsPort(t *testing.T) {
+	r := serve(t, newHome(t))
+	authority, err := tenant.OpenAuthority(r.home.Authority())
+	if err != nil {
+		t.Fatal(err)
+	}
+	host := strings.TrimSuffix(strings.TrimPrefix(r.info.Address, "http://"), ":7070")
+	transport := &http.Transport{DisableKeepAlives: true, ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: authority.Pool(), ServerName: agentapi.ServerName, MinVersion: tls.VersionTLS13}}
+	defer transport.CloseIdleConnections()
+	c := &http.Client{Transport: transport}
+	for path, want := range map[string]string{
+		agentapi.PathReport: "a node's certificate is needed",
+		agentapi.PathPermit: "a node's certificate is needed",
+		agentapi.PathWatch:  "a node's certificate is needed",
+		agentapi.PathJoin:   "permission_denied",
+	} {
+		resp, data := send(t, c, http.MethodPost, "https://"+host+":7443"+path, strings.NewReader(`{"node":"n1","token":"t"}`), nil)
+		if resp.StatusCode == http.StatusOK || !strings.Contains(string(data), want) {
+			t.Errorf("%s without a certificate: %s %s, want %s", path, resp.Status, data, want)
+		}
+	}
+	if resp, data := send(t, c, http.MethodGet, "https://"+host+":7443"+agentapi.PathBlob+strings.Repeat("0", 64), nil, nil); resp.StatusCode != http.StatusUnauthorized {
+		t.Errorf("a blob without a certificate: %s %s", resp.Status, data)
+	}
+}
+
+// TestBlobs: a file is kept under its digest and read from any place on.
+func TestBlobs(t *testing.T) {
+	r := serve(t, newHome(t))
+	content := bytes.Repeat([]byte("0123456789"), 1000)
+	b, err := r.c.Upload(t.Context(), bytes.NewReader(content))
+	if err != nil || b.Bytes != 10000 {
+		t.Fatal(b, err)
+	}
+	body, err := r.c.Blob(t.Context(), b.SHA256, 9995)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer body.Close()
+	if rest, err := io.ReadAll(body); string(rest) != "56789" || err != nil {
+		t.Errorf("%q %v", rest, err)
+	}
+}
+
+// TestOneServer: a home has one server; the next one says so and changes nothing.
+func TestOneServer(t *testing.T) {
+	r := serve(t, newHome(t))
+	err := server.Run(t.Context(), server.Config{Home: r.home})
+	if !errors.Is(err, server.ErrRunning) {
+		t.Errorf("a second server: %v", err)
+	}
+	if !r.home.Running() {
+		t.Error("the first one does not run any more")
+	}
+	if _, err := r.c.Info(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestForeignHome: a directory with other files is no home.
+func TestForeignHome(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "thesis.txt"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h := server.Home{Dir: dir}
+	if err := h.Prepare(); err == nil || err.Error() != "cannot use "+dir+" as home: it holds thesis.txt, which is not Howdah's; choose an empty directory by HOWDAH_HOME" {
+		t.Error(err)
+	}
+	if err := h.Remove(t.Context()); err == nil || err.Error() != "cannot remove "+dir+": it is not a home of Howdah" {
+		t.Error(err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
+		t.Errorf("%v %v", entries, err)
+	}
+	long := server.Home{Dir: filepath.Join(dir, strings.Repeat("x", 120))}
+	if err := long.Prepare(); err == nil || !strings.Contains(err.Error(), "bytes too long for a socket; choose a shorter one by HOWDAH_HOME") {
+		t.Error(err)
+	}
+}
