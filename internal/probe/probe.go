@@ -9,9 +9,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -160,9 +162,32 @@ func (p *Prober) expect(src string, answer map[string]any, who string) error {
 		return nil
 	}
 	if status, _ := answer["status"].(int); status >= http.StatusBadRequest {
-		return fmt.Errorf("%s answers status %d", who, status)
+		return fmt.Errorf("%s answers status %d%s", who, status, reason(answer["body"]))
 	}
 	return errNotYet
+}
+
+// maxReason bounds how much of a program's own words is repeated, in bytes.
+const maxReason = 200
+
+// reason is what an error's body says in words, as many programs have it: a
+// member "message", at the top or one below. It is empty where there is none.
+func reason(body any) string {
+	top, _ := body.(map[string]any)
+	words, _ := top["message"].(string)
+	for _, k := range slices.Sorted(maps.Keys(top)) {
+		if below, ok := top[k].(map[string]any); ok && words == "" {
+			words, _ = below["message"].(string)
+		}
+	}
+	words, _, _ = strings.Cut(strings.TrimSpace(words), "\n")
+	if len(words) > maxReason {
+		words = strings.ToValidUTF8(words[:maxReason], "") + "…"
+	}
+	if words == "" {
+		return ""
+	}
+	return ": " + words
 }
 
 func (p *Prober) program(src string) (*vm.Program, error) {

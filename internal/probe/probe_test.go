@@ -29,6 +29,14 @@ func web(t *testing.T) *httptest.Server {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		fmt.Fprint(w, `{"state":"down"}`)
 	})
+	mux.HandleFunc("/refused", func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusForbidden)
+		fmt.Fprint(w, `{"RemoteException":{"exception":"SafeModeException","message":"Cannot create file. Name node is in safe mode.\nIt was turned on."}}`)
+	})
+	mux.HandleFunc("/wordy", func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusForbidden)
+		fmt.Fprintf(w, `{"message":"%s"}`, strings.Repeat("é", 150))
+	})
 	mux.HandleFunc("/slow", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 	mux.HandleFunc("/gone", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
 	mux.HandleFunc("/huge", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, strings.Repeat("x", 5<<20)) })
@@ -80,6 +88,8 @@ func TestAsk(t *testing.T) {
 		{"text is read up to a limit", agentapi.Probe{HTTP: s.URL + "/huge", Expect: `len(text) == 4 * 1024 * 1024`}, ""},
 		{"status", agentapi.Probe{HTTP: s.URL + "/broken", Expect: `status == 503 && body.state == "down"`}, ""},
 		{"status not expected", agentapi.Probe{HTTP: s.URL + "/broken", Expect: `body.state == "up"`}, host + " answers status 503"},
+		{"status not expected, with its reason", agentapi.Probe{HTTP: s.URL + "/refused", Expect: "status == 201"}, host + " answers status 403: Cannot create file. Name node is in safe mode."},
+		{"status not expected, with a long reason", agentapi.Probe{HTTP: s.URL + "/wordy", Expect: "status == 201"}, host + " answers status 403: " + strings.Repeat("é", 100) + "…"},
 		{"condition that is none", agentapi.Probe{HTTP: s.URL + "/text", Expect: `text`}, "cannot use text: expected bool, but got string"},
 		{"adapter", agentapi.Probe{Adapter: "toy", Address: "there", Check: "leader", Expect: `body.address == "there" && body.check == "leader"`}, ""},
 		{"adapter not yet", agentapi.Probe{Adapter: "toy", Address: "there", Check: "leader", Expect: `body.check == "x"`}, "not yet"},
