@@ -91,7 +91,7 @@ func findV1(mount, self, path string) (Parent, error) {
 
 // Check tells why groups with limits cannot be made here, by making one.
 func (p Parent) Check() error {
-	g := p.Group(fmt.Sprintf("probe-%d", os.Getpid()))
+	g := p.Group("probe")
 	err := g.Create(Limits{Memory: 64 << 20, CPUShares: 128, Pids: 64})
 	if removed := g.Remove(); err == nil {
 		err = removed

@@ -41,9 +41,10 @@ func Labels(node, id string) proc.Labels {
 }
 
 // Start starts a shim and waits until its task runs. When the task could not be
-// started, Wait gives an Exit with the reason; Start fails only when there is no shim.
+// started, Wait gives an Exit with the reason; Start fails when there is no shim, and
+// when ctx ends, with the shim left to Find.
 func Start(ctx context.Context, spec Spec) (*Shim, error) {
-	if err := shim.Write(spec.Dir, shim.ConfigFile, spec.Config, true); err != nil {
+	if err := shim.Write(spec.Dir, shim.ConfigFile, spec.Config, false); err != nil {
 		return nil, err
 	}
 	log, err := os.OpenFile(filepath.Join(spec.Dir, shim.LogFile), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
@@ -77,7 +78,11 @@ func Start(ctx context.Context, spec Spec) (*Shim, error) {
 		return nil, err
 	}
 	s := &Shim{dir: spec.Dir, node: spec.Node, config: spec.Config, process: process}
-	return s, s.untilStarted(ctx, ready)
+	if err := s.untilStarted(ctx, ready); err != nil {
+		s.Release() // it goes on: Find takes it up
+		return nil, err
+	}
+	return s, nil
 }
 
 // attributes puts the shim of a container into a mount namespace, so that its
@@ -154,7 +159,7 @@ func Find(ctx context.Context, dir, node string) (*Shim, error) {
 		}
 		if free != nil {
 			defer free.Close()
-			return s, s.never()
+			return s.never()
 		}
 		select {
 		case <-ctx.Done():
@@ -164,14 +169,15 @@ func Find(ctx context.Context, dir, node string) (*Shim, error) {
 	}
 }
 
-// never keeps a shim that is only just starting from doing so.
-func (s *Shim) never() error {
+// never keeps a shim that is only just starting from doing so. One that was there
+// has ended, and Wait tells the rest.
+func (s *Shim) never() (*Shim, error) {
 	var self shim.Self
-	var exit shim.Exit
-	if shim.Read(s.dir, shim.SelfFile, &self) == nil || shim.Read(s.dir, shim.ExitFile, &exit) == nil {
-		return nil // it was there: Wait tells the rest
+	if shim.Read(s.dir, shim.SelfFile, &self) == nil {
+		return s, nil
 	}
-	return shim.Write(s.dir, shim.ExitFile, shim.Exit{Error: ErrNever.Error(), EndedAt: time.Now()}, true)
+	err := shim.Write(s.dir, shim.ExitFile, shim.Exit{Error: ErrNever.Error(), EndedAt: time.Now()}, true)
+	return nil, errors.Join(ErrNever, err)
 }
 
 func (s *Shim) adopt() bool {

@@ -197,12 +197,8 @@ func TestFindNever(t *testing.T) {
 	if err := shim.Write(k.spec.Dir, shim.ConfigFile, k.spec.Config, false); err != nil {
 		t.Fatal(err)
 	}
-	s, err := Find(t.Context(), k.spec.Dir, node)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if exit := wait(t, s); exit.Error != ErrNever.Error() {
-		t.Errorf("exit %+v", exit)
+	if _, err := Find(t.Context(), k.spec.Dir, node); !errors.Is(err, ErrNever) {
+		t.Fatalf("before it took the lock: %v", err)
 	}
 	late := exec.Command(program, "run", k.spec.Dir)
 	out, err := late.CombinedOutput()

@@ -107,6 +107,9 @@ type Runtime interface {
 	// Find returns a task that was started from the state directory;
 	// keeper.ErrNever when there is none, and then there will be none.
 	Find(ctx context.Context, dir string) (Running, error)
+	// Clean removes what is left of a container that has ended or was never started,
+	// outside of its folders.
+	Clean(id string) error
 	// Written returns the folders beside the sandbox that a task writes to.
 	Written(dir string) []string
 }

@@ -2,7 +2,9 @@ package container
 
 import (
 	"context"
+	"errors"
 	"net"
+	"time"
 
 	"howdah.dev/howdah/internal/cell/cgroup"
 	"howdah.dev/howdah/internal/cell/shim"
@@ -59,6 +61,17 @@ func (s Shims) Find(ctx context.Context, dir string) (Running, error) {
 	}
 	return shimmed{k, s.IP}, nil
 }
+
+// Clean removes a container's group. The shim does so when it ends in order.
+func (s Shims) Clean(id string) error {
+	g := s.Group(id)
+	if g == nil {
+		return nil
+	}
+	return errors.Join(g.Kill(cleanTime), g.Remove())
+}
+
+const cleanTime = 10 * time.Second
 
 type shimmed struct {
 	*keeper.Shim

@@ -91,6 +91,9 @@ func (r *Runtime) Find(ctx context.Context, dir string) (container.Running, erro
 	return r.cfg.Find(ctx, dir)
 }
 
+// Clean removes its control group.
+func (r *Runtime) Clean(id string) error { return r.cfg.Clean(id) }
+
 // Written is empty: a command has its sandbox only.
 func (r *Runtime) Written(string) []string { return nil }
 

@@ -189,6 +189,9 @@ func (r *Runtime) Find(ctx context.Context, dir string) (container.Running, erro
 	return r.cfg.Find(ctx, dir)
 }
 
+// Clean removes its control group.
+func (r *Runtime) Clean(id string) error { return r.cfg.Clean(id) }
+
 // Written is what the container wrote over its image.
 func (r *Runtime) Written(dir string) []string { return []string{filepath.Join(dir, shim.UpperDir)} }
 

@@ -1,0 +1,111 @@
+package worker
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+
+	"github.com/coder/websocket"
+
+	"howdah.dev/howdah/internal/cell/mesos"
+	"howdah.dev/howdah/internal/cell/shim"
+	"howdah.dev/howdah/internal/cell/worker/container"
+)
+
+const (
+	maxArgs    = 1024
+	maxMessage = 1 << 20
+)
+
+// serveExec runs a command in a task over a web socket:
+//
+//	/exec?framework=ID&task=ID&arg=PROGRAM&arg=...&tty=true&rows=24&cols=80
+//
+// Each binary message is a frame of package shim: its kind in the first byte, then
+// the data. The last one from us is FrameExit with the exit code. When the caller
+// hangs up, the command is killed.
+func (w *Worker) serveExec(rw http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	t := w.task(q.Get("framework"), q.Get("task"))
+	var info *mesos.TaskInfo
+	if t != nil {
+		info = &t.info
+	}
+	if err := w.cfg.Authorize(r, info); err != nil {
+		refuse(rw, err)
+		return
+	}
+	run := t.runningNow()
+	switch {
+	case t == nil:
+		http.Error(rw, "there is no such task", http.StatusNotFound)
+		return
+	case run == nil:
+		http.Error(rw, "the task does not run", http.StatusConflict)
+		return
+	case len(q["arg"]) == 0 || len(q["arg"]) > maxArgs || q["arg"][0] == "":
+		http.Error(rw, "name the command: arg=PROGRAM&arg=...", http.StatusBadRequest)
+		return
+	}
+	session, err := run.Exec(r.Context(), shim.ExecRequest{
+		Argv: q["arg"], Tty: q.Get("tty") == "true", Rows: size(q.Get("rows")), Cols: size(q.Get("cols")),
+	})
+	if err != nil {
+		http.Error(rw, err.Error(), http.StatusBadRequest)
+		return
+	}
+	defer session.Close()
+	// Browsers may come from the same origin only: that is the library's default.
+	socket, err := websocket.Accept(rw, r, nil)
+	if err != nil {
+		return // answered already
+	}
+	defer socket.CloseNow()
+	socket.SetReadLimit(maxMessage)
+	carry(r.Context(), socket, session)
+}
+
+func (t *task) runningNow() container.Running {
+	if t == nil {
+		return nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.run
+}
+
+func size(text string) uint16 {
+	n, err := strconv.ParseUint(text, 10, 16)
+	if err != nil {
+		return 0
+	}
+	return uint16(n)
+}
+
+func carry(ctx context.Context, socket *websocket.Conn, session container.Session) {
+	go func() {
+		defer session.Close() // wakes the other direction up
+		for {
+			kind, data, err := socket.Read(ctx)
+			if err != nil || kind != websocket.MessageBinary || len(data) == 0 {
+				return
+			}
+			if data[0] != shim.FrameStdin && data[0] != shim.FrameResize || session.Send(data[0], data[1:]) != nil {
+				return
+			}
+		}
+	}()
+	for {
+		kind, data, err := session.Next()
+		if err != nil {
+			return
+		}
+		if socket.Write(ctx, websocket.MessageBinary, append([]byte{kind}, data...)) != nil {
+			return
+		}
+		if kind == shim.FrameExit {
+			_ = socket.Close(websocket.StatusNormalClosure, "")
+			return
+		}
+	}
+}

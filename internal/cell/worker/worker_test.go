@@ -1,0 +1,273 @@
+package worker
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"howdah.dev/howdah/internal/cell/mesos"
+)
+
+func TestPlainTasks(t *testing.T) {
+	c := newCell(t, nil)
+	args := mesos.TaskInfo{Command: &mesos.CommandInfo{Shell: new(false), Value: "sh", Arguments: []string{"sh", "-c", "exit 4"}}}
+	env := shell(`[ "$A" = b ] && [ "$S" = hush ] && [ "$PWD" = "$MESOS_SANDBOX" ] && [ $MESOS_TASK_ID = task-4 ]`)
+	env.Command.Environment = &mesos.Environment{Variables: []mesos.Variable{
+		{Name: "A", Value: "b"}, {Name: "S", Type: "SECRET", Secret: &mesos.Secret{Type: "VALUE", Value: &mesos.SecretValue{Data: []byte("hush")}}},
+	}}
+	image := mesos.TaskInfo{Command: &mesos.CommandInfo{Shell: new(false)}, Container: &mesos.ContainerInfo{Type: "DOCKER", Docker: &mesos.DockerInfo{Image: "content", Network: "BRIDGE"}}}
+	many := shell("true")
+	many.Container = &mesos.ContainerInfo{Type: "DOCKER", Docker: &mesos.DockerInfo{
+		Image: "content", Network: "USER", Privileged: true, Parameters: []mesos.Parameter{{Key: "cap-add", Value: "ALL"}},
+	}, Volumes: []mesos.Volume{{ContainerPath: "/x", HostPath: "/etc"}}}
+	nowhere := shell("true")
+	nowhere.Command.User = "no-such-user"
+	fetched := shell("true")
+	fetched.Command.URIs = []mesos.URI{{Value: "file:///etc/passwd"}}
+	tests := []struct {
+		name      string
+		info      mesos.TaskInfo
+		states    string
+		reason    string
+		message   string
+		resources string
+	}{
+		{name: "success", info: shell("true"), states: "STARTING RUNNING FINISHED", message: "Command exited with status 0"},
+		{name: "exit code", info: shell("exit 42"), states: "STARTING RUNNING FAILED", reason: mesos.ReasonCommandExecutorFailed, message: "Command exited with status 42"},
+		{name: "arguments", info: args, states: "STARTING RUNNING FAILED", reason: mesos.ReasonCommandExecutorFailed, message: "Command exited with status 4"},
+		{name: "environment", info: env, states: "STARTING RUNNING FINISHED", message: "Command exited with status 0"},
+		{name: "signal", info: shell("kill -SEGV $$"), states: "STARTING RUNNING FAILED", reason: mesos.ReasonCommandExecutorFailed, message: "Command terminated with signal segmentation fault"},
+		{name: "no program", info: mesos.TaskInfo{Command: &mesos.CommandInfo{Shell: new(false), Value: "nothing"}}, states: "STARTING FAILED", reason: mesos.ReasonContainerLaunchFailed, message: "cannot start nothing: no such program in PATH (/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin)"},
+		{name: "image without a runtime", info: image, states: "STARTING FAILED", reason: mesos.ReasonContainerLaunchFailed, message: "the task needs a container; this worker runs plain commands only"},
+		{name: "all that is not supported, at once", info: many, states: "STARTING FAILED", reason: mesos.ReasonContainerLaunchFailed, message: "the volume's host path /etc is not one that this worker allows\n" +
+			"privileged containers are not supported\nthe Docker parameter \"cap-add\" is not supported\nthe network USER is not supported: use host or container/bridge"},
+		{name: "no such user", info: nowhere, states: "STARTING FAILED", reason: mesos.ReasonContainerLaunchFailed, message: `this host has no user "no-such-user"`},
+		{name: "not to be fetched", info: fetched, states: "STARTING FAILED", reason: mesos.ReasonContainerLaunchFailed, message: `cannot fetch file:///etc/passwd: the scheme "file" is not supported: use http or https`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c.t = t
+			id := c.launch(tt.info, tt.resources)
+			end := c.end(id)
+			if got := describe(c.history(id)); got != tt.states {
+				t.Errorf("states %s, want %s", got, tt.states)
+			}
+			if end.Message != tt.message || end.Reason != tt.reason {
+				t.Errorf("got  %s %q\nwant %s %q", end.Reason, end.Message, tt.reason, tt.message)
+			}
+		})
+	}
+	c.t = t
+}
+
+func TestKill(t *testing.T) {
+	c := newCell(t, nil)
+	// It leaves the test's wait when asked, and not before.
+	id := c.launch(shell("trap 'exit 7' TERM; echo up; while :; do sleep 0.01; done"), "")
+	c.file(id, "stdout", "up")
+	c.kill(id)
+	c.kill(id)
+	end := c.end(id)
+	if got := describe(c.history(id)); got != "STARTING RUNNING KILLING KILLED" || end.Message != "Command exited with status 7" {
+		t.Errorf("%s, %q", got, end.Message)
+	}
+	stubborn := shell("trap '' TERM; echo up; while :; do sleep 0.01; done")
+	stubborn.KillPolicy = &mesos.KillPolicy{GracePeriod: &mesos.Duration{Nanoseconds: int64(100 * time.Millisecond)}}
+	id = c.launch(stubborn, "")
+	c.file(id, "stdout", "up")
+	began := time.Now()
+	c.kill(id)
+	if end := c.end(id); end.State != mesos.TaskKilled || end.Message != "Command terminated with signal killed" || time.Since(began) < 100*time.Millisecond {
+		t.Errorf("%s %q after %s", end.State, end.Message, time.Since(began))
+	}
+}
+
+// TestWorkerKilled kills the worker while tasks run, end, and wait for their start.
+func TestWorkerKilled(t *testing.T) {
+	c := newCell(t, nil)
+	stays := c.launch(shell("echo up; while [ ! -e end ]; do sleep 0.01; done; exit 42"), "")
+	ends := c.launch(shell("echo up; sleep 0.3; exit 43"), "")
+	first := c.untilState(stays, mesos.TaskRunning)
+	c.untilState(ends, mesos.TaskRunning)
+	c.file(stays, "stdout", "up")
+	pid := first.ContainerStatus.ExecutorPID
+	sandbox := filepath.Join(c.setup.Dir, "sandboxes", first.ContainerStatus.ContainerID.Value)
+	for range 3 {
+		c.killWorker()
+		if !alive(pid) {
+			t.Fatal("the task died with the worker")
+		}
+		c.startWorker()
+		c.file(stays, "stdout", "up")
+	}
+	if end := c.end(ends); end.State != mesos.TaskFailed || end.Message != "Command exited with status 43" {
+		t.Errorf("ended meanwhile: %s %q", end.State, end.Message)
+	}
+	if !alive(pid) {
+		t.Fatal("the task's process is another")
+	}
+	if err := os.WriteFile(filepath.Join(sandbox, "end"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if end := c.end(stays); end.State != mesos.TaskFailed || end.Message != "Command exited with status 42" || end.ContainerStatus.ContainerID.Value != first.ContainerStatus.ContainerID.Value {
+		t.Errorf("%s %q", end.State, end.Message)
+	}
+	if got := describe(c.history(stays)); got != "STARTING RUNNING FAILED" {
+		t.Error(got)
+	}
+}
+
+// TestWorkerKilledAnywhere kills the worker at moments all over the life of tasks:
+// each ends once, with its own exit code, but for those
+// whose launch was lost with the connection.
+func TestWorkerKilledAnywhere(t *testing.T) {
+	c := newCell(t, nil)
+	codes := map[string]int{}
+	for i := range 20 {
+		id := c.launch(shell(fmt.Sprintf("echo once >> runs; sleep 0.05; [ $(wc -l < runs) = 1 ] && exit %d", 10+i)), "")
+		codes[id] = 10 + i
+		time.Sleep(time.Duration(i) * 2 * time.Millisecond)
+		c.killWorker()
+		c.startWorker()
+	}
+	for id, code := range codes {
+		want := fmt.Sprintf("Command exited with status %d", code)
+		if end := c.end(id); end.Message != want && end.State != mesos.TaskLost {
+			t.Errorf("%s: %s %q, want %q", id, end.State, end.Message, want)
+		}
+	}
+}
+
+func TestShimKilled(t *testing.T) {
+	c := newCell(t, nil)
+	id := c.launch(shell("echo up; sleep 1000 & sleep 1000"), "")
+	c.file(id, "stdout", "up")
+	status := c.untilState(id, mesos.TaskRunning)
+	var self struct{ PID int }
+	text, err := os.ReadFile(filepath.Join(c.setup.Dir, "tasks", status.ContainerStatus.ContainerID.Value, "run0", "shim.json"))
+	if err != nil || json.Unmarshal(text, &self) != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(self.PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if end := c.end(id); end.State != mesos.TaskFailed || end.Message != "its shim was killed; the task was ended with it" {
+		t.Errorf("%s %q", end.State, end.Message)
+	}
+	if alive(status.ContainerStatus.ExecutorPID) {
+		t.Error("the task lives on")
+	}
+}
+
+// TestResend withholds acknowledgements: a status comes again and again, and the next
+// only after it.
+func TestResend(t *testing.T) {
+	c := newCell(t, func(s *setup) { s.Resend = 30 * time.Millisecond })
+	c.mute = true
+	id := c.launch(shell("exit 3"), "")
+	for end := time.Now().Add(20 * time.Second); len(c.history(id)) < 4; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("it came %d times", len(c.history(id)))
+		}
+	}
+	for _, s := range c.history(id) {
+		if s.State != mesos.TaskStarting || string(s.UUID) != string(c.history(id)[0].UUID) {
+			t.Fatalf("before the acknowledgement: %s", s.State)
+		}
+	}
+	// Another worker process goes on where the first was.
+	c.killWorker()
+	c.startWorker()
+	c.mu.Lock()
+	c.mute = false
+	c.mu.Unlock()
+	c.acknowledge(c.stream, c.history(id)[0])
+	c.end(id)
+	if got := describe(c.history(id)); got != "STARTING RUNNING FAILED" {
+		t.Error(got)
+	}
+}
+
+// TestMasterAway ends a task while there is no master, and tells another one.
+func TestMasterAway(t *testing.T) {
+	c := newCell(t, nil)
+	id := c.launch(shell("echo up; while [ ! -e end ]; do sleep 0.01; done; exit 5"), "")
+	first := c.untilState(id, mesos.TaskRunning)
+	c.file(id, "stdout", "up")
+	c.stopMaster()
+	if err := os.WriteFile(filepath.Join(c.setup.Dir, "sandboxes", first.ContainerStatus.ContainerID.Value, "end"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(10 * time.Second); alive(first.ContainerStatus.ExecutorPID); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("it does not end")
+		}
+	}
+	c.startMaster()
+	c.subscribe()
+	if end := c.end(id); end.Message != "Command exited with status 5" || end.AgentID.Value != first.AgentID.Value {
+		t.Errorf("%s %q of %s", end.State, end.Message, end.AgentID.Value)
+	}
+}
+
+func TestLimits(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("limits need root")
+	}
+	c := newCell(t, nil)
+	hog := c.launch(shell("echo up; x=0123456789; while :; do x=$x$x; done"), "cpus:0.1;mem:48")
+	if end := c.end(hog); end.State != mesos.TaskFailed || end.Reason != mesos.ReasonContainerMemory || end.Message != "memory limit of 48 MB exceeded" {
+		t.Errorf("%s %s %q", end.State, end.Reason, end.Message)
+	}
+	filler := c.launch(shell("while :; do dd if=/dev/zero of=big bs=1M count=3 oflag=append conv=notrunc 2>/dev/null; sleep 0.01; done"), "cpus:0.1;mem:64;disk:20")
+	end := c.end(filler)
+	if end.Reason != mesos.ReasonContainerDisk || !strings.HasPrefix(end.Message, "disk limit of 20 MB exceeded: ") {
+		t.Errorf("%s %s %q", end.State, end.Reason, end.Message)
+	}
+	_, text := c.get("/state")
+	for _, want := range []string{`"oom_killed":true`, `"weaker":[`, `"runtimes":["plain"]`} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %s in %s", want, text)
+		}
+	}
+}
+
+func TestRetention(t *testing.T) {
+	c := newCell(t, func(s *setup) { s.KeepPerApp, s.KeepBytes = 2, 3<<20 })
+	var ids []string
+	for i := range 4 {
+		id := c.launch(shell(fmt.Sprintf("echo number %d", i)), "")
+		c.end(id)
+		ids = append(ids, id)
+	}
+	c.eventually("two sandboxes are left", func() bool { return c.sandboxes() == 2 })
+	for i, id := range ids {
+		code, text := c.get("/files/download?path=" + c.dirOf(id) + "/stdout")
+		if kept := i >= 2; kept != (code == 200) || kept && text != fmt.Sprintf("number %d\n", i) {
+			t.Errorf("%s: %d %q", id, code, text)
+		}
+	}
+	big := shell("dd if=/dev/zero of=big bs=1M count=3 2>/dev/null")
+	big.Name = "other"
+	c.end(c.launch(big, ""))
+	c.eventually("the large one went, too large by itself", func() bool { return c.sandboxes() == 2 })
+}
+
+func (c *cell) sandboxes() int {
+	entries, _ := os.ReadDir(filepath.Join(c.setup.Dir, "sandboxes"))
+	return len(entries)
+}
+
+func (c *cell) eventually(what string, cond func() bool) {
+	c.t.Helper()
+	for end := time.Now().Add(20 * time.Second); !cond(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(end) {
+			c.t.Fatalf("not in 20 s: %s", what)
+		}
+	}
+}
