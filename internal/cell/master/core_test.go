@@ -82,7 +82,9 @@ func (m *machine) register(t *rapid.T) {
 			reg.Tasks = append(reg.Tasks, known)
 		}
 	}
-	m.c.register(reg, "h:1")
+	if _, _, err := m.c.register(reg, "h:1"); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func sortTasks(tasks map[taskKey]*task) []*task {
@@ -263,6 +265,34 @@ func TestAllocationNeverExceedsWorker(t *testing.T) {
 			"": m.check,
 		})
 	})
+}
+
+func TestTooMany(t *testing.T) {
+	m := newMachine()
+	for range maxFrameworks {
+		m.c.subscribe(&mesos.Subscribe{FrameworkInfo: named("f")})
+	}
+	sub := &mesos.Subscribe{FrameworkInfo: named("f")}
+	if got := m.c.refuseFramework(nil, "", sub); got != "There are 1000 frameworks already; tear one down first" {
+		t.Error(got)
+	}
+	known := m.c.saved.ID + "-0007"
+	if got := m.c.refuseFramework(m.c.frameworks[known], known, sub); got != "" {
+		t.Errorf("one that is known: %s", got)
+	}
+	reg := &workerapi.Register{Session: "s", Info: mesos.AgentInfo{Hostname: "h"}}
+	for range maxWorkers {
+		if _, _, err := m.c.register(reg, "h:1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, _, err := m.c.register(reg, "h:1"); err == nil || err.Error() != "There are 5000 workers already" {
+		t.Error(err)
+	}
+	reg.Info.ID = &mesos.ID{Value: m.c.saved.ID + "-S7"}
+	if _, _, err := m.c.register(reg, "h:1"); err != nil {
+		t.Errorf("one that is known: %v", err)
+	}
 }
 
 func TestSecretsAreNotShown(t *testing.T) {

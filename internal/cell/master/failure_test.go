@@ -278,6 +278,15 @@ func TestMasterRestarts(t *testing.T) {
 		}
 		e.reconcile(s, mesos.ReconcileTask{TaskID: mesos.ID{Value: "two"}, AgentID: second.info.ID})
 		wantState(t, s.status(), "two", mesos.TaskUnreachable, mesos.ReasonReconciliation, "Reconciliation: Task is unreachable")
+		s.call(mesos.Call{Type: mesos.CallTeardown})
+		e.start()
+		gone := e.subscribe(mesos.Subscribe{FrameworkInfo: info})
+		if got := gone.next(mesos.EventError).Error.Message; got != "Framework has been removed" {
+			t.Error(got)
+		}
+		if got := e.metric("master/slaves_unreachable"); got != 1 {
+			t.Errorf("%v workers are unreachable after the second start", got)
+		}
 		fresh := e.worker("w3", small)
 		if fresh.info.ID.Value == a.info.ID.Value || fresh.info.ID.Value == second.info.ID.Value {
 			t.Error("an id of a worker was given twice")

@@ -1,6 +1,7 @@
 package master
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -133,6 +134,9 @@ func (c *core) refuseFramework(f *framework, id string, sub *mesos.Subscribe) st
 	}
 	if f != nil && !f.guessed && f.info.Principal != sub.FrameworkInfo.Principal {
 		return "Changing framework's principal is not allowed"
+	}
+	if f == nil && len(c.frameworks) >= maxFrameworks {
+		return fmt.Sprintf("There are %d frameworks already; tear one down first", maxFrameworks)
 	}
 	return ""
 }

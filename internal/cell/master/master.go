@@ -37,7 +37,8 @@ type Config struct {
 	// Cluster is the cell's name as tools show it.
 	Cluster string
 	// Authorize says who makes a request. It is asked about every path but /health.
-	// ErrForbidden is answered by 403, any other error by 401.
+	// ErrForbidden is answered by 403, any other error by 401. The path tells what the
+	// caller wants to be: those of workers begin with /worker/.
 	Authorize func(*http.Request) (principal string, err error)
 	// Policy refuses a task, whose framework then gets TASK_ERROR with the error's
 	// text; nil allows all. It must be quick: everything waits for it.

@@ -193,6 +193,7 @@ func TestRefusedTasks(t *testing.T) {
 			{func(i *mesos.TaskInfo) { i.Executor = json.RawMessage(`{"executor_id":{"value":"e"}}`) }, "", "Task has an ExecutorInfo; custom executors are not supported: give a CommandInfo"},
 			{func(i *mesos.TaskInfo) { i.Command = nil }, "", "Task should have at least one (but not both) of CommandInfo or ExecutorInfo present"},
 			{func(i *mesos.TaskInfo) { i.Resources = nil }, "", "Task uses no resources"},
+			{func(i *mesos.TaskInfo) { i.Resources = []mesos.Resource{mesos.NewScalar("cpus", 0)} }, "", "Task uses no resources"},
 			{func(i *mesos.TaskInfo) { i.Resources = []mesos.Resource{mesos.NewScalar("cpus", -1)} }, "", "Task uses invalid resources: resource 'cpus' must be a number from 0 to 1000000000000"},
 			{func(i *mesos.TaskInfo) { i.Resources = []mesos.Resource{mesos.NewScalar("cpus", 5)} }, "", "Task uses more resources cpus:5 than available cpus:3.9; mem:1024; disk:1000; ports:[31000-31009]"},
 			{func(i *mesos.TaskInfo) {

@@ -51,14 +51,14 @@ func (t *task) key() taskKey { return taskKey{t.framework, t.info.TaskID.Value} 
 // one before it.
 func (t *task) set(s mesos.TaskStatus) {
 	t.status = s
-	kept := slices.Clone(t.statuses)
+	kept := t.statuses
 	if n := len(kept); n > 0 && kept[n-1].State == s.State {
 		kept = kept[:n-1]
 	}
 	if n := len(kept) + 1 - maxStatuses; n > 0 {
 		kept = kept[n:]
 	}
-	t.statuses = append(kept, s)
+	t.statuses = slices.Concat(kept, []mesos.TaskStatus{s})
 }
 
 // shown is a task as it may be shown to whoever reads the master's state: without

@@ -14,8 +14,11 @@ import (
 const (
 	maxID    = 255
 	maxRoles = 100
-	maxNames = 1000 // resources or attributes of one worker, resources of one task
-	maxTasks = 20_000
+	maxNames = 1000   // resources or attributes of one worker, resources of one task
+	maxTasks = 20_000 // of one worker
+
+	maxFrameworks = 1000
+	maxWorkers    = 5000
 )
 
 // validateID has Mesos's rules for ids that frameworks choose.
@@ -116,7 +119,7 @@ func validateTask(l launch, worker, role string) error {
 }
 
 func validateUse(t *mesos.TaskInfo, role string) error {
-	if len(t.Resources) == 0 {
+	if mesos.Resources(t.Resources).Empty() {
 		return errors.New("Task uses no resources")
 	}
 	if len(t.Resources) > maxNames {

@@ -1,6 +1,7 @@
 package master
 
 import (
+	"net/http"
 	"time"
 
 	"howdah.dev/howdah/internal/cell/mesos"
@@ -88,8 +89,11 @@ func (c *core) openAll() {
 
 // register opens a worker's stream. From here on the tasks that the worker names
 // are those it has.
-func (c *core) register(reg *workerapi.Register, address string) (*outbox, *worker) {
+func (c *core) register(reg *workerapi.Register, address string) (*outbox, *worker, error) {
 	c.counts.add("messages_register_slave")
+	if len(c.workers) >= maxWorkers && (reg.Info.ID == nil || c.workers[reg.Info.ID.Value] == nil) {
+		return nil, nil, refuse(http.StatusServiceUnavailable, "There are %d workers already", maxWorkers)
+	}
 	w := c.addWorker(reg)
 	before := w.state
 	if w.out != nil {
@@ -111,7 +115,7 @@ func (c *core) register(reg *workerapi.Register, address string) (*outbox, *work
 	c.reopen(w)
 	c.changed()
 	c.log.Info("a worker registered", "worker", w.id, "host", w.info.Hostname, "tasks", len(reg.Tasks))
-	return out, w
+	return out, w, nil
 }
 
 // addWorker finds the worker that registers. One that brings an id the master does

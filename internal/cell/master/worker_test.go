@@ -59,7 +59,7 @@ func (a *agent) dial() {
 		reg.Tasks = append(reg.Tasks, *t)
 	}
 	a.mu.Unlock()
-	resp, err := a.post(ctx, workerapi.PathSubscribe, reg)
+	resp, err := a.post(ctx, workerapi.PathSubscribe, reg) //nolint:bodyclose // the reading goroutine closes it
 	if err != nil {
 		a.e.t.Fatal(err)
 	}

@@ -29,7 +29,11 @@ func (m *Master) workerSubscribe(w http.ResponseWriter, r *http.Request) error {
 	}
 	var out *outbox
 	var registered *worker
-	err := m.do(r.Context(), func(c *core) { out, registered = c.register(&reg, address) })
+	var refused error
+	err := m.do(r.Context(), func(c *core) { out, registered, refused = c.register(&reg, address) })
+	if err == nil && refused != nil {
+		return refused
+	}
 	if err == nil {
 		m.stream(w, r, out)
 	}
