@@ -79,6 +79,7 @@ func TestPlatform(t *testing.T) {
 		before.equals(t, "after a loss of power", observe(t, h))
 		again(t, h)
 	})
+	t.Run("stream 2 to 3 to 2 while a topology runs", func(t *testing.T) { resizeStream(t, h.For(t)) })
 }
 
 // again runs up once more: nothing is to be done, and the pipeline's result holds.
