@@ -1,5 +1,7 @@
 package api
 
+import "time"
+
 // Info says what answers.
 type Info struct {
 	Version string `json:"version" doc:"Version of the server"`
@@ -120,4 +122,21 @@ type JavaRange struct {
 // Command is a client command.
 type Command struct {
 	Argv []string `json:"argv" doc:"Tool and arguments, for howdah run"`
+}
+
+// TokenRequest asks for a token.
+type TokenRequest struct {
+	Project string `json:"project" pattern:"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$" maxLength:"63" doc:"Project it is for"`
+	Role    string `json:"role" enum:"viewer,operator,admin" doc:"What it allows: read; also run, scale and stop; everything"`
+	Name    string `json:"name,omitempty" maxLength:"100" doc:"What it is used for"`
+	Seconds int64  `json:"seconds,omitempty" minimum:"0" doc:"How long it is good for, in seconds; 0 means for ever"`
+}
+
+// Token is a new token. Its text is shown once and kept nowhere.
+type Token struct {
+	ID      string    `json:"id" doc:"Its id"`
+	Project string    `json:"project" doc:"Project it is for"`
+	Role    string    `json:"role" doc:"What it allows"`
+	Expires time.Time `json:"expires,omitzero" doc:"When it ends"`
+	Token   string    `json:"token" doc:"The token itself: a secret"`
 }

@@ -209,6 +209,11 @@ func (c *Client) Control(ctx context.Context, id int64, verb string, step int64)
 	return post[api.Operation](ctx, c, fmt.Sprintf("/v1/operations/%d/%s?step=%d", id, url.PathEscape(verb), step), nil)
 }
 
+// CreateToken makes a token.
+func (c *Client) CreateToken(ctx context.Context, r api.TokenRequest) (api.Token, error) {
+	return post[api.Token](ctx, c, "/v1/tokens", r)
+}
+
 // Artifacts lists artifact sets.
 func (c *Client) Artifacts(ctx context.Context) ([]api.ArtifactSet, error) {
 	return get[[]api.ArtifactSet](ctx, c, "/v1/artifacts")

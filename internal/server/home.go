@@ -38,6 +38,9 @@ func (h Home) Nodes() string { return filepath.Join(h.Dir, "nodes") }
 // Cache is the host's artifact cache.
 func (h Home) Cache() string { return filepath.Join(h.Dir, "cache") }
 
+// Images holds the images of the registry.
+func (h Home) Images() string { return filepath.Join(h.Dir, "images") }
+
 // Authority holds the certificate authority.
 func (h Home) Authority() string { return filepath.Join(h.Dir, "ca") }
 
@@ -49,7 +52,7 @@ func (h Home) Clients() string { return filepath.Join(h.Dir, "clients") }
 func (h Home) Settings() string { return filepath.Join(h.Dir, "settings.json") }
 
 // parts is everything Howdah puts into a home; what else is there is not ours.
-var parts = []string{"howdah.db", "howdah.db-wal", "howdah.db-shm", "settings.json", "subnet", "nodes", "clients", "cache", "ca", "log", "run"}
+var parts = []string{"howdah.db", "howdah.db-wal", "howdah.db-shm", "settings.json", "subnet", "nodes", "clients", "cache", "images", "ca", "log", "run"}
 
 // ours reports whether a home's entry is one Howdah made.
 func ours(name string) bool {

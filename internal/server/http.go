@@ -1,17 +1,22 @@
 package server
 
 import (
+	"context"
 	"crypto/subtle"
 	_ "embed"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"html/template"
 	"net"
 	"net/http"
 	"net/netip"
 	"strings"
+	"time"
 
 	"howdah.dev/howdah/api"
+	"howdah.dev/howdah/internal/image/registry"
+	"howdah.dev/howdah/internal/tenant"
 )
 
 // maxUpload bounds one uploaded file, in bytes.
@@ -22,12 +27,13 @@ var frontHTML string
 
 var frontPage = template.Must(template.New("front").Parse(frontHTML))
 
-// handler serves everything but agents, without asking who calls.
+// handler serves everything but agents. Who calls is in the request's context.
 func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
 	API(mux, s)
 	mux.HandleFunc("POST /v1/blobs", s.upload)
 	mux.HandleFunc("GET /v1/blobs/{sum}", s.serveBlob)
+	mux.Handle("/v2/", registry.New(registry.Config{Store: s.images, Authorize: authorizeImage, Log: s.log}))
 	mux.HandleFunc("GET /{$}", s.front)
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		writeProblem(w, http.StatusNotFound, "there is nothing at this address; see /openapi.json")
@@ -35,8 +41,32 @@ func (s *Server) handler() http.Handler {
 	return mux
 }
 
-// authenticated asks for the owner's token and refuses requests that a
-// foreign page may have made a browser send.
+// callerKey is where a request's context holds who makes it.
+type callerKey struct{}
+
+// asOwner serves callers that can be nobody but the owner.
+func asOwner(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.ServeHTTP(w, r.WithContext(withCaller(r.Context(), owner)))
+	})
+}
+
+// owner is who holds the home.
+var owner = tenant.Token{ID: "owner", Name: "owner", Project: tenant.DefaultProject, Role: tenant.Admin}
+
+func withCaller(ctx context.Context, who tenant.Token) context.Context {
+	return context.WithValue(ctx, callerKey{}, who)
+}
+
+// callerOf returns who makes a request; the zero token for nobody.
+func callerOf(ctx context.Context) tenant.Token {
+	who, _ := ctx.Value(callerKey{}).(tenant.Token)
+	return who
+}
+
+// authenticated asks for a token and refuses requests that a foreign page may
+// have made a browser send. The registry asks for itself: its clients must be
+// told how to log in.
 func (s *Server) authenticated(h http.Handler) http.Handler {
 	guard := http.NewCrossOriginProtection()
 	return guard.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -48,17 +78,59 @@ func (s *Server) authenticated(h http.Handler) http.Handler {
 			writeProblem(w, http.StatusForbidden, "use the server's own address, "+s.info().Address)
 			return
 		}
-		token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		if !ok {
-			_, token, _ = r.BasicAuth()
-		}
-		if subtle.ConstantTimeCompare([]byte(token), []byte(s.token)) != 1 {
+		who, err := s.caller(r)
+		images := r.URL.Path == "/v2" || strings.HasPrefix(r.URL.Path, "/v2/")
+		switch {
+		case images:
+		case err != nil:
 			w.Header().Set("WWW-Authenticate", `Basic realm="howdah: the password is the token in run/token of the home"`)
-			writeProblem(w, http.StatusUnauthorized, "a token is needed: the owner's is in "+s.cfg.Home.Token())
+			writeProblem(w, http.StatusUnauthorized, "a token is needed: the owner's is in "+s.cfg.Home.Token()+"; "+err.Error())
+			return
+		case !mayCall(who, r.Method):
+			writeProblem(w, http.StatusForbidden, fmt.Sprintf("the token of project %s with role %s may not do this", who.Project, who.Role))
 			return
 		}
-		h.ServeHTTP(w, r)
+		h.ServeHTTP(w, r.WithContext(withCaller(r.Context(), who)))
 	}))
+}
+
+// caller tells whose token a request carries.
+func (s *Server) caller(r *http.Request) (tenant.Token, error) {
+	text := tenant.FromRequest(r)
+	if subtle.ConstantTimeCompare([]byte(text), []byte(s.token)) == 1 {
+		return owner, nil
+	}
+	return s.verifier.Verify(text, time.Now())
+}
+
+// mayCall tells whether a token opens the API: clusters belong to the default
+// project, whose viewers read and whose other members change.
+func mayCall(who tenant.Token, method string) bool {
+	need := tenant.Operator
+	if method == http.MethodGet || method == http.MethodHead {
+		need = tenant.Viewer
+	}
+	return who.Project == tenant.DefaultProject && who.Role.Covers(need)
+}
+
+// authorizeImage tells whether a caller may use a repository: a project's
+// members those of their project, the default project's all.
+func authorizeImage(r *http.Request, repo, action string) error {
+	who := callerOf(r.Context())
+	need := tenant.Operator
+	if action == registry.ActionLogin || action == registry.ActionPull {
+		need = tenant.Viewer
+	}
+	project, _, _ := strings.Cut(repo, "/")
+	switch {
+	case who.Role == "":
+		return registry.ErrUnauthenticated
+	case !who.Role.Covers(need):
+		return fmt.Errorf("the role %s is needed, the token's is %s", need, who.Role)
+	case action != registry.ActionLogin && who.Project != tenant.DefaultProject && who.Project != project:
+		return fmt.Errorf("the token is one of project %s", who.Project)
+	}
+	return nil
 }
 
 // upload keeps a file under its digest.

@@ -110,6 +110,7 @@ func API(mux *http.ServeMux, s *Server) huma.API {
 	s.operations(a)
 	s.workloads(a)
 	s.artifacts(a)
+	s.tokens(a)
 	s.events(a)
 	return a
 }

@@ -26,6 +26,7 @@ import (
 	"howdah.dev/howdah/internal/artifact"
 	"howdah.dev/howdah/internal/cluster"
 	"howdah.dev/howdah/internal/host"
+	"howdah.dev/howdah/internal/image/imagestore"
 	"howdah.dev/howdah/internal/infra"
 	"howdah.dev/howdah/internal/infra/local"
 	"howdah.dev/howdah/internal/infra/local/identity"
@@ -71,6 +72,8 @@ type Server struct {
 	cpus      int
 	user      string
 	token     string
+	verifier  *tenant.Verifier
+	images    *imagestore.Store
 	stop      context.CancelFunc
 }
 
@@ -150,6 +153,12 @@ func (s *Server) open(ctx context.Context) error {
 		AgentAddr: fmt.Sprintf("%s:%d", s.address(), agentPort), API: fmt.Sprintf("http://%s:%d", s.address(), apiPort), OpenPorts: s.cfg.Options.OpenPorts, Clients: s.cfg.Clients(s.user), Log: s.log,
 	})
 	if s.token, err = s.ownToken(); err != nil {
+		return errors.Join(err, s.store.Close())
+	}
+	if s.verifier, err = tenant.NewVerifier(s.authority.PEM(), nil); err != nil {
+		return errors.Join(err, s.store.Close())
+	}
+	if s.images, err = imagestore.Open(imagestore.Config{Dir: h.Images()}); err != nil {
 		return errors.Join(err, s.store.Close())
 	}
 	return s.keepOptions()
@@ -237,7 +246,7 @@ func (s *Server) serve(ctx context.Context) error {
 	}
 	handler := s.handler()
 	servers := []*http.Server{
-		s.http(ctx, handler), s.http(ctx, s.authenticated(handler)), s.http(ctx, s.agentHandler()),
+		s.http(ctx, asOwner(handler)), s.http(ctx, s.authenticated(handler)), s.http(ctx, s.agentHandler()),
 	}
 	servers[2].TLSConfig = tlsCfg
 	servers[2].Protocols = new(http.Protocols)

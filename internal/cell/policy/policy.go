@@ -26,6 +26,8 @@ type Policy struct {
 	// names no user is the worker's choice and always allowed.
 	Users                []string `json:"users,omitempty"`
 	RootForPlainCommands bool     `json:"rootForPlainCommands,omitempty"`
+	// Datasets are paths of the warehouse; they and what is below them may be used.
+	Datasets []string `json:"datasets,omitempty"`
 	// LocalFetch allows file: URIs and those of loopback and link-local addresses.
 	LocalFetch bool `json:"localFetch,omitempty"`
 }
@@ -43,6 +45,11 @@ func (p Policy) Problems() []string {
 	for _, v := range p.HostVolumes {
 		if !strings.HasPrefix(v, "/") || path.Clean(v) != strings.TrimSuffix(v, "/") && v != "/" {
 			out = append(out, fmt.Sprintf("hostVolumes: %q must be a clean absolute path", v))
+		}
+	}
+	for _, d := range p.Datasets {
+		if !strings.HasPrefix(d, "/") || path.Clean(d) != d {
+			out = append(out, fmt.Sprintf("datasets: %q must be a clean absolute path", d))
 		}
 	}
 	for _, u := range p.Users {
@@ -80,6 +87,8 @@ func (p Policy) judge(a Ask, w Wish) (message, remedy string) {
 		}
 	case AskHostVolume:
 		return p.judgeVolume(a.Value)
+	case AskDataset:
+		return p.judgeDataset(a.Value)
 	case AskMountPoint:
 		return judgeMountPoint(a.Value)
 	case AskSandboxPath:
@@ -202,4 +211,25 @@ func clip(s string) string {
 		return string(r[:most]) + "…"
 	}
 	return s
+}
+
+// judgeDataset checks a path of the warehouse, perhaps with ":ro" behind it.
+func (p Policy) judgeDataset(value string) (message, remedy string) {
+	at := strings.TrimSuffix(value, ":ro")
+	if !strings.HasPrefix(at, "/") || path.Clean(at) != at || at == "/" {
+		return fmt.Sprintf("%q is no dataset", clip(value)), "Write a clean absolute path below the root, with :ro behind it to read only."
+	}
+	for _, allowed := range p.Datasets {
+		if UnderPrefix(at, allowed) {
+			return "", ""
+		}
+	}
+	return fmt.Sprintf("the dataset %s is not the project's", clip(at)), "Use one of " + orNothing(p.Datasets) + ", " + askOperator + "."
+}
+
+func orNothing(words []string) string {
+	if len(words) == 0 {
+		return "none (the project has no dataset)"
+	}
+	return strings.Join(words, ", ")
 }

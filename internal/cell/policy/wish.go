@@ -1,7 +1,10 @@
 package policy
 
 import (
+	"maps"
+	"slices"
 	"strconv"
+	"strings"
 
 	"howdah.dev/howdah/internal/cell/app"
 	"howdah.dev/howdah/internal/cell/mesos"
@@ -20,6 +23,7 @@ const (
 	AskParameter        // Value is key=value of "docker run"
 	AskUser             // Value is a name or number
 	AskFetch            // Value is a URI
+	AskDataset          // Value is a path of the warehouse
 )
 
 // Ask is one thing asked for, and where.
@@ -55,6 +59,11 @@ func FromApp(a *app.App) Wish {
 	if a.Host() {
 		w.ask(AskHostNetwork, "", "/networks")
 	}
+	for _, key := range slices.Sorted(maps.Keys(a.Labels)) {
+		if strings.HasPrefix(key, app.DatasetLabel) {
+			w.ask(AskDataset, a.Labels[key], "/labels/"+strings.NewReplacer("~", "~0", "/", "~1").Replace(key))
+		}
+	}
 	for i, f := range a.Fetch {
 		at := "/fetch/" + strconv.Itoa(i)
 		w.ask(AskFetch, f.URI, at+"/uri")
@@ -88,6 +97,13 @@ func FromTask(f mesos.FrameworkInfo, t mesos.TaskInfo) Wish {
 	}
 	if t.Command == nil || t.Command.User == "" {
 		w.askText(AskUser, f.User, "")
+	}
+	if t.Labels != nil {
+		for i, l := range t.Labels.Labels {
+			if strings.HasPrefix(l.Key, app.DatasetLabel) {
+				w.ask(AskDataset, l.Value, "/labels/labels/"+strconv.Itoa(i))
+			}
+		}
 	}
 	w.command(t.Command, "/command")
 	if h := t.HealthCheck; h != nil {

@@ -20,12 +20,12 @@ import (
 
 // MasterConfig is the configuration file of "howdah cell master".
 type MasterConfig struct {
-	Dir     string        `json:"dir"`
-	Address string        `json:"address"` // ip:port
-	Host    string        `json:"host"`    // name others know it by
-	Cluster string        `json:"cluster"`
-	Access  Access        `json:"access"`
-	Policy  policy.Policy `json:"policy"` // of frameworks other than the cell's own scheduler
+	Dir     string `json:"dir"`
+	Address string `json:"address"` // ip:port
+	Host    string `json:"host"`    // name others know it by
+	Cluster string `json:"cluster"`
+	Access  Access `json:"access"`
+	Policy  Rights `json:"policy"` // of frameworks other than the cell's own scheduler
 }
 
 // Master runs the master of a cell until ctx ends.
@@ -47,7 +47,7 @@ func Master(ctx context.Context, file string, log *slog.Logger) error {
 	}
 	m, err := master.New(master.Config{
 		Dir: cfg.Dir, Hostname: cfg.Host, Address: address, Cluster: cfg.Cluster, Log: log,
-		Authorize: gate.master, Policy: func(f mesos.FrameworkInfo, t mesos.TaskInfo) error { return denied(f, t, cfg.Policy) },
+		Authorize: gate.master, Policy: func(f mesos.FrameworkInfo, t mesos.TaskInfo) error { return denied(f, t, cfg.Policy.policy()) },
 	})
 	if err != nil {
 		return err

@@ -46,6 +46,9 @@ func read(path string, into any) error {
 	if err := yaml.Unmarshal(text, &doc); err != nil {
 		return fmt.Errorf("cannot read configuration %s: %w", path, err)
 	}
+	if doc, err = nested(doc); err != nil {
+		return fmt.Errorf("cannot read configuration %s: %w", path, err)
+	}
 	plain, err := json.Marshal(doc) // so that one set of names serves files and the API
 	if err != nil {
 		return fmt.Errorf("cannot read configuration %s: %w", path, err)
@@ -56,6 +59,50 @@ func read(path string, into any) error {
 		return fmt.Errorf("cannot read configuration %s: %w", path, err)
 	}
 	return nil
+}
+
+// unmarshalList reads a list, or one text with commas.
+func unmarshalList(text []byte, into *[]string) error {
+	var one string
+	if json.Unmarshal(text, &one) != nil {
+		return json.Unmarshal(text, into)
+	}
+	for word := range strings.SplitSeq(one, ",") {
+		if word = strings.TrimSpace(word); word != "" {
+			*into = append(*into, word)
+		}
+	}
+	return nil
+}
+
+// nested makes {"a": {"b": 1}} of {"a.b": 1}: files of Howdah's stacks are flat.
+func nested(doc any) (any, error) {
+	flat, ok := doc.(map[string]any)
+	if !ok {
+		return doc, nil
+	}
+	out := map[string]any{}
+	for key, value := range flat {
+		at := out
+		words := strings.Split(key, ".")
+		for _, word := range words[:len(words)-1] {
+			inner, ok := at[word].(map[string]any)
+			if !ok {
+				if _, taken := at[word]; taken {
+					return nil, fmt.Errorf("%s is both a value and the beginning of %s", word, key)
+				}
+				inner = map[string]any{}
+				at[word] = inner
+			}
+			at = inner
+		}
+		last := words[len(words)-1]
+		if _, taken := at[last]; taken {
+			return nil, fmt.Errorf("%s is given twice", key)
+		}
+		at[last] = value
+	}
+	return out, nil
 }
 
 // secretFile reads a file with a secret.

@@ -37,10 +37,9 @@ type SchedulerConfig struct {
 	Service  Ports    `json:"servicePorts"`
 	Deadline Duration `json:"progressDeadline"`
 	// MaxDeployments is how many deployments run at once.
-	MaxDeployments int                      `json:"maxDeployments"`
-	Policy         policy.Policy            `json:"policy"`   // of the default project
-	Projects       map[string]policy.Policy `json:"projects"` // of others; none is the safe default
-	Version        string                   `json:"-"`
+	MaxDeployments int               `json:"maxDeployments"`
+	Policy         Rights            `json:"policy"`   // of the default project
+	Projects       map[string]Rights `json:"projects"` // of others; none is the safe default
 }
 
 // Ports are a first and a last port.
@@ -109,11 +108,11 @@ func (c *SchedulerConfig) check() error {
 	if c.Service.First < 1 || c.Service.Last > 65535 || c.Service.First > c.Service.Last {
 		errs = append(errs, fmt.Errorf("servicePorts: %d to %d is no range of ports", c.Service.First, c.Service.Last))
 	}
-	for _, p := range c.Policy.Problems() {
+	for _, p := range c.Policy.policy().Problems() {
 		errs = append(errs, errors.New("policy: "+p))
 	}
-	for name, policy := range c.Projects {
-		for _, p := range policy.Problems() {
+	for name, rights := range c.Projects {
+		for _, p := range rights.policy().Problems() {
 			errs = append(errs, fmt.Errorf("projects: %s: %s", name, p))
 		}
 	}
@@ -131,9 +130,9 @@ func (c *SchedulerConfig) framework() mesos.FrameworkInfo {
 
 func (c *SchedulerConfig) policyOf(project string) policy.Policy {
 	if project == marathon.DefaultProject {
-		return c.Policy
+		return c.Policy.policy()
 	}
-	return c.Projects[project]
+	return c.Projects[project].policy()
 }
 
 // maxSecret bounds one secret.

@@ -1,0 +1,70 @@
+package marathon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// Check runs a small command as an app, sees it run, and removes it.
+func (c *Client) Check(ctx context.Context, id string) error {
+	definition := map[string]any{"id": id, "cmd": "echo ready; exec sleep 600", "cpus": 0.01, "mem": 16, "instances": 1}
+	r, err := c.Put(ctx, id, definition, true)
+	if err != nil {
+		return fmt.Errorf("cannot run an app: %w", err)
+	}
+	if err := c.Wait(ctx, r.DeploymentID, nil); err != nil {
+		return fmt.Errorf("%w%s", err, c.why(context.WithoutCancel(ctx), id))
+	}
+	app, err := c.App(ctx, id)
+	if err != nil {
+		return err
+	}
+	if app.TasksRunning != 1 {
+		return fmt.Errorf("the app %s has %d running tasks, not 1", id, app.TasksRunning)
+	}
+	if _, err := c.Delete(ctx, id); err != nil {
+		return fmt.Errorf("cannot remove the app %s: %w", id, err)
+	}
+	return c.gone(ctx, id)
+}
+
+// gone returns when an app is not there any more.
+func (c *Client) gone(ctx context.Context, id string) error {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for {
+		err := c.Call(ctx, http.MethodGet, "/v2/apps"+path(id), nil, nil, nil)
+		if errors.Is(err, ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the app %s does not end: %w", id, context.Cause(ctx))
+		case <-tick.C:
+		}
+	}
+}
+
+// why says what keeps an app from running, as far as the cell knows.
+func (c *Client) why(ctx context.Context, id string) string {
+	text := ""
+	if queue, err := c.Queue(ctx); err == nil {
+		for _, q := range queue {
+			if q.App.ID == id {
+				for _, r := range q.Reasons {
+					text += "\n  " + r
+				}
+			}
+		}
+	}
+	if app, err := c.App(ctx, id); err == nil && app.LastFailure != nil {
+		text += "\n  last failure: " + app.LastFailure.Message
+	}
+	return text
+}

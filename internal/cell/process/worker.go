@@ -1,0 +1,226 @@
+package process
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"howdah.dev/howdah/internal/cell/cgroup"
+	"howdah.dev/howdah/internal/cell/mesos"
+	"howdah.dev/howdah/internal/cell/policy"
+	"howdah.dev/howdah/internal/cell/scheduler"
+	"howdah.dev/howdah/internal/cell/shim/bin"
+	"howdah.dev/howdah/internal/cell/worker"
+	"howdah.dev/howdah/internal/cell/worker/container"
+	"howdah.dev/howdah/internal/cell/worker/fetch"
+	"howdah.dev/howdah/internal/cell/worker/plain"
+	"howdah.dev/howdah/internal/cell/worker/runc"
+	"howdah.dev/howdah/internal/tenant"
+)
+
+// WorkerConfig is the configuration file of "howdah cell worker".
+type WorkerConfig struct {
+	Dir        string          `json:"dir"`
+	Address    string          `json:"address"` // ip:port
+	Host       string          `json:"host"`
+	Master     string          `json:"master"` // URL
+	Access     Access          `json:"access"`
+	Resources  string          `json:"resources"`  // as Mesos writes them
+	Attributes string          `json:"attributes"` // as Mesos writes them
+	Runtimes   List            `json:"runtimes"`   // of runc and plain; both where absent
+	Volumes    List            `json:"volumes"`    // folders of the host that may be mounted
+	LocalFetch bool            `json:"localFetch"` // URIs may lead to loopback and link-local addresses
+	Registry   RegistryConfig  `json:"registry"`
+	Warehouse  WarehouseConfig `json:"warehouse"`
+}
+
+// Worker runs a worker of a cell until ctx ends. Its tasks go on.
+func Worker(ctx context.Context, file string, log *slog.Logger) error {
+	var cfg WorkerConfig
+	if err := read(file, &cfg); err != nil {
+		return err
+	}
+	address, err := netip.ParseAddrPort(cfg.Address)
+	if err != nil {
+		return fmt.Errorf("cannot use address %q of the worker: %w", cfg.Address, err)
+	}
+	gate, err := cfg.Access.open()
+	if err != nil {
+		return err
+	}
+	if err := ensureDir(cfg.Dir); err != nil {
+		return err
+	}
+	runtimes, err := cfg.runtimes(ctx, address.Addr())
+	if err != nil {
+		return err
+	}
+	info, err := cfg.info(address, runtimes)
+	if err != nil {
+		return err
+	}
+	images, err := cfg.Registry.open(under(cfg.Dir, "images"), log)
+	if err != nil {
+		return err
+	}
+	house, err := cfg.Warehouse.open(cfg.Dir, cfg.Address, gate.secret, log)
+	if err != nil {
+		return err
+	}
+	w, err := worker.New(ctx, worker.Config{
+		Dir: under(cfg.Dir, "worker"), Info: info, IP: address.Addr().String(), Address: cfg.Address,
+		Master: func() string { return cfg.Master }, Client: gate.client(), Runtimes: runtimes, Images: images,
+		Fetch: fetch.Config{Blocked: cfg.blocked}, Extras: house.extras, Gateways: house.gateways(), Volumes: cfg.Volumes,
+		Authorize: gate.worker, Log: log,
+	})
+	if err != nil {
+		return err
+	}
+	for _, sentence := range w.Weaker() {
+		log.Warn("something is weaker here than it could be", "what", sentence)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/", w.Handler())
+	mux.Handle(gatewayPath, house.handler)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return w.Run(ctx) })
+	g.Go(func() error { return serve(ctx, cfg.Address, mux, func() {}, log) })
+	g.Go(func() error { return house.serve(ctx, log) })
+	return g.Wait()
+}
+
+// blocked tells whether nothing may be fetched from an address.
+func (c *WorkerConfig) blocked(a netip.Addr) bool { return !c.LocalFetch && policy.BlockedIP(a) }
+
+// runtimes are those that can be used here, best first.
+func (c *WorkerConfig) runtimes(ctx context.Context, ip netip.Addr) ([]container.Runtime, error) {
+	program, err := bin.Unpack(under(c.Dir, "bin"))
+	if err != nil {
+		return nil, err
+	}
+	shims := container.Shims{Program: program, Node: c.Host, IP: ip.String()}
+	if parent, err := cgroup.Find("/sys/fs/cgroup", "/proc/self/cgroup", filepath.Join("howdah", c.name(), c.Host)); err == nil {
+		shims.Parent = &parent
+	}
+	if len(c.Runtimes) == 0 {
+		c.Runtimes = List{"runc", "plain"}
+	}
+	var out []container.Runtime
+	for _, name := range c.Runtimes {
+		var r container.Runtime
+		switch name {
+		case "runc":
+			r = runc.New(runc.Config{Shims: shims})
+		case "plain":
+			r = plain.New(plain.Config{Shims: shims})
+		default:
+			return nil, fmt.Errorf("there is no runtime %q; use runc or plain", name)
+		}
+		if _, err := r.Probe(ctx); err == nil {
+			out = append(out, r)
+		}
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("none of the runtimes %s can be used here", strings.Join(c.Runtimes, ", "))
+	}
+	return out, nil
+}
+
+// name tells the workers of different homes on one host apart.
+func (c *WorkerConfig) name() string {
+	ip, _, _ := strings.Cut(c.Address, ":")
+	return strings.ReplaceAll(ip, ".", "-")
+}
+
+func (c *WorkerConfig) info(address netip.AddrPort, runtimes []container.Runtime) (mesos.AgentInfo, error) {
+	info := mesos.AgentInfo{Hostname: c.Host, Port: int(address.Port())}
+	resources, err := mesos.ParseResources(c.Resources)
+	if err != nil {
+		return info, fmt.Errorf("resources: %w", err)
+	}
+	info.Resources = resources
+	if c.Attributes != "" {
+		if info.Attributes, err = mesos.ParseAttributes(c.Attributes); err != nil {
+			return info, fmt.Errorf("attributes: %w", err)
+		}
+	}
+	var names []string
+	for _, r := range runtimes {
+		names = append(names, r.Name())
+	}
+	info.Attributes = append(info.Attributes, mesos.Attribute{
+		Name: scheduler.AttributeRuntimes, Type: mesos.Text, Text: &mesos.TextValue{Value: strings.Join(names, ",")},
+	})
+	return info, nil
+}
+
+// client reaches the cell's other programs.
+func (g *gate) client() *http.Client {
+	t := &http.Transport{Proxy: nil, MaxIdleConnsPerHost: 16, IdleConnTimeout: time.Minute, DialContext: (&net.Dialer{Timeout: 10 * time.Second}).DialContext}
+	return &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+		r = r.Clone(r.Context())
+		g.authorize(r)
+		return t.RoundTrip(r)
+	})}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// worker tells whether a request to a worker may pass: those who read may see
+// sandboxes of their project's apps, those who operate may run commands in them.
+func (g *gate) worker(r *http.Request, info *mesos.TaskInfo) error {
+	who, err := g.who(r)
+	if err != nil {
+		return err
+	}
+	need := tenant.Viewer
+	if strings.HasPrefix(r.URL.Path, "/exec") || strings.HasPrefix(r.URL.Path, "/slave(1)/exec") {
+		need = tenant.Operator
+	}
+	if !who.Role.Covers(need) {
+		return fmt.Errorf("%w: the role %s is needed, yours is %s", worker.ErrForbidden, need, who.Role)
+	}
+	if who.Project == tenant.DefaultProject {
+		return nil
+	}
+	if info == nil || projectOf(info) != who.Project {
+		return fmt.Errorf("%w: this is not your project's", worker.ErrForbidden)
+	}
+	return nil
+}
+
+// projectOf returns the top-level group of a task's app, which its project is
+// named after. The name has the path backwards: web.shop is /shop/web.
+func projectOf(info *mesos.TaskInfo) string {
+	return info.Name[strings.LastIndexByte(info.Name, '.')+1:]
+}
+
+// List is several words, in a file also as one text with commas.
+type List []string
+
+// UnmarshalJSON reads either form.
+func (l *List) UnmarshalJSON(text []byte) error {
+	return unmarshalList(text, (*[]string)(l))
+}
+
+// secretToken reads a token from its file each time: it may be renewed.
+func secretToken(file string) func() string {
+	return func() string {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return ""
+		}
+		return strings.TrimSpace(string(text))
+	}
+}
