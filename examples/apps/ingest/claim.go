@@ -36,6 +36,14 @@ func (w *worker) claimPath(p part) string { return path.Join(w.cfg.dataset, clai
 
 // claim tries to become the writer of a part.
 func (w *worker) claim(ctx context.Context, p part) (bool, error) {
+	won, err := w.tryClaim(ctx, p)
+	if errors.Is(err, errMissing) {
+		return false, nil // a claim went while we wrote or read it; the next look shows why
+	}
+	return won, err
+}
+
+func (w *worker) tryClaim(ctx context.Context, p part) (bool, error) {
 	for range 2 { // once more after a take-over
 		err := w.writeClaim(ctx, p, false)
 		if err == nil {

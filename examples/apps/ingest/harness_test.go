@@ -135,7 +135,7 @@ func (w *world) wantExact() {
 
 func (w *world) waitFor(what string, ok func() bool, show func() any) {
 	w.t.Helper()
-	for range 4000 {
+	for range 12_000 {
 		if ok() {
 			return
 		}

@@ -243,9 +243,6 @@ func (w *worker) round(ctx context.Context, parts []part) (bool, error) {
 			continue
 		}
 		won, err := w.claim(ctx, p)
-		if errors.Is(err, errMissing) {
-			return false, nil // moved under our hands; look again
-		}
 		if err != nil {
 			return false, err
 		}

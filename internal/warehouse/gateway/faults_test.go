@@ -269,7 +269,7 @@ func waitFor(t *testing.T, ok func() bool) {
 
 // TestIdle: a transfer that stands still is ended, either way.
 func TestIdle(t *testing.T) {
-	w := newWorld(t, func(c *Config) { c.Limits.Idle = 50 * time.Millisecond })
+	w := newWorld(t, func(c *Config) { c.Limits.Idle = 300 * time.Millisecond })
 	hang := make(chan struct{})
 	defer close(hang)
 	w.store.Put("/data/clicks/a", "a")
@@ -296,6 +296,33 @@ func TestIdle(t *testing.T) {
 	defer download.Body.Close()
 	if got, err := io.ReadAll(download.Body); err == nil || string(got) != "begun" {
 		t.Errorf("download: %q ended cleanly", got)
+	}
+}
+
+// TestHeaderLimit: a header that is too large is not read.
+func TestHeaderLimit(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.Limits.Header = 4 << 10 })
+	if resp, _ := w.do("GET", "/data/clicks?op=GETFILESTATUS&x="+strings.Repeat("x", 32<<10), nil); resp.StatusCode != 431 {
+		t.Error(resp.Status)
+	}
+}
+
+// TestSlowAnswer: a DataNode that takes long over the end of a file is waited for.
+func TestSlowAnswer(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.Limits.Idle = 500 * time.Millisecond })
+	w.store.Intercept(func(rw http.ResponseWriter, r *http.Request, node string) bool {
+		if node != "data" {
+			return false
+		}
+		io.Copy(io.Discard, r.Body)
+		time.Sleep(800 * time.Millisecond) // longer than Idle: that is what is tested
+		rw.WriteHeader(http.StatusCreated)
+		return true
+	})
+	for _, body := range []io.Reader{strings.NewReader("whole"), io.MultiReader(strings.NewReader("whole"))} {
+		if resp, text := w.do("PUT", "/data/clicks/a?op=CREATE&overwrite=true", body); resp.StatusCode != 201 {
+			t.Errorf("%s, %s", resp.Status, text)
+		}
 	}
 }
 

@@ -270,6 +270,9 @@ func (b *incoming) Read(p []byte) (int, error) {
 		b.left -= int64(n)
 	}
 	b.err = err
+	if b.left == 0 || errors.Is(err, io.EOF) {
+		b.f.timer.Stop() // what is waited for now is the DataNode's answer
+	}
 	return n, err
 }
 
