@@ -7,8 +7,7 @@ import (
 
 // TestLife takes one app through its life.
 func TestLife(t *testing.T) {
-	cfg := cellConfig{}
-	c := newCell(t, cfg)
+	c := newCell(t, cellConfig{})
 	c.ok(http.MethodPost, "/v2/apps", `{"id": "/shop/web", "cmd": "sleep 1000", "instances": 5, "cpus": 0.5, "mem": 64}`, nil)
 	c.until("5 instances run", func() bool { return c.settled("/shop/web") })
 	first := c.app("/shop/web")
@@ -32,7 +31,7 @@ func TestLife(t *testing.T) {
 	// The scheduler ends and begins again: nothing changes.
 	before := c.app("/shop/web")
 	c.stop()
-	c.start(cfg)
+	c.start()
 	c.until("it is settled again", func() bool { return c.settled("/shop/web") })
 	if after := c.app("/shop/web"); len(after.Tasks) != 8 || after.Tasks[0].ID != before.Tasks[0].ID {
 		t.Errorf("after a restart the tasks are %v, they were %v", after.Tasks, before.Tasks)

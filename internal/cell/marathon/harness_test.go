@@ -6,14 +6,19 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"howdah.dev/howdah/internal/cell/app"
 	"howdah.dev/howdah/internal/cell/marathon"
@@ -32,7 +37,12 @@ type cell struct {
 	t       *testing.T
 	dir     string
 	master  *httptest.Server
+	cfg     cellConfig
 	workers []*simworker.Worker
+	plugs   []func() // each takes its worker off the network
+	running sync.WaitGroup
+	live    context.Context
+	hub     *marathon.Hub
 	engine  *scheduler.Engine
 	api     *httptest.Server
 	stop    func()
@@ -44,6 +54,10 @@ type cellConfig struct {
 	start     time.Duration
 	outcome   func(mesos.TaskInfo) (mesos.TaskState, string)
 	deadline  time.Duration
+	timings   master.Timings
+	most      int // deployments at once
+	perOffer  int
+	crash     func(string) bool
 }
 
 func newCell(t *testing.T, cfg cellConfig) *cell {
@@ -58,40 +72,64 @@ func newCell(t *testing.T, cfg cellConfig) *cell {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &cell{t: t, dir: t.TempDir()}
+	c := &cell{t: t, dir: t.TempDir(), cfg: cfg}
 	ctx, cancel := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
+	c.live = ctx
 	m, err := master.New(master.Config{
 		Dir: filepath.Join(c.dir, "master"), Address: netip.MustParseAddrPort("127.0.0.1:5050"),
-		Authorize: func(*http.Request) (string, error) { return "cell", nil },
+		Authorize: func(*http.Request) (string, error) { return "cell", nil }, Timings: cfg.timings,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.master = httptest.NewServer(m.Handler())
-	wg.Go(func() { _ = m.Run(ctx) })
+	c.running.Go(func() { _ = m.Run(ctx) })
 	for i := range cfg.workers {
 		rack := fmt.Sprintf("r%d", i%2+1)
 		w := simworker.New(simworker.Config{
-			Master: c.master.URL, Hostname: fmt.Sprintf("worker-%d", i+1), Resources: resources, Start: cfg.start, Outcome: cfg.outcome,
+			Master: c.master.URL, Hostname: fmt.Sprintf("worker-%d", i+1), Address: "127.0.0.1:5051", Resources: resources, Start: cfg.start, Outcome: cfg.outcome,
 			Attributes: []mesos.Attribute{{Name: "rack", Type: mesos.Text, Text: &mesos.TextValue{Value: rack}}},
 		})
-		c.workers = append(c.workers, w)
-		wg.Go(func() { w.Run(ctx) })
+		c.workers, c.plugs = append(c.workers, w), append(c.plugs, nil)
+		c.plug(i)
 	}
-	c.start(cfg)
+	c.start()
 	t.Cleanup(func() {
 		c.stop()
-		c.master.CloseClientConnections()
 		cancel()
+		c.master.CloseClientConnections()
 		c.master.Close()
-		wg.Wait()
+		c.running.Wait()
 	})
 	return c
 }
 
+// plug connects a worker; c.plugs[i] takes it off again, with its tasks alive.
+func (c *cell) plug(i int) {
+	ctx, cancel := context.WithCancel(c.live)
+	done := make(chan struct{})
+	c.plugs[i] = func() { cancel(); <-done }
+	c.running.Go(func() { defer close(done); c.workers[i].Run(ctx) })
+}
+
+// truth returns the states of all tasks as the workers know them.
+func (c *cell) truth() map[string]mesos.TaskState {
+	all := map[string]mesos.TaskState{}
+	for _, w := range c.workers {
+		maps.Copy(all, w.Tasks())
+	}
+	return all
+}
+
+// end has a task end as if by itself.
+func (c *cell) end(task string, state mesos.TaskState, why string) {
+	for _, w := range c.workers {
+		w.Finish(c.live, task, state, why)
+	}
+}
+
 // start starts the scheduler, again after c.stop.
-func (c *cell) start(cfg cellConfig) {
+func (c *cell) start() {
 	c.t.Helper()
 	client, err := v1client.New(v1client.Config{URL: c.master.URL})
 	if err != nil {
@@ -99,8 +137,10 @@ func (c *cell) start(cfg cellConfig) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	hub := marathon.NewHub(fmt.Sprint(time.Now().UnixNano()))
+	c.hub = hub
 	c.engine, err = scheduler.Open(ctx, scheduler.Config{
-		Path: filepath.Join(c.dir, "scheduler.db"), Master: client, Publish: hub.Publish, ProgressDeadline: cfg.deadline,
+		Path: filepath.Join(c.dir, "scheduler.db"), Master: client, Publish: hub.Publish, ProgressDeadline: c.cfg.deadline,
+		MaxDeployments: c.cfg.most, MaxPerOffer: c.cfg.perOffer, Crash: c.cfg.crash,
 		Framework: mesos.FrameworkInfo{User: "root", Name: "marathon", Roles: []string{"*"}, FailoverTimeout: 604800, Checkpoint: true,
 			Capabilities: []mesos.Capability{{Type: mesos.CapPartitionAware}, {Type: mesos.CapTaskKillingState}, {Type: mesos.CapMultiRole}}},
 	})
@@ -127,7 +167,7 @@ func (c *cell) start(cfg cellConfig) {
 		c.api.CloseClientConnections()
 		c.api.Close()
 		cancel()
-		if err := <-done; err != nil {
+		if err := <-done; err != nil && c.cfg.crash == nil {
 			c.t.Error(err)
 		}
 	}
@@ -136,21 +176,50 @@ func (c *cell) start(cfg cellConfig) {
 // call asks the API, and returns status and body.
 func (c *cell) call(method, path, body string) (int, string) {
 	c.t.Helper()
-	req, err := http.NewRequest(method, c.api.URL+path, strings.NewReader(body))
+	a := c.ask(method, path, body)
+	return a.code, a.body
+}
+
+// answer is what the API answered.
+type answer struct {
+	code   int
+	header http.Header
+	body   string
+}
+
+// ask asks the API with headers such as "Accept: text/html".
+func (c *cell) ask(method, path, body string, headers ...string) answer {
+	c.t.Helper()
+	a, err := c.try(method, path, body, headers...)
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	resp, err := http.DefaultClient.Do(req)
+	return a
+}
+
+func (c *cell) try(method, path, body string, headers ...string) (a answer, err error) {
+	req, err := http.NewRequest(method, c.api.URL+path, strings.NewReader(body))
 	if err != nil {
-		c.t.Fatal(err)
+		return a, err
+	}
+	for _, h := range headers {
+		name, value, _ := strings.Cut(h, ": ")
+		if req.Header.Set(name, value); name == "Host" {
+			req.Host = value
+		}
+	}
+	client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	resp, err := client.Do(req)
+	if err != nil {
+		return a, err
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	return resp.StatusCode, string(text)
+	return answer{resp.StatusCode, resp.Header, string(text)}, err
 }
+
+// as is the header by which a project's token is shown.
+func as(token string) string { return "Authorization: Bearer " + token }
 
 // ok asks the API for something that must work.
 func (c *cell) ok(method, path, body string, into any) {
@@ -187,6 +256,8 @@ type appAnswer struct {
 	Instances    int    `json:"instances"`
 	TasksStaged  int    `json:"tasksStaged"`
 	TasksRunning int    `json:"tasksRunning"`
+	Healthy      int    `json:"tasksHealthy"`
+	Unhealthy    int    `json:"tasksUnhealthy"`
 	Deployments  []struct {
 		ID string `json:"id"`
 	} `json:"deployments"`
@@ -213,4 +284,63 @@ func (c *cell) app(id string) appAnswer {
 func (c *cell) settled(id string) bool {
 	a := c.app(id)
 	return a.TasksRunning == a.Instances && a.TasksStaged == 0 && len(a.Deployments) == 0
+}
+
+// taskIDs returns the ids of an app's tasks, sorted.
+func (c *cell) taskIDs(id string) []string {
+	var ids []string
+	for _, task := range c.app(id).Tasks {
+		ids = append(ids, task.ID)
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// run makes an app and waits until it is as wanted.
+func (c *cell) run(id, members string) {
+	c.t.Helper()
+	c.ok(http.MethodPost, "/v2/apps", fmt.Sprintf(`{"id": %q, "cmd": "sleep 1000", "cpus": 0.1, "mem": 32, %s}`, id, members), nil)
+	c.until(id+" is as wanted", func() bool { return c.settled(id) })
+}
+
+// scrub replaces what differs from run to run.
+func scrub(body string) string {
+	for _, r := range []struct{ pattern, with string }{
+		{`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z`, "TIME"},
+		{`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}(-S\d+)?`, "UUID"},
+	} {
+		body = regexp.MustCompile(r.pattern).ReplaceAllString(body, r.with)
+	}
+	return body
+}
+
+// conforms checks an answer against one of package app's schemas.
+func conforms(t testing.TB, name, body string) {
+	t.Helper()
+	c := jsonschema.NewCompiler()
+	const base = "https://howdah.dev/schema/marathon/"
+	for _, file := range []string{"app.json", "group.json", "error.json"} {
+		raw, err := app.Schemas.ReadFile("schema/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.AddResource(base+file, doc); err != nil {
+			t.Fatal(err)
+		}
+	}
+	schema, err := c.Compile(base + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	value, err := jsonschema.UnmarshalJSON(strings.NewReader(body))
+	if err != nil {
+		t.Fatalf("%v in %s", err, body)
+	}
+	if err := schema.Validate(value); err != nil {
+		t.Errorf("%v\n%s", err, body)
+	}
 }

@@ -27,6 +27,7 @@ type Config struct {
 	Master     string // URL
 	Authorize  func(*http.Request)
 	Hostname   string
+	Address    string // host:port of its own API, as offers have it; "": none
 	Resources  mesos.Resources
 	Attributes []mesos.Attribute
 	Start      time.Duration // until a launched task runs
@@ -106,7 +107,7 @@ func (w *Worker) connect(ctx context.Context) error {
 	w.session = uuid.NewString()
 	reg := workerapi.Register{
 		Info:    mesos.AgentInfo{ID: w.id, Hostname: w.cfg.Hostname, Resources: w.cfg.Resources, Attributes: w.cfg.Attributes},
-		Session: w.session, Runtimes: []string{"plain"},
+		Session: w.session, Runtimes: []string{"plain"}, Address: w.cfg.Address,
 	}
 	for _, t := range w.tasks {
 		status := mesos.TaskStatus{TaskID: t.info.TaskID, State: t.state, AgentID: w.id}
