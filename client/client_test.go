@@ -42,7 +42,8 @@ func TestProblems(t *testing.T) {
 	}{
 		{
 			"a problem", "application/problem+json", `{"type":"guard","title":"Conflict","status":409,"detail":"it holds data"}`, 409,
-			api.Problem{Type: "guard", Title: "Conflict", Status: 409, Detail: "it holds data"}, "it holds data",
+			api.Problem{Type: "guard", Title: "Conflict", Status: 409, Detail: "it holds data"},
+			"it holds data",
 		},
 		{
 			"with findings", "application/problem+json",
@@ -50,11 +51,13 @@ func TestProblems(t *testing.T) {
 			api.Problem{Type: "invalid", Title: "Unprocessable Entity", Status: 422, Diagnostics: api.Diagnostics{
 				{Severity: api.SeverityError, Address: "name", Summary: "is missing", Source: &api.Position{File: "a", Line: 1, Column: 2}},
 				{Severity: api.SeverityError, Summary: "more"},
-			}}, "a:1:2  error  name: is missing\nerror  more",
+			}},
+			"a:1:2  error  name: is missing\nerror  more",
 		},
 		{
 			"a proxy's page", "text/html", "<html>no route</html>\n", 502,
-			api.Problem{Title: "502 Bad Gateway", Status: 502, Detail: "<html>no route</html>"}, "<html>no route</html>",
+			api.Problem{Title: "502 Bad Gateway", Status: 502, Detail: "<html>no route</html>"},
+			"<html>no route</html>",
 		},
 		{"nothing", "", "", 503, api.Problem{Title: "503 Service Unavailable", Status: 503}, "503 Service Unavailable"},
 	} {

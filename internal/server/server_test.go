@@ -24,15 +24,22 @@ import (
 	"howdah.dev/howdah/internal/tenant"
 )
 
+// answer is what came back for a request.
+type answer struct {
+	request, kind string
+	status        int
+	body          []byte
+}
+
 // overSocket makes a request as the owner's command line does.
-func (r *running) overSocket(t *testing.T, method, path string, body io.Reader) (*http.Response, []byte) {
+func (r *running) overSocket(t *testing.T, method, path string, body io.Reader) answer {
 	t.Helper()
 	return send(t, &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", r.home.Socket())
 	}}}, method, "http://howdah"+path, body, nil)
 }
 
-func send(t *testing.T, c *http.Client, method, address string, body io.Reader, header http.Header) (*http.Response, []byte) {
+func send(t *testing.T, c *http.Client, method, address string, body io.Reader, header http.Header) answer {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, address, body)
 	if err != nil {
@@ -57,18 +64,18 @@ func send(t *testing.T, c *http.Client, method, address string, body io.Reader, 
 	if err != nil {
 		t.Fatal(err)
 	}
-	return resp, data
+	return answer{method + " " + address, resp.Header.Get("Content-Type"), resp.StatusCode, data}
 }
 
 // problem reads an answer as RFC 9457 has it.
-func problem(t *testing.T, resp *http.Response, data []byte) api.Problem {
+func problem(t *testing.T, a answer) api.Problem {
 	t.Helper()
 	var p api.Problem
-	if kind := resp.Header.Get("Content-Type"); kind != "application/problem+json" {
-		t.Errorf("%s %s: an error of type %q: %s", resp.Request.Method, resp.Request.URL, kind, data)
+	if a.kind != "application/problem+json" {
+		t.Errorf("%s: an error of type %q: %s", a.request, a.kind, a.body)
 	}
-	if err := json.Unmarshal(data, &p); err != nil || p.Status != resp.StatusCode || p.Title != http.StatusText(resp.StatusCode) {
-		t.Errorf("%s %s answers %s with %s: %v", resp.Request.Method, resp.Request.URL, resp.Status, data, err)
+	if err := json.Unmarshal(a.body, &p); err != nil || p.Status != a.status || p.Title != http.StatusText(a.status) {
+		t.Errorf("%s answers %d with %s: %v", a.request, a.status, a.body, err)
 	}
 	return p
 }
@@ -125,12 +132,12 @@ func TestErrorsAreProblems(t *testing.T) {
 		if tt.body != "" {
 			body = strings.NewReader(tt.body)
 		}
-		resp, data := r.overSocket(t, tt.method, tt.path, body)
-		if resp.StatusCode != tt.status {
-			t.Errorf("%s %s answers %s: %s", tt.method, tt.path, resp.Status, data)
+		got := r.overSocket(t, tt.method, tt.path, body)
+		if got.status != tt.status {
+			t.Errorf("%s answers %d: %s", got.request, got.status, got.body)
 			continue
 		}
-		p := problem(t, resp, data)
+		p := problem(t, got)
 		var findings []string
 		for _, d := range p.Diagnostics {
 			findings = append(findings, d.Address+": "+d.Summary)
@@ -163,12 +170,12 @@ func TestToken(t *testing.T) {
 		if tt.method == "POST" {
 			path = "/v1/clusters/zk/stop"
 		}
-		resp, data := send(t, c, tt.method, r.info.Address+path, nil, tt.header)
-		if resp.StatusCode != tt.status {
-			t.Errorf("%s gets %s: %s", tt.name, resp.Status, data)
+		got := send(t, c, tt.method, r.info.Address+path, nil, tt.header)
+		if got.status != tt.status {
+			t.Errorf("%s gets %d: %s", tt.name, got.status, got.body)
 		}
-		if resp.StatusCode == http.StatusUnauthorized {
-			problem(t, resp, data)
+		if got.status == http.StatusUnauthorized {
+			problem(t, got)
 		}
 	}
 	u, err := url.Parse(r.info.Address)
@@ -176,8 +183,8 @@ func TestToken(t *testing.T) {
 		t.Fatal(err)
 	}
 	u.User = url.UserPassword("anybody", r.token(t)) // as a browser asks
-	if resp, data := send(t, c, http.MethodGet, u.String()+"/", nil, nil); resp.StatusCode != 200 || !strings.Contains(string(data), "<html") {
-		t.Errorf("the front page: %s", resp.Status)
+	if got := send(t, c, http.MethodGet, u.String()+"/", nil, nil); got.status != 200 || !strings.Contains(string(got.body), "<html") {
+		t.Errorf("the front page: %d", got.status)
 	}
 }
 
@@ -199,13 +206,13 @@ func TestAgentsPort(t *testing.T) {
 		agentapi.PathWatch:  "a node's certificate is needed",
 		agentapi.PathJoin:   "permission_denied",
 	} {
-		resp, data := send(t, c, http.MethodPost, "https://"+host+":7443"+path, strings.NewReader(`{"node":"n1","token":"t"}`), nil)
-		if resp.StatusCode == http.StatusOK || !strings.Contains(string(data), want) {
-			t.Errorf("%s without a certificate: %s %s, want %s", path, resp.Status, data, want)
+		got := send(t, c, http.MethodPost, "https://"+host+":7443"+path, strings.NewReader(`{"node":"n1","token":"t"}`), nil)
+		if got.status == http.StatusOK || !strings.Contains(string(got.body), want) {
+			t.Errorf("%s without a certificate: %d %s, want %s", path, got.status, got.body, want)
 		}
 	}
-	if resp, data := send(t, c, http.MethodGet, "https://"+host+":7443"+agentapi.PathBlob+strings.Repeat("0", 64), nil, nil); resp.StatusCode != http.StatusUnauthorized {
-		t.Errorf("a blob without a certificate: %s %s", resp.Status, data)
+	if got := send(t, c, http.MethodGet, "https://"+host+":7443"+agentapi.PathBlob+strings.Repeat("0", 64), nil, nil); got.status != http.StatusUnauthorized {
+		t.Errorf("a blob without a certificate: %d %s", got.status, got.body)
 	}
 }
 

@@ -60,7 +60,9 @@ func TestHostLacksSomething(t *testing.T) {
 	}{
 		{
 			name: "no Java", path: []string{"mvn", "cc"},
-			do: func(t *testing.T, h *harness.Home) harness.Result { return without(t, h, noJavas, "up", h.Write("stream.yaml", stream)) },
+			do: func(t *testing.T, h *harness.Home) harness.Result {
+				return without(t, h, noJavas, "up", h.Write("stream.yaml", stream))
+			},
 			want: []string{
 				"java: Java 17 to 24 is needed; none was found in JAVA_HOME, PATH, /usr/lib/jvm or SDKMAN\n",
 				"howdah: cannot install Java 17 to 24: " + install,
@@ -68,7 +70,9 @@ func TestHostLacksSomething(t *testing.T) {
 		},
 		{
 			name: "a Java that is too old", path: []string{"mvn", "cc"}, java: "11.0.2",
-			do: func(t *testing.T, h *harness.Home) harness.Result { return without(t, h, noJavas, "up", h.Write("stream.yaml", stream)) },
+			do: func(t *testing.T, h *harness.Home) harness.Result {
+				return without(t, h, noJavas, "up", h.Write("stream.yaml", stream))
+			},
 			want: []string{
 				"java: Java 17 to 24 is needed; found 11.0.2 in ",
 				"howdah: cannot install Java 17 to 24: " + install,
