@@ -360,18 +360,14 @@ func (c *cell) launch(info mesos.TaskInfo, resources string) string {
 	if resources == "" {
 		resources = "cpus:0.1;mem:64"
 	}
-	var offer mesos.Offer
-	select {
-	case offer = <-c.offers:
-	case <-time.After(20 * time.Second):
-		c.t.Fatal("no offer in 20 s")
-	}
-	var err error
-	if info.Resources, err = mesos.ParseResources(resources); err != nil {
+	wanted, err := mesos.ParseResources(resources)
+	if err != nil {
 		c.t.Fatal(err)
 	}
-	info.AgentID = offer.AgentID
+	info.Resources = wanted
+	offer := c.offer(wanted)
 	none := 0.0
+	info.AgentID = offer.AgentID
 	err = c.stream.Call(c.t.Context(), mesos.Call{Type: mesos.CallAccept, Accept: &mesos.Accept{
 		OfferIDs: []mesos.ID{offer.ID}, Filters: &mesos.Filters{RefuseSeconds: &none},
 		Operations: []mesos.Operation{{Type: mesos.OperationLaunch, Launch: &mesos.Launch{TaskInfos: []mesos.TaskInfo{info}}}},
@@ -380,6 +376,23 @@ func (c *cell) launch(info mesos.TaskInfo, resources string) string {
 		c.t.Fatal(err)
 	}
 	return info.TaskID.Value
+}
+
+// offer waits for one that is large enough. Others are given back.
+func (c *cell) offer(wanted mesos.Resources) mesos.Offer {
+	c.t.Helper()
+	none := 0.0
+	for {
+		select {
+		case offer := <-c.offers:
+			if mesos.Resources(offer.Resources).Scalar("mem") >= wanted.Scalar("mem") && mesos.Resources(offer.Resources).Scalar("disk") >= wanted.Scalar("disk") {
+				return offer
+			}
+			_ = c.stream.Call(c.t.Context(), mesos.Call{Type: mesos.CallDecline, Decline: &mesos.Decline{OfferIDs: []mesos.ID{offer.ID}, Filters: &mesos.Filters{RefuseSeconds: &none}}})
+		case <-time.After(20 * time.Second):
+			c.t.Fatal("no offer in 20 s")
+		}
+	}
 }
 
 func (c *cell) kill(id string) {

@@ -58,6 +58,8 @@ func do(verb string, args []string) []string {
 		say("", err)
 	case "write":
 		say("", os.WriteFile(next(), []byte("written\n"), 0o644))
+	case "remove":
+		say("", os.Remove(next()))
 	case "trap":
 		code := number(next())
 		asked := make(chan os.Signal, 1)
