@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -153,6 +154,7 @@ func agentsKilled(t *testing.T, h *harness.Home) {
 }
 
 func servicesKilled(t *testing.T, h *harness.Home) {
+	ports := map[string]string{"namenode": "8020", "datanode": "9866"}
 	for _, n := range h.Cluster("warehouse").Nodes {
 		for _, s := range n.Services {
 			h.Kill(s.PID)
@@ -161,6 +163,14 @@ func servicesKilled(t *testing.T, h *harness.Home) {
 				return now.State == "ready" && now.PID != s.PID && now.Incarnation == s.Incarnation+1,
 					fmt.Sprintf("%s %s, pid %d, incarnation %d, was %d", now.State, now.Message, now.PID, now.Incarnation, s.Incarnation)
 			})
+			// The NameNode goes on counting the old DataNode for a while; ready
+			// is the new one only when it serves.
+			conn, err := net.Dial("tcp", net.JoinHostPort(n.Address, ports[s.Name]))
+			if err != nil {
+				t.Errorf("%s on %s is ready, but does not listen: %v", s.Name, n.Name, err)
+			} else {
+				conn.Close()
+			}
 			if now := h.Service("warehouse", n.Name, s.Name); now.Restarts == 0 || now.LastExit == "" {
 				t.Errorf("%s on %s does not tell of its end: %+v", s.Name, n.Name, now)
 			}

@@ -115,7 +115,7 @@ func cancelled(t *testing.T, h *harness.Home, file, at string) {
 	states(t, o, map[string]api.StepState{"artifacts": api.StepDone, "create-node": api.StepDone, "run-node": api.StepSkipped, "smoke": api.StepSkipped})
 	harness.Contains(t, "the refusal", h.Fails(4, "op", "cancel", fmt.Sprint(id)).Stderr, fmt.Sprintf("operation %d is cancelled", id))
 	// What is and what keeps it is still told.
-	if c := h.Cluster("zk"); c.State != "degraded" && c.State != "starting" || c.Operation != 0 {
+	if c := h.Cluster("zk"); c.State != "degraded" || c.Operation != 0 {
 		t.Errorf("after the cancellation the cluster is %s: %s, with operation %d", c.State, c.Message, c.Operation)
 	}
 	harness.Contains(t, "explain", h.OK("explain", "zk"), "cause    zookeeper on zk-server-1 is failed: "+why)
