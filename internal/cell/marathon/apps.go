@@ -255,8 +255,11 @@ func (a *API) change(w http.ResponseWriter, c *call, partial, create bool) (any,
 			return goBack(back, old), nil
 		}
 		spec, err := a.merge(wanted, u, old, partial)
+		if err != nil {
+			return scheduler.Change{}, err
+		}
 		made = spec
-		return scheduler.Change{Put: []*app.App{spec}}, err
+		return scheduler.Change{Put: []*app.App{spec}}, nil
 	})
 	if err != nil || isDry(answer) {
 		return answer, err

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"time"
 
 	"howdah.dev/howdah/internal/cell/app"
 	"howdah.dev/howdah/internal/cell/scheduler"
@@ -276,6 +277,9 @@ func groupVersionOf(g *app.Group) app.Timestamp {
 			}
 		}
 	})
+	if newest.IsZero() {
+		return app.At(time.Unix(0, 0)) // nothing was ever in it
+	}
 	return newest
 }
 

@@ -64,6 +64,10 @@ func routes() []route {
 		{method: get, path: "/config", role: read, do: (*API).config},
 		{method: get, path: "/logging", role: read, do: (*API).logging},
 		{method: get, path: "/ping", role: read}, // answered before: it asks for no name
+		{method: get, path: "/howdah/v1/targets", role: read, do: (*API).targets},
+		{method: get, path: "/howdah/v1/workers/{id}/drain", role: read, do: (*API).getDrain},
+		{method: put, path: "/howdah/v1/workers/{id}/drain", role: all, do: (*API).startDrain},
+		{method: del, path: "/howdah/v1/workers/{id}/drain", role: all, do: (*API).endDrain},
 		{method: get, path: "/ui", role: read, do: (*API).page},
 		{method: get, path: "", role: read, do: (*API).root},
 	}

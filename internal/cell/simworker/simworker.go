@@ -247,3 +247,13 @@ func (w *Worker) acknowledged(ctx context.Context, a *workerapi.Acknowledge) {
 		go w.report(ctx, framework, *next)
 	}
 }
+
+// Task returns what a task was launched with, nil for one that is not there.
+func (w *Worker) Task(id string) *mesos.TaskInfo {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if t := w.tasks[id]; t != nil {
+		return &t.info
+	}
+	return nil
+}
