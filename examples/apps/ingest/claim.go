@@ -136,7 +136,11 @@ func (w *worker) keep(ctx context.Context, p part) {
 			return
 		}
 		if err == nil {
-			err = w.writeClaim(ctx, p, true)
+			// Not ended half-way with the writing of the part: a torn claim
+			// would not say who wrote it.
+			whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.cfg.lease/3)
+			err = w.writeClaim(whole, p, true)
+			cancel()
 		}
 		if err != nil && ctx.Err() == nil {
 			w.log.Warn("cannot renew claim", "part", p.name, "error", err)

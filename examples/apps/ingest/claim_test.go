@@ -45,6 +45,7 @@ func TestClaim(t *testing.T) {
 			w.store.Age(claimed, test.age)
 		}
 		wk := w.worker("me")
+		wk.cfg.lease = time.Minute
 		got, err := wk.claim(t.Context(), somePart)
 		if err != nil || got != test.want {
 			t.Errorf("%s: %v, %v", name, got, err)
@@ -106,7 +107,9 @@ func TestClaimBeingWritten(t *testing.T) {
 		webhdfstest.Refuse(rw, 403, "AlreadyBeingCreatedException", "this file lease is currently owned by another")
 		return true
 	})
-	if got, err := w.worker("me").claim(t.Context(), somePart); err != nil || got {
+	wk := w.worker("me")
+	wk.cfg.lease = time.Minute
+	if got, err := wk.claim(t.Context(), somePart); err != nil || got {
 		t.Errorf("%v, %v", got, err)
 	}
 }
@@ -119,6 +122,7 @@ func TestClaimRush(t *testing.T) {
 		var workers [6]*worker
 		for i := range workers {
 			workers[i] = w.worker(fmt.Sprint("w", i))
+			workers[i].cfg.lease = time.Minute // only the first claim expires
 		}
 		var wait sync.WaitGroup
 		var won atomic.Int32

@@ -26,7 +26,8 @@ func TestInstancesShareTheWork(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	var wait sync.WaitGroup
 	for i := range 3 {
-		w.start(ctx, &wait, fmt.Sprintf("ingest.%d", i))
+		// No claim changes hands, so that the manifest knows who wrote what.
+		w.start(ctx, &wait, fmt.Sprintf("ingest.%d", i), "INGEST_LEASE=30s")
 	}
 	w.wantExact()
 	stop()
