@@ -161,7 +161,7 @@ func (e event) keys() string {
 func TestEvents(t *testing.T) {
 	c := newCell(t, cellConfig{})
 	s := c.listen("?plan-format=light")
-	c.run("/g/a", `"instances": 1, "healthChecks": [{"protocol": "MESOS_TCP", "gracePeriodSeconds": 0}]`[:14])
+	c.run("/g/a", `"instances": 1`)
 	c.ok(http.MethodPut, "/v2/apps/g/a", `{"healthChecks": [{"protocol": "COMMAND", "command": {"value": "true"}}]}`, nil)
 	var id string
 	c.until("the new version runs", func() bool {

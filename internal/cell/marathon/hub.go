@@ -1,7 +1,6 @@
 package marathon
 
 import (
-	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -119,7 +118,7 @@ func (h *Hub) leave(l *listener) {
 // frame returns the event as SSE, with the line ends of Marathon's server.
 func (e *entry) frame(epoch string) ([]byte, error) {
 	e.once.Do(func() {
-		body, err := json.Marshal(e.event)
+		body, err := encode(e.event)
 		if err != nil {
 			e.err = err
 			return

@@ -1,6 +1,7 @@
 package marathon
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
@@ -82,9 +83,18 @@ func (a *API) write(w http.ResponseWriter, _ *http.Request, answer any) {
 // noContent is an answer without a body; its value is the status.
 type noContent int
 
+// encode writes JSON as Marathon does: < and & of commands stay what they are.
+func encode(v any) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	err := enc.Encode(v)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
+}
+
 func writeJSON(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
-	text, err := json.Marshal(body)
+	text, err := encode(body)
 	if err != nil { // a value of ours that cannot be written is a fault of ours
 		status, text = http.StatusInternalServerError, []byte(`{"message":"the answer cannot be written"}`)
 	}

@@ -2,7 +2,6 @@ package marathon
 
 import (
 	"bytes"
-	"encoding/json"
 	"sync"
 
 	"howdah.dev/howdah/internal/cell/scheduler"
@@ -106,7 +105,7 @@ func (s *set) join(parts []part) ([]byte, error) {
 		p := &parts[i]
 		if p.view != nil {
 			var err error
-			if p.text.json, err = json.Marshal(p.view); err != nil {
+			if p.text.json, err = encode(p.view); err != nil {
 				return nil, err
 			}
 			s.apps[p.id] = p.text

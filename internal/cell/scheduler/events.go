@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -32,7 +33,11 @@ func (e Event) MarshalJSON() ([]byte, error) {
 	if err != nil || e.Body == nil {
 		return head, err
 	}
-	body, err := json.Marshal(e.Body)
+	var text bytes.Buffer
+	enc := json.NewEncoder(&text)
+	enc.SetEscapeHTML(false)
+	err = enc.Encode(e.Body)
+	body := bytes.TrimSuffix(text.Bytes(), []byte("\n"))
 	if err != nil {
 		return nil, fmt.Errorf("cannot encode event %s: %w", e.Type, err)
 	}
