@@ -235,6 +235,55 @@ func TestTeardown(t *testing.T) {
 	})
 }
 
+func TestFailoverTakesOffersBack(t *testing.T) {
+	bubble(t, func(e *env) {
+		s := e.register(named("f"))
+		e.worker("w1", small)
+		old := s.offer()
+		info := named("f")
+		info.ID = &mesos.ID{Value: s.id}
+		s = e.register(info)
+		if fresh := s.offer(); fresh.ID == old.ID {
+			t.Error("the offer is the old one")
+		}
+	})
+}
+
+func TestWorkerBackWithTaskOfRemovedFramework(t *testing.T) {
+	bubble(t, func(e *env) {
+		s, a := running(e, named("f"))
+		a.hangUp()
+		synctest.Wait()
+		s.call(mesos.Call{Type: mesos.CallTeardown})
+		s.over()
+		a.dial()
+		synctest.Wait()
+		if a.has() != 0 || !strings.Contains(a.did(), workerapi.OrderShutdown) {
+			t.Error(a.did())
+		}
+	})
+}
+
+func TestTaskComesWithAnotherWorker(t *testing.T) {
+	bubble(t, func(e *env) {
+		s, a := running(e, named("f"))
+		a.hangUp()
+		synctest.Wait()
+		old := *a.info.ID
+		a.info.ID = nil // the worker lost its id, not its tasks
+		a.dial()
+		e.reconcile(s)
+		status := s.status()
+		wantState(t, status, "one", mesos.TaskRunning, mesos.ReasonReconciliation, "Reconciliation: Latest task state")
+		if *status.AgentID != *a.info.ID || *status.AgentID == old {
+			t.Error("the task is said to be on the old worker")
+		}
+		time.Sleep(2 * time.Minute) // the old one becomes unreachable and takes no task along
+		s.next(mesos.EventFailure)
+		s.quiet()
+	})
+}
+
 func TestNoFailoverTimeMeansRemoved(t *testing.T) {
 	bubble(t, func(e *env) {
 		info := named("f")

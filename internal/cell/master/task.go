@@ -146,9 +146,7 @@ func (c *core) finish(t *task) {
 func (c *core) update(w *worker, up *workerapi.Update) {
 	c.counts.add("messages_status_update")
 	s := up.Status
-	if s.AgentID == nil {
-		s.AgentID = &mesos.ID{Value: w.id}
-	}
+	s.AgentID = &mesos.ID{Value: w.id}
 	if s.Source == "" {
 		s.Source = mesos.SourceSlave
 	}

@@ -193,10 +193,9 @@ func (c *core) takeTask(w *worker, f *framework, t *task, r *workerapi.Task, was
 	if other := f.tasks[r.Info.TaskID.Value]; other != nil && other != t {
 		c.finish(other) // its worker came back under another id
 	}
+	// Whatever the worker says of itself: acknowledgements are to come back here.
 	status := r.Status
-	if status.AgentID == nil {
-		status.AgentID = &mesos.ID{Value: w.id}
-	}
+	status.AgentID = &mesos.ID{Value: w.id}
 	t.worker = w.id
 	t.set(status)
 	t.pending = nil
@@ -210,9 +209,7 @@ func (c *core) takeTask(w *worker, f *framework, t *task, r *workerapi.Task, was
 	}
 	if len(r.Pending) > 0 {
 		pending := r.Pending[0]
-		if pending.AgentID == nil {
-			pending.AgentID = &mesos.ID{Value: w.id}
-		}
+		pending.AgentID = status.AgentID
 		t.pending = &pending
 		c.send(f, mesos.Event{Type: mesos.EventUpdate, Update: &mesos.Update{Status: pending}})
 	} else if wasUnreachable && !t.lost {
