@@ -44,9 +44,9 @@ and say for each what will differ here. Nothing is changed if something is refus
 
 // imported is what an import says.
 type imported struct {
-	Apps     []string            `json:"apps"`
+	Apps     []string                 `json:"apps"`
 	Findings []marathon.ImportFinding `json:"findings"`
-	Done     bool                `json:"done"`
+	Done     bool                     `json:"done"`
 }
 
 // importApps shows what will differ, and takes the apps over if nothing is

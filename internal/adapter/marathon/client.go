@@ -87,7 +87,9 @@ func (e *Error) Error() string {
 }
 
 // Is makes a 404 an ErrNotFound.
-func (e *Error) Is(target error) bool { return target == ErrNotFound && e.Status == http.StatusNotFound }
+func (e *Error) Is(target error) bool {
+	return target == ErrNotFound && e.Status == http.StatusNotFound
+}
 
 // Call sends a body, if it is not nil, and reads the answer into into, if that
 // is not nil.
@@ -187,6 +189,7 @@ type Failure struct {
 	State     string `json:"state"`
 	TaskID    string `json:"taskId"`
 	Host      string `json:"host"`
+	AgentID   string `json:"slaveId"`
 	Timestamp string `json:"timestamp"`
 }
 
