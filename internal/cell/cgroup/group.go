@@ -145,7 +145,7 @@ func (g Group) Procs() []int {
 				return nil //nolint:nilerr // a group that vanished holds nothing
 			}
 			text, _ := os.ReadFile(filepath.Join(path, "cgroup.procs"))
-			for _, f := range strings.Fields(string(text)) {
+			for f := range strings.FieldsSeq(string(text)) {
 				if pid, err := strconv.Atoi(f); err == nil && pid > 0 {
 					found = append(found, pid)
 				}

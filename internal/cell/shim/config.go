@@ -75,7 +75,8 @@ type Container struct {
 	Runc string `json:"runc"` // the program
 	Root string `json:"root"` // where runc keeps its state
 	// Layers are directories, lowest first, that become the root filesystem.
-	Layers []string `json:"layers"`
+	Layers    []string `json:"layers"`
+	UserXattr bool     `json:"userXattr,omitempty"` // what layers say is kept where users may write it
 	// Volumes are paths of the host without symbolic links; the bundle names them by
 	// VolumePath.
 	Volumes []string `json:"volumes,omitempty"`

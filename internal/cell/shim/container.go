@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -65,9 +66,9 @@ func (s *shim) runcError(code int) error {
 		text = text[len(text)-maxRuncLog:]
 	}
 	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-	for i := len(lines) - 1; i >= 0; i-- {
+	for _, line := range slices.Backward(lines) {
 		var entry struct{ Level, Msg string }
-		if json.Unmarshal([]byte(lines[i]), &entry) == nil && entry.Level == "error" {
+		if json.Unmarshal([]byte(line), &entry) == nil && entry.Level == "error" {
 			return errors.New("cannot start the container: " + strings.TrimPrefix(entry.Msg, "runc run failed: "))
 		}
 	}

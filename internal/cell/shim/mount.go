@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -35,14 +36,17 @@ func (s *shim) mountRoot(c *Container) error {
 		return err
 	}
 	lower := make([]string, 0, len(c.Layers))
-	for i := len(c.Layers) - 1; i >= 0; i-- { // the option wants the highest first
+	for i := range slices.Backward(c.Layers) { // the option wants the highest first
 		lower = append(lower, filepath.Join(layersDir, strconv.Itoa(i)))
 	}
 	options := "lowerdir=" + strings.Join(lower, ":") + ",upperdir=" + UpperDir + ",workdir=" + workDir
-	if c.Rootless {
+	if c.Rootless || c.UserXattr {
 		options += ",userxattr"
-	} else if err := os.Chown(UpperDir, c.Mapping.Base, c.Mapping.Base); err != nil {
-		return fmt.Errorf("cannot make the container's folders: %w", err)
+	}
+	if !c.Rootless { // else everything is ours
+		if err := os.Chown(UpperDir, c.Mapping.Base, c.Mapping.Base); err != nil {
+			return fmt.Errorf("cannot make the container's folders: %w", err)
+		}
 	}
 	if len(options) >= os.Getpagesize() {
 		return fmt.Errorf("the image has %d layers, which is too many", len(c.Layers))

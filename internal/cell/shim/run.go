@@ -22,7 +22,9 @@ func Main(args []string) int {
 	case len(args) == 1 && args[0] == "trampoline":
 		return trampoline()
 	case len(args) == 1 && args[0] == "hold":
-		select {}
+		for { // not select{}: the runtime would take that for a deadlock, and end
+			_ = syscall.Pause()
+		}
 	}
 	fmt.Fprintln(os.Stderr, "howdah-shim is started by a worker of a cell: howdah-shim run DIR")
 	return 2
@@ -42,11 +44,11 @@ type shim struct {
 	users  *os.File // the container's user namespace, nil without one
 	lock   *os.File // held while we live
 
-	task     *child
-	started  Started
-	exit     Exit
-	logs     sync.WaitGroup
-	asked    chan os.Signal
+	task    *child
+	started Started
+	exit    Exit
+	logs    sync.WaitGroup
+	asked   chan os.Signal
 }
 
 func run(dir string) int {

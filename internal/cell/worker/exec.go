@@ -37,6 +37,9 @@ func (w *Worker) serveExec(rw http.ResponseWriter, r *http.Request) {
 	}
 	run := t.runningNow()
 	switch {
+	case !w.loaded.Load():
+		starting(rw)
+		return
 	case t == nil:
 		http.Error(rw, "there is no such task", http.StatusNotFound)
 		return
@@ -60,7 +63,7 @@ func (w *Worker) serveExec(rw http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // answered already
 	}
-	defer socket.CloseNow()
+	defer func() { _ = socket.CloseNow() }()
 	socket.SetReadLimit(maxMessage)
 	carry(r.Context(), socket, session)
 }

@@ -64,6 +64,12 @@ func refuse(rw http.ResponseWriter, err error) {
 	http.Error(rw, err.Error(), http.StatusUnauthorized)
 }
 
+// starting answers while the worker has not taken up its tasks yet.
+func starting(rw http.ResponseWriter) {
+	rw.Header().Set("Retry-After", "1")
+	http.Error(rw, "the worker is starting; ask again", http.StatusServiceUnavailable)
+}
+
 // served is a request about a part of a sandbox.
 type served struct {
 	w      http.ResponseWriter
@@ -88,6 +94,8 @@ func (w *Worker) ofSandbox(serve func(served)) func(http.ResponseWriter, *http.R
 			return
 		}
 		switch {
+		case !w.loaded.Load():
+			starting(rw)
 		case path == "":
 			http.Error(rw, "Expecting 'path=value' in query.", http.StatusBadRequest)
 		case t == nil:

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -118,6 +119,7 @@ type Worker struct {
 	weaker   []string
 	started  time.Time
 
+	loaded  atomic.Bool   // the tasks of an earlier life are known
 	prepare chan struct{} // a place for each task that is prepared
 	running sync.WaitGroup
 
@@ -191,6 +193,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	if err := w.load(ctx); err != nil {
 		return err
 	}
+	w.loaded.Store(true)
 	w.serve(ctx)
 	return nil
 }

@@ -11,7 +11,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -36,8 +38,10 @@ type Shim struct {
 }
 
 // Labels are what the shim of a task and all it starts carry in their environment.
+// node may be NODE/SERVICE: then the tasks are those of a service, and end with it.
 func Labels(node, id string) proc.Labels {
-	return proc.Labels{Node: node, Service: "task-" + id, Incarnation: 1}
+	node, service, _ := strings.Cut(node, "/")
+	return proc.Labels{Node: node, Service: path.Join(service, "task-"+id), Incarnation: 1}
 }
 
 // Start starts a shim and waits until its task runs. When the task could not be

@@ -19,7 +19,7 @@ func Build(t testing.TB) string {
 // returns its path, which every user may reach.
 func Program(t testing.TB, source string) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "howdah-program-")
+	dir, err := os.MkdirTemp("", "howdah-program-") //nolint:usetesting // other users must get in
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -38,7 +38,9 @@ type Spec struct {
 type Image struct {
 	Name   string
 	Layers []string // directories, lowest first; not written to
-	Config ImageConfig
+	// UserXattr says that the layers must be put together with the option userxattr.
+	UserXattr bool
+	Config    ImageConfig
 }
 
 // ImageConfig is what an image says about how to run it.

@@ -147,12 +147,10 @@ func (c *Config) client() *http.Client {
 
 // plain takes the request out of an error: it was named already, and may be secret.
 func plain(err error) error {
-	var ue *url.Error
-	if errors.As(err, &ue) {
+	if ue, ok := errors.AsType[*url.Error](err); ok {
 		err = ue.Err
 	}
-	var oe *net.OpError
-	if errors.As(err, &oe) {
+	if oe, ok := errors.AsType[*net.OpError](err); ok {
 		err = oe.Err
 	}
 	return err

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -193,8 +194,11 @@ func resources(l cgroup.Limits) *specs.LinuxResources {
 
 func (b *bundle) namespaces() []specs.LinuxNamespace {
 	ns := []specs.LinuxNamespace{
-		{Type: specs.PIDNamespace}, {Type: specs.IPCNamespace}, {Type: specs.UTSNamespace},
-		{Type: specs.MountNamespace}, {Type: specs.CgroupNamespace},
+		{Type: specs.PIDNamespace},
+		{Type: specs.IPCNamespace},
+		{Type: specs.UTSNamespace},
+		{Type: specs.MountNamespace},
+		{Type: specs.CgroupNamespace},
 	}
 	if b.mapping.Size > 0 {
 		ns = append(ns, specs.LinuxNamespace{Type: specs.UserNamespace, Path: shim.UsernsAt})
@@ -254,8 +258,8 @@ const maxPasswd = 1 << 20
 // lookUp finds a line by its first or third field in a file of an image: in the
 // highest layer that has the file.
 func lookUp(image *container.Image, file, name string) ([]string, error) {
-	for i := len(image.Layers) - 1; i >= 0; i-- {
-		text, err := readLayer(image.Layers[i], file)
+	for _, v := range slices.Backward(image.Layers) {
+		text, err := readLayer(v, file)
 		if errors.Is(err, os.ErrNotExist) {
 			continue
 		}

@@ -168,7 +168,7 @@ func (r *Runtime) Start(ctx context.Context, spec container.Spec) (container.Run
 	cfg := r.cfg.Config(spec)
 	cfg.Container = &shim.Container{
 		Runc: r.cfg.Binary, Root: filepath.Join(spec.Dir, "runc"), Layers: spec.Image.Layers,
-		Mapping: b.mapping, Rootless: r.rootless, Volumes: b.volumes,
+		UserXattr: spec.Image.UserXattr, Mapping: b.mapping, Rootless: r.rootless, Volumes: b.volumes,
 	}
 	if !spec.Network.Host {
 		cfg.Network = &shim.Network{Forwards: spec.Network.Forwards, Gateways: spec.Network.Gateways}

@@ -94,7 +94,10 @@ func (b *bench) start(spec container.Spec) container.Running {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	b.t.Cleanup(func() { _ = running.Kill(0) })
+	b.t.Cleanup(func() {
+		_ = running.Kill(0)
+		_, _ = running.Wait(context.Background())
+	})
 	return running
 }
 
@@ -126,9 +129,9 @@ func (b *bench) output(spec container.Spec) string {
 
 func (b *bench) until(what string, cond func() bool) {
 	b.t.Helper()
-	for end := time.Now().Add(15 * time.Second); !cond(); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(60 * time.Second); !cond(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
-			b.t.Fatalf("not in 15 s: %s", what)
+			b.t.Fatalf("not in 60 s: %s", what)
 		}
 	}
 }
@@ -254,11 +257,13 @@ func TestNetwork(t *testing.T) {
 	go server.Serve(outside)
 	defer server.Close()
 	// A listener of the host that nobody inside may reach.
-	if l, err := net.Listen("tcp", "127.0.0.1:0"); err == nil {
-		defer l.Close()
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
 	}
+	defer closed.Close()
 	tcp, udp := freePort(t, "tcp"), freePort(t, "udp")
-	spec := b.spec("listen", "80", "udp", "53", "get", "http://127.0.0.1:9870/", "scan", "wait")
+	spec := b.spec("listen", "80", "udp", "53", "get", "http://127.0.0.1:9870/", "get", "http://"+closed.Addr().String(), "scan", "10000", "wait")
 	spec.Network.Forwards = []shim.Forward{{Protocol: "tcp", Listen: tcp, Port: 80}, {Protocol: "udp", Listen: udp, Port: 53}}
 	spec.Network.Gateways = []shim.Gateway{{Port: 9870, Network: "unix", Address: outside.Addr().String()}}
 	r := b.start(spec)
@@ -271,7 +276,8 @@ func TestNetwork(t *testing.T) {
 		t.Errorf("through the UDP port: %q", text)
 	}
 	b.until("it scanned its loopback", func() bool { return strings.Contains(b.output(spec), "scanned") })
-	if want := "listening\nlistening\nthe warehouse\nopen 80\nopen 9870\nscanned\n"; b.output(spec) != want {
+	refused := fmt.Sprintf("error: Get \"http://%s\": dial tcp %s: connect: connection refused\n", closed.Addr(), closed.Addr())
+	if want := "listening\nlistening\nthe warehouse\n" + refused + "open 80\nopen 9870\nscanned\n"; b.output(spec) != want {
 		t.Errorf("output\n%s\nwant\n%s", b.output(spec), want)
 	}
 	conn, err := r.Dial(t.Context(), 80)

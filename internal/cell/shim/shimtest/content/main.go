@@ -86,7 +86,7 @@ func do(verb string, args []string) []string {
 		text, err := get(next())
 		say(text, err)
 	case "scan":
-		scan()
+		scan(number(next()))
 	case "mount":
 		say("", syscall.Mount("none", "/tmp", "tmpfs", 0, ""))
 	case "wait":
@@ -212,9 +212,9 @@ func get(url string) (string, error) {
 	return string(text), err
 }
 
-// scan names every TCP port of loopback that answers.
-func scan() {
-	for port := 1; port < 65536; port++ {
+// scan names every TCP port of loopback up to one that answers.
+func scan(last int) {
+	for port := 1; port <= last; port++ {
 		c, err := net.DialTimeout("tcp", "127.0.0.1:"+strconv.Itoa(port), time.Second)
 		if err == nil {
 			c.Close()
