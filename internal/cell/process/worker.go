@@ -24,6 +24,7 @@ import (
 	"howdah.dev/howdah/internal/cell/worker/fetch"
 	"howdah.dev/howdah/internal/cell/worker/plain"
 	"howdah.dev/howdah/internal/cell/worker/runc"
+	"howdah.dev/howdah/internal/node/proc"
 	"howdah.dev/howdah/internal/tenant"
 )
 
@@ -107,7 +108,7 @@ func (c *WorkerConfig) runtimes(ctx context.Context, ip netip.Addr) ([]container
 	if err != nil {
 		return nil, err
 	}
-	shims := container.Shims{Program: program, Node: c.Host, IP: ip.String()}
+	shims := container.Shims{Program: program, Node: c.label(), IP: ip.String()}
 	if parent, err := cgroup.Find("/sys/fs/cgroup", "/proc/self/cgroup", filepath.Join("howdah", c.name(), c.Host)); err == nil {
 		shims.Parent = &parent
 	}
@@ -133,6 +134,15 @@ func (c *WorkerConfig) runtimes(ctx context.Context, ip netip.Addr) ([]container
 		return nil, fmt.Errorf("none of the runtimes %s can be used here", strings.Join(c.Runtimes, ", "))
 	}
 	return out, nil
+}
+
+// label is what all tasks carry in their environment: what the node's agent gave
+// this process, so that they end with it when it is stopped for good.
+func (c *WorkerConfig) label() string {
+	if node := os.Getenv(proc.EnvNode); node != "" {
+		return node + "/" + os.Getenv(proc.EnvService)
+	}
+	return c.Host
 }
 
 // name tells the workers of different homes on one host apart.

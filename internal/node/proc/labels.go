@@ -39,11 +39,11 @@ func (l Labels) String() string {
 }
 
 // Matches reports whether have is covered by l, where an empty Service or a zero
-// Incarnation of l stands for any.
+// Incarnation of l stands for any. A service covers those it starts and names
+// after itself: worker covers worker/task-1, whatever their incarnation.
 func (l Labels) Matches(have Labels) bool {
 	return l.Node == have.Node &&
-		(l.Service == "" || l.Service == have.Service) &&
-		(l.Incarnation == 0 || l.Incarnation == have.Incarnation)
+		(l.Service == "" || l.Service == have.Service && (l.Incarnation == 0 || l.Incarnation == have.Incarnation) || strings.HasPrefix(have.Service, l.Service+"/"))
 }
 
 // Env returns the labels as environment entries.
