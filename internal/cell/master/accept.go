@@ -45,6 +45,9 @@ func (c *core) accept(f *framework, a *accept) {
 		have = have.Add(o.use)
 	}
 	for _, l := range a.launches {
+		if f.out == nil {
+			return // it does not read what it is told, and was cut off; its offers are gone
+		}
 		if reason, why := c.refuseTask(f, w, role, have, l); why != "" {
 			c.tell(f, mesos.TaskStatus{
 				TaskID: l.info.TaskID, AgentID: &mesos.ID{Value: w.id}, State: mesos.TaskError, Reason: reason, Message: why,

@@ -115,6 +115,24 @@ func TestDeclineFilters(t *testing.T) {
 	})
 }
 
+func TestRestOfAcceptedOfferIsRefused(t *testing.T) {
+	bubble(t, func(e *env) {
+		e.worker("w1", small)
+		s := e.register(named("f"))
+		offer := s.offer()
+		s.call(mesos.Call{Type: mesos.CallAccept, Accept: &mesos.Accept{
+			OfferIDs: []mesos.ID{offer.ID}, Operations: []mesos.Operation{{
+				Type: mesos.OperationLaunch, Launch: &mesos.Launch{TaskInfos: []mesos.TaskInfo{todo(t, "one", "cpus:1", offer)}},
+			}},
+		}})
+		s.ack(s.status())
+		time.Sleep(4900 * time.Millisecond)
+		s.quiet()
+		time.Sleep(2 * time.Second)
+		s.offer()
+	})
+}
+
 func TestMoreThanWasRefusedIsOffered(t *testing.T) {
 	bubble(t, func(e *env) {
 		e.worker("w1", small)
