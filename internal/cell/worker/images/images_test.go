@@ -47,7 +47,7 @@ func newImages(t *testing.T) (*Images, string) {
 		t.Fatal(err)
 	}
 	server := httptest.NewServer(registry.New(registry.Config{Store: served, Authorize: func(r *http.Request, _, _ string) error {
-		if user, secret, _ := r.BasicAuth(); user != "node" || secret != "token" {
+		if user, secret, _ := r.BasicAuth(); user != "node" || secret != "s3cr3t" {
 			return registry.ErrUnauthenticated
 		}
 		return nil
@@ -65,7 +65,7 @@ func newImages(t *testing.T) (*Images, string) {
 	host := strings.TrimPrefix(server.URL, "http://")
 	return New(Config{
 		Store: store, Puller: pull.New(pull.Config{Store: store}), Unpacker: unpacker, Merged: t.TempDir(),
-		Own: Registry{Host: host, PlainHTTP: true, Credentials: func() (pull.Credentials, error) { return pull.Basic("node", "token"), nil }},
+		Own: Registry{Host: host, PlainHTTP: true, Credentials: func() (pull.Credentials, error) { return pull.Basic("node", "s3cr3t"), nil }},
 	}), host
 }
 
@@ -134,7 +134,7 @@ func TestPrepare(t *testing.T) {
 			if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
 				t.Errorf("got %v, want %q", err, tt.want)
 			}
-			if err != nil && strings.Contains(err.Error(), "token") {
+			if err != nil && strings.Contains(err.Error(), "s3cr3t") {
 				t.Errorf("a secret in %v", err)
 			}
 		})

@@ -1,0 +1,128 @@
+package runc
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"howdah.dev/howdah/internal/cell/shim"
+	"howdah.dev/howdah/internal/cell/shim/shimtest"
+	"howdah.dev/howdah/internal/cell/worker/container"
+)
+
+const (
+	rootlessEnv = "HOWDAH_TEST_ROOTLESS"
+	nobodyElse  = 54321 // an id that nobody has
+)
+
+// TestRootless runs the tests below as a plain user.
+func TestRootless(t *testing.T) {
+	shimtest.NeedRunc(t)
+	program, layer := shimtest.Build(t), shimtest.Layer(t)
+	if err := container.Own(layer, nobodyElse, nobodyElse); err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal([]string{program, layer})
+	if err != nil {
+		t.Fatal(err)
+	}
+	self := filepath.Join(filepath.Dir(program), "test") // where that user may run it
+	if err := copyFile(self, os.Args[0]); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self, "-test.run=^TestAsUser$", "-test.v")
+	cmd.Dir = "/"
+	cmd.Env = append(os.Environ(), rootlessEnv+"="+string(text), "TMPDIR=/tmp")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobodyElse, Gid: nobodyElse}}
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS: TestAsUser") {
+		t.Errorf("as a user: %v\n%s", err, out)
+	}
+}
+
+func copyFile(to, from string) error {
+	text, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, text, 0o755)
+}
+
+func TestAsUser(t *testing.T) {
+	text := os.Getenv(rootlessEnv)
+	if text == "" {
+		t.Skip("TestRootless runs it")
+	}
+	var paths []string
+	if err := json.Unmarshal([]byte(text), &paths); err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{t: t, node: "runc-rootless", image: &container.Image{Name: "content", Layers: []string{paths[1]}}}
+	b.Runtime = New(Config{Shims: container.Shims{Program: paths[0], Node: b.node, IP: "127.0.0.1"}})
+	t.Cleanup(b.checkClean)
+	weaker, err := b.Probe(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"all users of a container are the worker's own user: not root",
+		"limits of memory, processor and processes cannot be set: not root",
+	}
+	if !slices.Equal(weaker, want) {
+		t.Errorf("weaker: %q", weaker)
+	}
+	port := freePort(t, "tcp")
+	spec := b.spec("id", "cat", "/root/private", "write", "/root/new", "write", "/mnt/mesos/sandbox/new", "mount", "trap", "6", "listen", "80", "wait")
+	spec.Network.Forwards = []shim.Forward{{Protocol: "tcp", Listen: port, Port: 80}}
+	spec.Volumes = []container.Volume{{ContainerPath: "/run/secret", Data: []byte("hush")}}
+	r := b.start(spec)
+	b.until("it listens", func() bool { return strings.Contains(b.output(spec), "listening") || !b.started(r) })
+	if want := "0 0 1\nof root\nerror: operation not permitted\nlistening\n"; b.output(spec) != want {
+		log, _ := os.ReadFile(filepath.Join(spec.Dir, shim.LogFile))
+		t.Errorf("output %q, log %s", b.output(spec), log)
+	}
+	if text := fetch(t, "http://"+port+"/"); text != "hello from 1, port 80\n" {
+		t.Errorf("through the port: %q", text)
+	}
+	code, out, err := r.Run(t.Context(), shim.ExecRequest{Argv: []string{"/bin/content", "cat", "/run/secret", "exit", "4"}}, 100)
+	if err != nil || code != 4 || string(out) != "hush" {
+		t.Errorf("exec: %d %q %v", code, out, err)
+	}
+	_ = r.Kill(spec.Grace)
+	if exit := b.wait(r); exit.ExitCode != 6 || !exit.Killed || exit.Error != "" {
+		t.Errorf("exit %+v", exit)
+	}
+	if _, err := os.Stat(filepath.Join(paths[1], "root", "new")); err == nil {
+		t.Error("the layer was written to")
+	}
+	first := b.spec("wait")
+	first.ID = "killed"
+	killed := b.start(first)
+	started, ok := killed.Started()
+	if !ok {
+		t.Fatalf("%+v", b.wait(killed))
+	}
+	if err := syscall.Kill(killed.(interface{ PID() int }).PID(), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if exit := b.wait(killed); exit.Error != "its shim was killed; the task was ended with it" {
+		t.Errorf("exit %+v", exit)
+	}
+	if stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(started.PID), "stat")); err == nil && !strings.Contains(string(stat), ") Z ") {
+		t.Errorf("the container lives on: %s", stat)
+	}
+}
+
+func (b *bench) started(r container.Running) bool {
+	_, ok := r.Started()
+	if !ok {
+		b.t.Fatalf("not started: %+v", b.wait(r))
+	}
+	return ok
+}
