@@ -123,9 +123,9 @@ func TestImport(t *testing.T) {
 		image string // its name
 		index bool
 	}{
-		{"docker save", saved(t, map[string]v1.Image{"x:1": img}), amd64, "index.docker.io/library/x:1", false},
-		{"docker save, compressed", zipped(t, saved(t, map[string]v1.Image{"x:1": img})), amd64, "index.docker.io/library/x:1", false},
-		{"one of two", saved(t, map[string]v1.Image{"x:1": img, "y:1": other}), archive.Options{Pick: "x:1"}, "index.docker.io/library/x:1", false},
+		{"docker save", saved(t, map[string]v1.Image{"x:1": img}), amd64, "x:1", false},
+		{"docker save, compressed", zipped(t, saved(t, map[string]v1.Image{"x:1": img})), amd64, "x:1", false},
+		{"one of two", saved(t, map[string]v1.Image{"x:1": img, "y:1": other}), archive.Options{Pick: "x:1"}, "x:1", false},
 		{"layout", ociTar(t, named), amd64, "docker.io/library/x:1", false},
 		{"layout, compressed", zipped(t, ociTar(t, named)), amd64, "docker.io/library/x:1", false},
 		{"whole index", ociTar(t, nested), amd64, "", true},
@@ -135,7 +135,7 @@ func TestImport(t *testing.T) {
 			r := repo(t)
 			got, err := archive.Import(t.Context(), r, "v1", bytes.NewReader(tt.data), tt.opts)
 			ok(t, err)
-			if strings.TrimPrefix(got.Name, "x:1") != strings.TrimPrefix(tt.image, "x:1") && got.Name != "x:1" {
+			if got.Name != tt.image {
 				t.Errorf("the name is %q, want %q", got.Name, tt.image)
 			}
 			m, err := r.Manifest("v1")

@@ -1,7 +1,9 @@
 package pull_test
 
 import (
+	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -270,6 +272,13 @@ func TestSentences(t *testing.T) {
 		{"down", down + "/p/app:v1", options(), nil, pull.Unreachable, "cannot pull " + down + "/p/app:v1: the registry " + down + " does not answer (dial tcp " + down + ": connect: connection refused): check its name, and that this machine reaches it"},
 		{"busy", app, options(), func(w http.ResponseWriter, r *http.Request) bool { w.WriteHeader(503); return true }, pull.Unreachable, "cannot pull " + app + ": the registry " + u.host + " cannot answer now (HTTP 503): try again later"},
 		{"plain only", app, secure, nil, pull.Unreachable, "cannot pull " + app + ": " + u.host + " speaks plain HTTP only: give it a certificate"},
+		{"sent elsewhere", app, options(), func(w http.ResponseWriter, r *http.Request) bool {
+			if strings.Contains(r.URL.Path, "/blobs/") {
+				http.Redirect(w, r, "http://"+down+"/metadata", http.StatusTemporaryRedirect)
+				return true
+			}
+			return false
+		}, pull.Unreachable, "cannot pull " + app + ": " + down + " speaks plain HTTP only: give it a certificate"},
 		{"plain elsewhere", "registry.example.com/app", options(), nil, pull.Invalid, "cannot pull registry.example.com/app: plain HTTP is for registries on a loopback address; give registry.example.com a certificate"},
 		{"no name", "http://x/y", options(), nil, pull.Invalid, `cannot pull "http://x/y": it is no name of an image; write [REGISTRY/]NAME[:TAG] or NAME@sha256:DIGEST`},
 		{"escape", u.host + "/../../x", options(), nil, pull.Invalid, `cannot pull "` + u.host + `/../../x": it is no name of an image; write [REGISTRY/]NAME[:TAG] or NAME@sha256:DIGEST`},
@@ -371,6 +380,75 @@ func TestPush(t *testing.T) {
 	want := "cannot push " + target + ": the registry " + to.host + " asks for a login (HTTP 401): give credentials for it"
 	if err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
+	}
+}
+
+// TestDockerArchive: Marathon's older way to give a login.
+func TestDockerArchive(t *testing.T) {
+	u := serve(t)
+	u.image(t, "p/app:v1", runtime.GOARCH)
+	login := `{"auths":{"` + u.host + `":{"auth":"` + base64.StdEncoding.EncodeToString([]byte("user:secret")) + `"}}}`
+	for name, want := range map[string]string{
+		".docker/config.json": "", "./.dockercfg": "",
+		"other": "the archive of credentials holds neither .docker/config.json nor .dockercfg",
+	} {
+		var b bytes.Buffer
+		z := gzip.NewWriter(&b)
+		w := tar.NewWriter(z)
+		ok(t, w.WriteHeader(&tar.Header{Name: name, Typeflag: tar.TypeReg, Size: int64(len(login)), Mode: 0o600}))
+		_, err := io.WriteString(w, login)
+		ok(t, errors.Join(err, w.Close(), z.Close()))
+		c, err := pull.DockerArchive(&b)
+		if err != nil {
+			if err.Error() != want {
+				t.Errorf("%s: got %v", name, err)
+			}
+			continue
+		}
+		opts := options()
+		opts.Credentials = c
+		if _, err = pull.New(config(store(t))).Pull(t.Context(), u.host+"/p/app:v1", opts); err != nil || want != "" {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	if _, err := pull.DockerArchive(strings.NewReader("hello")); err == nil {
+		t.Error("text is taken for an archive")
+	}
+}
+
+// TestBearer: most public registries give a token for the login.
+func TestBearer(t *testing.T) {
+	u := serve(t)
+	img := u.image(t, "p/app:v1", runtime.GOARCH)
+	u.set(func(w http.ResponseWriter, r *http.Request) bool {
+		user, password, basic := r.BasicAuth()
+		switch {
+		case r.URL.Path == "/token" && (user != "user" || password != "secret"):
+			w.WriteHeader(http.StatusUnauthorized)
+		case r.URL.Path == "/token" && r.URL.Query().Get("scope") == "repository:p/app:pull":
+			io.WriteString(w, `{"token":"for-p-app"}`)
+		case r.Header.Get("Authorization") == "Bearer for-p-app":
+			r.SetBasicAuth("user", "secret")
+			return false
+		default:
+			w.Header().Set("WWW-Authenticate", `Bearer realm="http://`+u.host+`/token",service="s"`)
+			w.WriteHeader(http.StatusUnauthorized)
+			if basic {
+				t.Error("the password went to the registry itself")
+			}
+		}
+		return true
+	})
+	got, err := pull.New(config(store(t))).Pull(t.Context(), u.host+"/p/app:v1", options())
+	ok(t, err)
+	if got.Manifest.Digest != digest(t, img) {
+		t.Errorf("got %s", got.Manifest.Digest)
+	}
+	bad := options()
+	bad.Credentials = pull.Basic("user", "wrong")
+	_, err = pull.New(config(store(t))).Pull(t.Context(), u.host+"/p/app:v1", bad)
+	if e, is := errors.AsType[*pull.Error](err); !is || e.Reason != pull.Login {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -96,10 +96,10 @@ type guard struct {
 func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
 	out := r
 	switch {
-	case g.plain && r.URL.Host == g.registry && r.URL.Scheme != "http":
+	case g.plain && r.URL.Host == g.registry:
 		out = r.Clone(r.Context())
 		out.URL.Scheme = "http"
-	case !g.plain && r.URL.Scheme != "https":
+	case r.URL.Scheme != "https": // also where a registry sends us elsewhere
 		if r.Body != nil {
 			r.Body.Close()
 		}
@@ -109,7 +109,6 @@ func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, &netError{err}
 	}
-	resp.Request = r
 	return resp, nil
 }
 

@@ -37,8 +37,9 @@ func (u *Unpacker) extract(ctx context.Context, blobs Blobs, d v1.Descriptor, di
 		return nil, err
 	}
 	defer z.Close()
-	allowed := min(u.cfg.MaxBytes, max(minAllowed, maxRatio*size))
-	plain := &plainReader{ctx: ctx, r: z, left: allowed + int64(u.cfg.MaxEntries)*1024, hash: sha256.New(), allowed: allowed}
+	stream := max(minAllowed, maxRatio*size) // headers and padding included
+	allowed := min(u.cfg.MaxBytes, stream)
+	plain := &plainReader{ctx: ctx, r: z, left: stream, hash: sha256.New(), allowed: stream}
 
 	if err := os.MkdirAll(filepath.Join(dir, "fs"), 0o700); err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package unpack_test
 import (
 	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -105,13 +106,53 @@ func many(n int) (out []entry) {
 func TestBombs(t *testing.T) {
 	s := store(t)
 	u := unpacker(t, unpack.Config{MaxBytes: 1 << 40})
-	// 400 MB of zeros in less than half a megabyte.
-	zeros := layer(t, file("zeros", strings.Repeat("\x00", 400_000_000)))
-	m := made(t, s, func(b []byte) []byte { return zipped(t, b) }, zeros)
-	_, err := u.Unpack(t.Context(), s, m, "task")
+	// 512 MB of zeros after the end of the archive, in two megabytes and a half.
+	var bomb bytes.Buffer
+	z, err := gzip.NewWriterLevel(&bomb, gzip.BestSpeed)
+	ok(t, err)
+	_, err = z.Write(layer(t, file("a", "1")))
+	ok(t, err)
+	for range 512 {
+		_, err = z.Write(make([]byte, 1<<20))
+		ok(t, err)
+	}
+	ok(t, z.Close())
+	m := made(t, s, func([]byte) []byte { return bomb.Bytes() }, nil)
+	_, err = u.Unpack(t.Context(), s, m, "task")
+	if err == nil || !strings.HasSuffix(err.Error(), fmt.Sprintf("it unpacks to more than the %d bytes allowed for its size", max(256<<20, 200*bomb.Len()))) {
+		t.Errorf("got %v", err)
+	}
+	// A file that says it is a sparse terabyte.
+	m = made(t, s, as, sparse(t))
+	_, err = u.Unpack(t.Context(), s, m, "task")
 	if err == nil || !strings.HasSuffix(err.Error(), "it unpacks to more than the 268435456 bytes allowed for its size") {
 		t.Errorf("got %v", err)
 	}
+}
+
+// sparse is an archive with one file of a terabyte that has no data (GNU tar's
+// format 1.0: a map before the data, named in extended headers).
+func sparse(t *testing.T) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	records := ""
+	for _, kv := range []string{"GNU.sparse.major=1", "GNU.sparse.minor=0", "GNU.sparse.name=hole", "GNU.sparse.realsize=1099511627776"} {
+		n := len(kv) + 2
+		n += len(fmt.Sprint(n + len(fmt.Sprint(n))))
+		records += fmt.Sprintf("%d %s\n", n, kv)
+	}
+	body := make([]byte, 512)
+	copy(body, "0\n")
+	plain := layer(t, file("records", records), file("data", string(body)))
+	plain[156] = 'x' // the first entry becomes the extended header of the second
+	copy(plain[148:156], "        ")
+	sum := 0
+	for _, c := range plain[:512] {
+		sum += int(c)
+	}
+	copy(plain[148:156], fmt.Sprintf("%06o\x00 ", sum))
+	b.Write(plain)
+	return b.Bytes()
 }
 
 func TestWrongDiffID(t *testing.T) {
