@@ -1,0 +1,261 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"howdah.dev/howdah/internal/tenant"
+)
+
+const (
+	workerCount = 200
+	taskStart   = 50 * time.Millisecond
+	startLimit  = 30 * time.Second // of a process
+	endLimit    = 10 * time.Second
+	ticks       = 100 // of the kernel's clock in a second, on every Linux that Go runs on
+)
+
+// cell is a master, a scheduler and workers that run.
+type cell struct {
+	b      *bench
+	dir    string
+	secret string
+	api    *api
+	master string // URL
+	procs  map[string]*proc
+}
+
+// proc is one process of a cell.
+type proc struct {
+	cmd   *exec.Cmd
+	stdin io.Closer
+	ended chan struct{}
+}
+
+// newCell starts a cell with nothing in it.
+func (b *bench) newCell(ctx context.Context) (c *cell, err error) {
+	dir, err := filepath.Abs(b.dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.RemoveAll(filepath.Join(dir, "cell")); err != nil {
+		return nil, err
+	}
+	c = &cell{b: b, dir: filepath.Join(dir, "cell"), secret: "a-secret-of-the-benchmark", procs: map[string]*proc{}}
+	defer func() {
+		if err != nil {
+			c.close()
+		}
+	}()
+	if err := c.configure(); err != nil {
+		return nil, err
+	}
+	for _, role := range []string{roleMaster, roleWorkers, roleScheduler} {
+		if err := c.start(role); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.api.wait(ctx, startLimit, "the scheduler answers", c.api.alive); err != nil {
+		return nil, err
+	}
+	return c, c.api.wait(ctx, startLimit, "all workers are there", c.workersThere)
+}
+
+// configure writes the configuration files of a cell.
+func (c *cell) configure() error {
+	authority, err := tenant.OpenAuthority(filepath.Join(c.dir, "authority"))
+	if err != nil {
+		return err
+	}
+	ports, err := freePorts(2)
+	if err != nil {
+		return err
+	}
+	master, scheduler := "127.0.0.1:"+ports[0], "127.0.0.1:"+ports[1]
+	c.master = "http://" + master
+	c.api = newAPI("http://"+scheduler, c.secret)
+	access := map[string]string{"secret": filepath.Join(c.dir, "secret"), "authority": filepath.Join(c.dir, "ca.pem")}
+	docs := map[string]any{
+		roleMaster: map[string]any{"dir": filepath.Join(c.dir, "m"), "address": master, "host": "localhost", "cluster": "bench", "access": access},
+		roleScheduler: map[string]any{
+			"dir": filepath.Join(c.dir, "s"), "address": scheduler, "host": "localhost", "master": c.master, "access": access,
+			"policy": map[string]any{"hostNetwork": true, "rootForPlainCommands": true},
+			// Each app has one; the range must hold 10,000 and more.
+			"servicePorts": map[string]int{"first": 10000, "last": 40000},
+		},
+		roleWorkers: workersConfig{Master: c.master, Secret: c.secret, Count: workerCount, Start: taskStart},
+	}
+	err = errors.Join(
+		os.WriteFile(access["secret"], []byte(c.secret), 0o600),
+		os.WriteFile(access["authority"], authority.PEM(), 0o600),
+	)
+	for role, doc := range docs {
+		text, e := json.Marshal(doc)
+		err = errors.Join(err, e, os.WriteFile(c.config(role), text, 0o600))
+	}
+	return err
+}
+
+func (c *cell) config(role string) string { return filepath.Join(c.dir, role+".json") }
+
+// freePorts finds ports that nobody listens on at this moment.
+func freePorts(n int) ([]string, error) {
+	var ports []string
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		defer l.Close()
+		ports = append(ports, strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
+	}
+	return ports, nil
+}
+
+// start starts a process of the cell.
+func (c *cell) start(role string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	args := []string{"-as", role, "-config", c.config(role)}
+	if c.b.profile != "" {
+		c.b.started++
+		args = append(args, "-profile", filepath.Join(c.b.profile, fmt.Sprintf("%s-%s-%d", c.b.part, role, c.b.started)))
+	}
+	cmd := exec.Command(self, args...)
+	cmd.Stderr = os.Stderr
+	// A session of its own: an interrupt of the terminal is for the parent.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("cannot start %s: %w", role, err)
+	}
+	p := &proc{cmd: cmd, stdin: stdin, ended: make(chan struct{})}
+	go func() {
+		_ = cmd.Wait() // how a process ended that was killed is known
+		close(p.ended)
+	}()
+	c.procs[role] = p
+	return nil
+}
+
+// kill ends a process without a chance to tidy up; one that is profiled may write
+// its profile.
+func (c *cell) kill(role string) {
+	p := c.procs[role]
+	if c.b.profile != "" {
+		_ = p.stdin.Close()
+		select {
+		case <-p.ended:
+		case <-time.After(endLimit):
+		}
+	}
+	_ = p.cmd.Process.Kill() // it may have ended
+	<-p.ended
+}
+
+// close ends all processes: the parent's end of their input is closed.
+func (c *cell) close() {
+	for _, role := range []string{roleScheduler, roleWorkers, roleMaster} {
+		p := c.procs[role]
+		if p == nil {
+			continue
+		}
+		_ = p.stdin.Close()
+		select {
+		case <-p.ended:
+		case <-time.After(endLimit):
+			c.kill(role)
+		}
+	}
+	if c.api != nil {
+		c.api.close()
+	}
+}
+
+// workersThere tells whether the master knows all workers.
+func (c *cell) workersThere(ctx context.Context) (bool, error) {
+	var answer map[string]float64
+	err := c.get(ctx, "/metrics/snapshot", &answer)
+	return err == nil && answer["master/slaves_active"] == workerCount, nil
+}
+
+// get asks the master.
+func (c *cell) get(ctx context.Context, path string, into any) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.master+path, nil)
+	if err != nil {
+		return err
+	}
+	_, _, err = c.api.do(req, into)
+	return err
+}
+
+// resetPeaks has the peaks of memory counted anew.
+func (c *cell) resetPeaks() {
+	for _, role := range []string{roleMaster, roleScheduler} {
+		_ = os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", c.procs[role].cmd.Process.Pid), []byte("5"), 0) // else it is the peak since the start
+	}
+}
+
+// used is how many seconds of processor the process with a role has used.
+func (c *cell) used(role string) float64 {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.procs[role].cmd.Process.Pid))
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(text), ") ")
+	fields := strings.Fields(rest) // from the third on; user and system time are the 14th and 15th
+	if len(fields) < 13 {
+		return 0
+	}
+	user, _ := strconv.ParseFloat(fields[11], 64)
+	system, _ := strconv.ParseFloat(fields[12], 64)
+	return (user + system) / ticks
+}
+
+// peak is the most memory a process had, in MB (RSS).
+func (c *cell) peak(role string) (float64, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.procs[role].cmd.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			kib, err := strconv.ParseFloat(strings.Fields(rest)[0], 64)
+			return kib * 1024 / 1e6, err
+		}
+	}
+	return 0, errors.New("the kernel does not tell a process's peak of memory")
+}
+
+// usage is what each process of a cell has used of the processor, in seconds.
+type usage map[string]float64
+
+func (c *cell) usage() usage {
+	u := usage{}
+	for _, role := range []string{roleScheduler, roleMaster, roleWorkers} {
+		u[role] = c.used(role)
+	}
+	return u
+}
+
+func (u usage) since(before usage) string {
+	return fmt.Sprintf("scheduler %.1f s, master %.1f s, workers %.1f s",
+		u[roleScheduler]-before[roleScheduler], u[roleMaster]-before[roleMaster], u[roleWorkers]-before[roleWorkers])
+}

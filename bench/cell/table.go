@@ -1,0 +1,120 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// write prints the table and puts it and the notes into a file.
+func (b *bench) write(path string) error {
+	var text strings.Builder
+	fmt.Fprintf(&text, "bench/cell/run, %s, share of the load %g\n\n", b.begun.Format("2006-01-02 15:04"), b.share)
+	rows := [][]string{{"FIGURE", "MEDIAN", "ROUNDS", "GOAL"}}
+	for _, f := range b.figures {
+		values := b.values[f.name]
+		all := make([]string, len(values))
+		for i, v := range values {
+			all[i] = number(v)
+		}
+		rows = append(rows, []string{f.name, number(median(values)), strings.Join(all, " "), f.verdict(median(values))})
+	}
+	writeTable(&text, rows)
+	fmt.Println()
+	fmt.Print(text.String())
+	if path == "" {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(path, []byte(text.String()+"\n"+b.notes.String()), 0o644)
+}
+
+// verdict sets a median against the goal.
+func (f figure) verdict(v float64) string {
+	word, met := "at least", v >= f.goal
+	if f.most {
+		word, met = "at most", v <= f.goal
+	}
+	switch {
+	case f.goal == 0:
+		return ""
+	case met:
+		return word + " " + number(f.goal)
+	default:
+		return word + " " + number(f.goal) + ": missed"
+	}
+}
+
+func number(v float64) string {
+	if v >= 100 {
+		return strconv.FormatFloat(v, 'f', 0, 64)
+	}
+	return strconv.FormatFloat(v, 'f', 2, 64)
+}
+
+// writeTable aligns columns.
+func writeTable(w io.Writer, rows [][]string) {
+	wide := map[int]int{}
+	for _, r := range rows {
+		for i, c := range r {
+			wide[i] = max(wide[i], len([]rune(c)))
+		}
+	}
+	for _, r := range rows {
+		var line strings.Builder
+		for i, c := range r {
+			line.WriteString(c + strings.Repeat(" ", wide[i]-len([]rune(c))+2))
+		}
+		fmt.Fprintln(w, strings.TrimRight(line.String(), " "))
+	}
+}
+
+// median is the middle value; the mean of the middle two where there are two.
+func median(values []float64) float64 {
+	if len(values) == 0 {
+		return 0
+	}
+	s := slices.Sorted(slices.Values(values))
+	return (s[(len(s)-1)/2] + s[len(s)/2]) / 2
+}
+
+// quantile is the value below which a part of all lies.
+func quantile(values []float64, part float64) float64 {
+	if len(values) == 0 {
+		return 0
+	}
+	s := slices.Sorted(slices.Values(values))
+	return s[min(len(s)-1, int(part*float64(len(s))))]
+}
+
+func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// loadavg is what the kernel says of the last minutes.
+func loadavg() string {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "unknown"
+	}
+	return strings.Join(strings.Fields(string(text))[:3], " ")
+}
+
+// machine says what the figures were taken on.
+func machine() string {
+	model := "unknown processor"
+	text, _ := os.ReadFile("/proc/cpuinfo") // a line of the notes may be poorer
+	for line := range strings.Lines(string(text)) {
+		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+			model = strings.TrimSpace(value)
+			break
+		}
+	}
+	return fmt.Sprintf("%d × %s, %s/%s, %s", runtime.NumCPU(), model, runtime.GOOS, runtime.GOARCH, runtime.Version())
+}
