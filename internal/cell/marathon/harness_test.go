@@ -44,6 +44,7 @@ type cell struct {
 	live    context.Context
 	hub     *marathon.Hub
 	engine  *scheduler.Engine
+	ended   chan struct{} // closed when the engine does not run any more
 	api     *httptest.Server
 	stop    func()
 }
@@ -147,8 +148,9 @@ func (c *cell) start() {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	done := make(chan error, 1)
-	go func() { done <- c.engine.Run(ctx) }()
+	done, ended := make(chan error, 1), make(chan struct{})
+	c.ended = ended
+	go func() { done <- c.engine.Run(ctx); close(ended) }()
 	api := marathon.New(marathon.Config{
 		Engine: c.engine, Hub: hub, Settings: app.Settings{Role: "*"}, Address: "127.0.0.1:8080", MesosURL: c.master.URL, ServicePorts: [2]int{10000, 20000},
 		Principal: func(r *http.Request) (tenant.Token, error) {
