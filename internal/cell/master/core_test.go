@@ -267,6 +267,20 @@ func TestAllocationNeverExceedsWorker(t *testing.T) {
 	})
 }
 
+func TestEndedAndAcknowledgedTaskIsNotKept(t *testing.T) {
+	m := newMachine()
+	reg := &workerapi.Register{Session: "s", Info: mesos.AgentInfo{Hostname: "h"}, Tasks: []workerapi.Task{{
+		FrameworkID: mesos.ID{Value: "f"}, Info: mesos.TaskInfo{TaskID: mesos.ID{Value: "one"}}, Status: mesos.TaskStatus{State: mesos.TaskFinished},
+	}}}
+	_, w, err := m.c.register(reg, "h:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f := m.c.frameworks["f"]; len(w.tasks) != 0 || len(f.tasks) != 0 || len(f.completed) != 1 {
+		t.Errorf("%v %v %v", w.tasks, f.tasks, f.completed)
+	}
+}
+
 func TestTooMany(t *testing.T) {
 	m := newMachine()
 	for range maxFrameworks {

@@ -312,6 +312,7 @@ func TestMasterRestarts(t *testing.T) {
 		}
 		info := named("f")
 		info.ID = &mesos.ID{Value: s.id}
+		time.Sleep(time.Minute)
 		s = e.register(info)
 		// Nobody knows the task until its worker is back.
 		e.reconcile(s, mesos.ReconcileTask{TaskID: mesos.ID{Value: "one"}, AgentID: a.info.ID})
@@ -321,7 +322,7 @@ func TestMasterRestarts(t *testing.T) {
 		a.dial()
 		wantState(t, s.status(), "one", mesos.TaskFailed, "", "")
 		s.offer()
-		time.Sleep(10*time.Minute + time.Second)
+		time.Sleep(9*time.Minute + time.Second)
 		if got := *s.next(mesos.EventFailure).Failure.AgentID; got != *second.info.ID {
 			t.Fatal(got)
 		}
@@ -343,6 +344,26 @@ func TestMasterRestarts(t *testing.T) {
 		if other := e.register(named("g")); other.id == s.id {
 			t.Error("an id of a framework was given twice")
 		}
+	})
+}
+
+func TestOffersOfEarlierStartAreOthers(t *testing.T) {
+	bubble(t, func(e *env) {
+		s, a := e.register(named("f")), e.worker("w1", small)
+		old := s.offer()
+		a.hangUp()
+		e.start()
+		info := named("f")
+		info.ID = &mesos.ID{Value: s.id}
+		s = e.register(info)
+		a.dial()
+		fresh := s.offer()
+		if fresh.ID == old.ID {
+			t.Fatal("an id of an offer was given twice")
+		}
+		s.launch(old, todo(t, "one", "cpus:1", old))
+		wantState(t, s.status(), "one", mesos.TaskDropped, mesos.ReasonInvalidOffers,
+			"Task launched with invalid offers: Offer "+old.ID.Value+" is no longer valid")
 	})
 }
 

@@ -224,7 +224,6 @@ func (c *core) removeFramework(f *framework, why string) {
 			TaskID: t.info.TaskID, AgentID: &mesos.ID{Value: t.worker}, State: mesos.TaskKilled, Message: why,
 			Source: mesos.SourceMaster, Reason: mesos.ReasonFrameworkRemoved, Timestamp: seconds(c.now),
 		})
-		t.orphan = true
 		f.complete(t)
 	}
 	for _, w := range sortedBy(hosts) {

@@ -29,7 +29,6 @@ type task struct {
 
 	released bool // its resources are free again
 	lost     bool // its framework was told that it is lost, and must not get it back
-	orphan   bool // its framework was removed
 }
 
 func newTask(framework, worker string, info mesos.TaskInfo) *task {

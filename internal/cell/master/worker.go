@@ -233,7 +233,6 @@ func (c *core) takeOrphan(w *worker, t *task, r *workerapi.Task) {
 		t = newTask(r.FrameworkID.Value, w.id, r.Info)
 		t.set(r.Status)
 	}
-	t.orphan = true
 	if r.Status.State.Terminal() {
 		t.released = true
 	} else {
