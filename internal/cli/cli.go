@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"howdah.dev/howdah/client"
+	"howdah.dev/howdah/internal/document"
 	"howdah.dev/howdah/internal/server"
 )
 
@@ -106,12 +107,17 @@ func strict(c *cobra.Command) {
 		if len(got) == 0 {
 			return nil
 		}
-		cmd.SuggestionsMinimumDistance = 2
-		near := ""
-		if s := cmd.SuggestionsFor(got[0]); len(s) > 0 {
-			near = "; did you mean " + s[0] + "?"
+		var known []string
+		for _, sub := range cmd.Commands() {
+			if sub.IsAvailableCommand() {
+				known = append(known, sub.Name())
+			}
 		}
-		return usagef("unknown command %q%s", got[0], near)
+		hint := ""
+		if near := document.Suggest(got[0], known); near != "" {
+			hint = "; did you mean " + near + "?"
+		}
+		return usagef("unknown command %q%s", got[0], hint)
 	}
 }
 
