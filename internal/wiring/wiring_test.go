@@ -45,7 +45,8 @@ func TestJob(t *testing.T) {
 		want api.Workload
 	}{
 		{
-			"running", yarn.Job{
+			"running",
+			yarn.Job{
 				ID: "application_1_1", Name: "count", State: "RUNNING", Outcome: "UNDEFINED", TrackingURL: "http://localhost:8088/proxy/application_1_1/",
 				Diagnostics: "AM is launched", Started: began, Containers: 3, MemoryMB: 1536,
 				MapReduce: &yarn.MapReduce{Maps: yarn.Phase{Percent: 50}, Reduces: yarn.Phase{Percent: 10}},
@@ -56,18 +57,21 @@ func TestJob(t *testing.T) {
 			},
 		},
 		{
-			"succeeded", yarn.Job{ID: "a", State: "FINISHED", Outcome: "SUCCEEDED", Diagnostics: "noise", Started: began, Finished: ended, TrackingURL: "http://127.5.0.14:19888/j"},
+			"succeeded",
+			yarn.Job{ID: "a", State: "FINISHED", Outcome: "SUCCEEDED", Diagnostics: "noise", Started: began, Finished: ended, TrackingURL: "http://127.5.0.14:19888/j"},
 			api.Workload{
 				ID: "a", State: "succeeded", Final: true, URL: "http://127.5.0.14:19888/j", Started: &began, Finished: &ended,
 				Figures: map[string]int64{"containers": 0, "memoryMB": 0},
 			},
 		},
 		{
-			"failed", yarn.Job{ID: "a", State: "FINISHED", Outcome: "FAILED", Diagnostics: " no input \n"},
+			"failed",
+			yarn.Job{ID: "a", State: "FINISHED", Outcome: "FAILED", Diagnostics: " no input \n"},
 			api.Workload{ID: "a", State: "failed", Final: true, Failed: true, Message: "no input", Figures: map[string]int64{"containers": 0, "memoryMB": 0}},
 		},
 		{
-			"killed", yarn.Job{ID: "a", State: "KILLED", Outcome: "KILLED"},
+			"killed",
+			yarn.Job{ID: "a", State: "KILLED", Outcome: "KILLED"},
 			api.Workload{ID: "a", State: "killed", Final: true, Failed: true, Figures: map[string]int64{"containers": 0, "memoryMB": 0}},
 		},
 	} {
