@@ -46,7 +46,7 @@ func (t *task) live(ctx context.Context) {
 
 // begin finds the task if it was started, and starts it if it was not.
 func (t *task) begin(ctx context.Context) (container.Running, error) {
-	if t.runtime != nil {
+	if _, err := os.Stat(t.runDir()); err == nil && t.runtime != nil { // of an earlier life
 		run, err := t.runtime.Find(ctx, t.runDir())
 		if !errors.Is(err, keeper.ErrNever) {
 			return run, err

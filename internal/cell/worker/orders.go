@@ -44,7 +44,11 @@ func (w *Worker) launch(ctx context.Context, o *workerapi.Launch) {
 		return
 	}
 	t := w.newTask(o.FrameworkID, o.Task)
-	if err := t.report(status{state: mesos.TaskStarting, source: mesos.SourceSlave}); err != nil {
+	name := ""
+	if t.runtime = w.choose(needsContainer(&o.Task)); t.runtime != nil {
+		name = t.runtime.Name()
+	}
+	if err := t.report(status{state: mesos.TaskStarting, source: mesos.SourceSlave, set: func(r *record) { r.Runtime = name }}); err != nil {
 		_ = t.report(status{
 			state: mesos.TaskFailed, source: mesos.SourceSlave, reason: mesos.ReasonContainerLaunchFailed,
 			message: err.Error(), set: ended(nil),

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"howdah.dev/howdah/internal/cell/mesos"
 	"howdah.dev/howdah/internal/cell/worker/container"
 	"howdah.dev/howdah/internal/cell/worker/fetch"
 )
@@ -16,10 +17,9 @@ import (
 // what it wants fetched, its image.
 func (t *task) prepare(ctx context.Context) (container.Spec, error) {
 	w, err := t.read()
-	if err != nil {
-		return container.Spec{}, err
+	if t.runtime == nil {
+		err = errors.Join(err, noRuntime(needsContainer(&t.info)))
 	}
-	runtime, err := t.w.choose(w.image != "")
 	if err != nil {
 		return container.Spec{}, err
 	}
@@ -40,27 +40,28 @@ func (t *task) prepare(ctx context.Context) (container.Spec, error) {
 			return container.Spec{}, err
 		}
 	}
-	// From here on the runtime may hold something of the task.
-	if err := t.change(func(r *record) { r.Runtime = runtime.Name() }); err != nil {
-		return container.Spec{}, err
-	}
-	t.mu.Lock()
-	t.runtime = runtime
-	t.mu.Unlock()
 	return w.spec, nil
 }
 
-// choose returns the best runtime that can do it.
-func (w *Worker) choose(containers bool) (container.Runtime, error) {
-	i := slices.IndexFunc(w.runtimes, func(r container.Runtime) bool { return r.Containers() == containers })
-	switch {
-	case i >= 0:
-		return w.runtimes[i], nil
-	case containers:
-		return nil, errors.New("the task needs a container; this worker runs plain commands only")
-	default:
-		return nil, errors.New("the task is a plain command; this worker runs containers only")
+// needsContainer tells whether the task names an image.
+func needsContainer(info *mesos.TaskInfo) bool {
+	c := info.Container
+	return c != nil && (c.Docker != nil && c.Docker.Image != "" || c.Mesos != nil && c.Mesos.Image != nil)
+}
+
+// choose returns the best runtime that can do it, nil when there is none.
+func (w *Worker) choose(containers bool) container.Runtime {
+	if i := slices.IndexFunc(w.runtimes, func(r container.Runtime) bool { return r.Containers() == containers }); i >= 0 {
+		return w.runtimes[i]
 	}
+	return nil
+}
+
+func noRuntime(containers bool) error {
+	if containers {
+		return errors.New("the task needs a container; this worker runs plain commands only")
+	}
+	return errors.New("the task is a plain command; this worker runs containers only")
 }
 
 func (t *task) folders() error {

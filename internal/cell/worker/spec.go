@@ -153,6 +153,10 @@ func (w *wish) readDocker(d *mesos.DockerInfo, cfg *Config) error {
 			w.spec.Env = append(w.spec.Env, p.Value)
 		case "hostname":
 			w.spec.Hostname = p.Value
+		case "ulimit":
+			u, err := readUlimit(p.Value)
+			errs = append(errs, err)
+			w.spec.Ulimits = append(w.spec.Ulimits, u)
 		default:
 			errs = append(errs, fmt.Errorf("the Docker parameter %q is not supported", p.Key))
 		}
@@ -167,6 +171,22 @@ func (w *wish) readDocker(d *mesos.DockerInfo, cfg *Config) error {
 		errs = append(errs, fmt.Errorf("the network %s is not supported: use host or container/bridge", d.Network))
 	}
 	return errors.Join(errs...)
+}
+
+// readUlimit reads NAME=SOFT[:HARD], as docker run does.
+func readUlimit(text string) (container.Ulimit, error) {
+	known := []string{"as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio", "rttime", "sigpending", "stack"}
+	name, value, _ := strings.Cut(text, "=")
+	soft, hard, both := strings.Cut(value, ":")
+	if !both {
+		hard = soft
+	}
+	s, err1 := strconv.ParseUint(soft, 10, 63)
+	h, err2 := strconv.ParseUint(hard, 10, 63)
+	if !slices.Contains(known, name) || errors.Join(err1, err2) != nil || s > h {
+		return container.Ulimit{}, fmt.Errorf("the Docker parameter ulimit has the value %q: write it like nofile=1024:2048", text)
+	}
+	return container.Ulimit{Name: name, Soft: s, Hard: h}, nil
 }
 
 func (w *wish) readImage(i *mesos.Image) error {

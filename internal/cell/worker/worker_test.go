@@ -45,7 +45,8 @@ func TestPlainTasks(t *testing.T) {
 		{name: "no program", info: mesos.TaskInfo{Command: &mesos.CommandInfo{Shell: new(false), Value: "nothing"}}, states: "STARTING FAILED", reason: mesos.ReasonContainerLaunchFailed, message: "cannot start nothing: no such program in PATH (/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin)"},
 		{name: "image without a runtime", info: image, states: "STARTING FAILED", reason: mesos.ReasonContainerLaunchFailed, message: "the task needs a container; this worker runs plain commands only"},
 		{name: "all that is not supported, at once", info: many, states: "STARTING FAILED", reason: mesos.ReasonContainerLaunchFailed, message: "the volume's host path /etc is not one that this worker allows\n" +
-			"privileged containers are not supported\nthe Docker parameter \"cap-add\" is not supported\nthe network USER is not supported: use host or container/bridge"},
+			"privileged containers are not supported\nthe Docker parameter \"cap-add\" is not supported\nthe network USER is not supported: use host or container/bridge\n" +
+			"the task needs a container; this worker runs plain commands only"},
 		{name: "no such user", info: nowhere, states: "STARTING FAILED", reason: mesos.ReasonContainerLaunchFailed, message: `this host has no user "no-such-user"`},
 		{name: "not to be fetched", info: fetched, states: "STARTING FAILED", reason: mesos.ReasonContainerLaunchFailed, message: `cannot fetch file:///etc/passwd: the scheme "file" is not supported: use http or https`},
 	}
@@ -269,5 +270,31 @@ func (c *cell) eventually(what string, cond func() bool) {
 		if time.Now().After(end) {
 			c.t.Fatalf("not in 20 s: %s", what)
 		}
+	}
+}
+
+// TestEndTasks ends what a worker left, and the worker tells of it when it is back.
+func TestEndTasks(t *testing.T) {
+	c := newCell(t, nil)
+	id := c.launch(shell("trap 'exit 9' TERM; echo up; while :; do sleep 0.01; done"), "")
+	c.file(id, "stdout", "up")
+	pid := c.untilState(id, mesos.TaskRunning).ContainerStatus.ExecutorPID
+	cfg, err := c.setup.config()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := EndTasks(t.Context(), c.setup.Dir, cfg.Runtimes, time.Second); err == nil || !strings.HasPrefix(err.Error(), "cannot end the tasks of a worker: it still runs in ") {
+		t.Errorf("while the worker runs: %v", err)
+	}
+	c.killWorker()
+	if err := EndTasks(t.Context(), c.setup.Dir, cfg.Runtimes, time.Second); err != nil || alive(pid) {
+		t.Errorf("%v; alive %v", err, alive(pid))
+	}
+	c.startWorker()
+	if end := c.end(id); end.State != mesos.TaskFailed || end.Message != "Command exited with status 9: it was ended from outside of the cell" {
+		t.Errorf("%s %q", end.State, end.Message)
+	}
+	if err := EndTasks(t.Context(), filepath.Join(t.TempDir(), "none"), cfg.Runtimes, time.Second); err != nil {
+		t.Errorf("where there never was one: %v", err)
 	}
 }

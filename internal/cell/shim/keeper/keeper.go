@@ -141,8 +141,9 @@ func (s *Shim) untilStarted(ctx context.Context, ready *os.File) error {
 // ErrNever says that a task's shim was never started.
 var ErrNever = errors.New("the worker ended before it started the task")
 
-// Find returns the shim of a state directory, which may have ended. It returns
-// ErrNever when there was none, and makes sure that there will be none.
+// Find returns the shim of a state directory, which may have ended; one that is only just
+// starting its task is waited for. It returns ErrNever when there was none, and makes
+// sure that there will be none.
 func Find(ctx context.Context, dir, node string) (*Shim, error) {
 	s := &Shim{dir: dir, node: node}
 	if err := shim.Read(dir, shim.ConfigFile, &s.config); errors.Is(err, os.ErrNotExist) {
@@ -159,7 +160,7 @@ func Find(ctx context.Context, dir, node string) (*Shim, error) {
 			if free != nil {
 				free.Close()
 			}
-			return s, nil
+			return s, s.settled(ctx)
 		}
 		if free != nil {
 			defer free.Close()
@@ -168,6 +169,23 @@ func Find(ctx context.Context, dir, node string) (*Shim, error) {
 		select {
 		case <-ctx.Done():
 			return nil, fmt.Errorf("cannot find the task's shim: %w", context.Cause(ctx))
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+// settled waits until a living shim has started its task, or has failed to.
+func (s *Shim) settled(ctx context.Context) error {
+	for {
+		if _, ok := s.Started(); ok {
+			return nil
+		}
+		select {
+		case <-s.process.Done():
+			return nil
+		case <-ctx.Done():
+			s.Release()
+			return fmt.Errorf("cannot find the task's shim: %w", context.Cause(ctx))
 		case <-time.After(5 * time.Millisecond):
 		}
 	}

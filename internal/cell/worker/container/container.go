@@ -30,8 +30,15 @@ type Spec struct {
 	Volumes  []Volume
 
 	Limits  cgroup.Limits
+	Ulimits []Ulimit // of a container
 	Network Network
 	Grace   time.Duration // between TERM and KILL
+}
+
+// Ulimit is a limit of each process, by the kernel's name in lower case: nofile.
+type Ulimit struct {
+	Name       string
+	Soft, Hard uint64
 }
 
 // Image is an image that was unpacked.

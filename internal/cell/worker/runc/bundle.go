@@ -88,7 +88,7 @@ func (b *bundle) config() (*specs.Spec, error) {
 		Version: "1.0.2", // of runc 1.1 and later
 		Process: &specs.Process{
 			User: b.user, Args: args, Env: environment(image.Env, b.spec.Env), Cwd: path.Join("/", cwd),
-			Capabilities: capabilities(), Rlimits: limits(), NoNewPrivileges: true,
+			Capabilities: capabilities(), Rlimits: limits(b.spec.Ulimits), NoNewPrivileges: true,
 		},
 		Root:     &specs.Root{Path: shim.Rootfs},
 		Hostname: hostname,
@@ -164,13 +164,23 @@ func capabilities() *specs.LinuxCapabilities {
 	return &specs.LinuxCapabilities{Bounding: list, Effective: list, Permitted: list}
 }
 
-func limits() []specs.POSIXRlimit {
+// limits are ours, but for those that the task asks for; none is above our own.
+func limits(asked []container.Ulimit) []specs.POSIXRlimit {
 	files := uint64(container.MaxFiles)
 	var now unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &now) == nil {
 		files = min(files, now.Max)
 	}
-	return []specs.POSIXRlimit{{Type: "RLIMIT_NOFILE", Hard: files, Soft: files}, {Type: "RLIMIT_CORE"}}
+	list := []specs.POSIXRlimit{{Type: "RLIMIT_NOFILE", Hard: files, Soft: files}, {Type: "RLIMIT_CORE"}}
+	for _, u := range asked {
+		limit := specs.POSIXRlimit{Type: "RLIMIT_" + strings.ToUpper(u.Name), Hard: u.Hard, Soft: u.Soft}
+		if i := slices.IndexFunc(list, func(l specs.POSIXRlimit) bool { return l.Type == limit.Type }); i >= 0 {
+			list[i] = limit
+			continue
+		}
+		list = append(list, limit)
+	}
+	return list
 }
 
 func resources(l cgroup.Limits) *specs.LinuxResources {
