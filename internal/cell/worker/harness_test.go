@@ -27,7 +27,6 @@ import (
 	"howdah.dev/howdah/internal/cell/shim"
 	"howdah.dev/howdah/internal/cell/shim/shimtest"
 	"howdah.dev/howdah/internal/cell/worker/container"
-	"howdah.dev/howdah/internal/cell/worker/fetch"
 	"howdah.dev/howdah/internal/cell/worker/plain"
 	"howdah.dev/howdah/internal/cell/worker/runc"
 	"howdah.dev/howdah/internal/node/proc"
@@ -41,7 +40,6 @@ type setup struct {
 	KeepPerApp                              int
 	KeepBytes                               int64
 	Gateway                                 string
-	Blocked                                 bool
 }
 
 const setupEnv = "HOWDAH_TEST_WORKER"
@@ -101,9 +99,6 @@ func (s setup) config() (Config, error) {
 	}
 	if s.Gateway != "" {
 		cfg.Gateways = []shim.Gateway{{Port: 9870, Network: "tcp", Address: s.Gateway}}
-	}
-	if s.Blocked {
-		cfg.Fetch = fetch.Config{Blocked: netip.Addr.IsLoopback}
 	}
 	cfg.Info = mesos.AgentInfo{Hostname: "worker-1", Port: 5051}
 	cfg.Info.Resources, _ = mesos.ParseResources("cpus:64;mem:65536;disk:100000;ports:[31000-32000]")

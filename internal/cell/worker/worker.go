@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"howdah.dev/howdah/internal/cell/mesos"
+	"howdah.dev/howdah/internal/cell/policy"
 	"howdah.dev/howdah/internal/cell/shim"
 	"howdah.dev/howdah/internal/cell/worker/container"
 	"howdah.dev/howdah/internal/cell/worker/fetch"
@@ -53,7 +54,8 @@ type Config struct {
 	// Runtimes are tried in this order; those that cannot be used here are left out.
 	Runtimes []container.Runtime
 	Images   Images // nil: no images
-	Fetch    fetch.Config
+	// Fetch bounds what tasks have fetched. Without Blocked, policy.BlockedIP counts.
+	Fetch fetch.Config
 	// Bridge is the network name that means a network of the task's own.
 	Bridge string
 	// Extras adds to what a task gets; nil adds nothing.
@@ -97,6 +99,9 @@ func (c *Config) complete() error {
 	setDefault(&c.Parallel, 2*runtime.NumCPU())
 	if c.Log == nil {
 		c.Log = slog.Default()
+	}
+	if c.Fetch.Blocked == nil {
+		c.Fetch.Blocked = policy.BlockedIP
 	}
 	if c.Authorize == nil {
 		c.Authorize = func(*http.Request, *mesos.TaskInfo) error { return errors.New("nobody may ask this worker") }

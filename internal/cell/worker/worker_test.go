@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"howdah.dev/howdah/internal/cell/mesos"
+	"howdah.dev/howdah/internal/node/proc"
 )
 
 func TestPlainTasks(t *testing.T) {
@@ -29,6 +30,8 @@ func TestPlainTasks(t *testing.T) {
 	nowhere.Command.User = "no-such-user"
 	fetched := shell("true")
 	fetched.Command.URIs = []mesos.URI{{Value: "file:///etc/passwd"}}
+	local := shell("true")
+	local.Command.URIs = []mesos.URI{{Value: "http://127.0.0.1:1/metadata?token=x"}}
 	tests := []struct {
 		name      string
 		info      mesos.TaskInfo
@@ -48,6 +51,7 @@ func TestPlainTasks(t *testing.T) {
 			"privileged containers are not supported\nthe Docker parameter \"cap-add\" is not supported\nthe network USER is not supported: use host or container/bridge\n" +
 			"the task needs a container; this worker runs plain commands only"},
 		{name: "no such user", info: nowhere, states: "STARTING FAILED", reason: mesos.ReasonContainerLaunchFailed, message: `this host has no user "no-such-user"`},
+		{name: "not to be fetched from", info: local, states: "STARTING FAILED", reason: mesos.ReasonContainerLaunchFailed, message: "cannot fetch http://127.0.0.1:1/metadata: the address 127.0.0.1 may not be fetched from"},
 		{name: "not to be fetched", info: fetched, states: "STARTING FAILED", reason: mesos.ReasonContainerLaunchFailed, message: `cannot fetch file:///etc/passwd: the scheme "file" is not supported: use http or https`},
 	}
 	for _, tt := range tests {
@@ -163,6 +167,56 @@ func TestShimKilled(t *testing.T) {
 	if alive(status.ContainerStatus.ExecutorPID) {
 		t.Error("the task lives on")
 	}
+	c.killAll(t)
+}
+
+// killAll kills worker and shim of a task: the worker finds no orphan and tells what
+// became of it.
+func (c *cell) killAll(t *testing.T) {
+	t.Helper()
+	id := c.launch(shell("echo up; (setsid sleep 1003 &); sleep 1004"), "")
+	c.file(id, "stdout", "up")
+	status := c.untilState(id, mesos.TaskRunning)
+	var self struct{ PID int }
+	text, err := os.ReadFile(filepath.Join(c.setup.Dir, "tasks", status.ContainerStatus.ContainerID.Value, "run0", "shim.json"))
+	if err != nil || json.Unmarshal(text, &self) != nil {
+		t.Fatal(err)
+	}
+	c.killWorker()
+	if err := syscall.Kill(self.PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	c.startWorker()
+	if end := c.end(id); end.State != mesos.TaskFailed || end.Message != "its shim was killed; the task was ended with it" {
+		t.Errorf("%s %q", end.State, end.Message)
+	}
+	left, err := proc.List(c.setup.Node)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range left {
+		if strings.Contains(p.Command, "sleep") {
+			t.Errorf("left: %d %s", p.PID, p.Command)
+		}
+	}
+}
+
+// TestUser runs a command as another user, who has the sandbox and nothing else.
+func TestUser(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root may become others")
+	}
+	c := newCell(t, nil)
+	info := shell("id -un; cat key; echo mine > file && cat file; cat ../../tasks/*/record.json; grep NoNewPrivs /proc/self/status; echo late > /dev/stdout")
+	info.Command.User = "nobody"
+	info.Container = &mesos.ContainerInfo{Type: "MESOS", Volumes: []mesos.Volume{{ContainerPath: "key", Source: &mesos.VolumeSource{
+		Type: "SECRET", Secret: &mesos.Secret{Type: "VALUE", Value: &mesos.SecretValue{Data: []byte("hush\n")}},
+	}}}}
+	id := c.launch(info, "")
+	if end := c.end(id); end.State != mesos.TaskFinished {
+		t.Errorf("%s %q", end.State, end.Message)
+	}
+	c.file(id, "stdout", "nobody\nhush\nmine\nNoNewPrivs:\t1\nlate\n")
 }
 
 // TestResend withholds acknowledgements: a status comes again and again, and the next

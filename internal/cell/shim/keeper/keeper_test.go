@@ -318,3 +318,39 @@ func terminal(t *testing.T, c shim.Client) {
 		out += string(data)
 	}
 }
+
+// TestForkBomb bounds a command that does nothing but fork, and ends all of it.
+func TestForkBomb(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("limits need root")
+	}
+	parent, err := cgroup.Find("/sys/fs/cgroup", "/proc/self/cgroup", "keeper-test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer parent.Remove()
+	k := newTask(t, shimtest.Build(t), "", "bomb() { bomb | bomb & }; echo up; bomb; while :; do sleep 1; done")
+	g := parent.Group(k.spec.Config.ID)
+	if err := g.Create(cgroup.Limits{Memory: 256 << 20, CPUShares: 64, Pids: 50}); err != nil {
+		t.Fatal(err)
+	}
+	k.spec.Config.Cgroup = &g
+	s := k.start()
+	most := int64(0)
+	until(t, "the bomb grows", func() bool {
+		most = max(most, g.Stats().Pids)
+		return most > 20
+	})
+	if most > 50 {
+		t.Errorf("%d processes", most)
+	}
+	if err := s.Kill(0); err != nil {
+		t.Fatal(err)
+	}
+	if exit := wait(t, s); exit.Error != "" || !exit.Killed && exit.ExitCode == 0 {
+		t.Errorf("exit %+v", exit)
+	}
+	if procs := g.Procs(); len(procs) > 0 {
+		t.Errorf("left %v", procs)
+	}
+}
