@@ -73,6 +73,8 @@ func (c *cell) listen(query string, headers ...string) *stream {
 	return s
 }
 
+var portPattern = regexp.MustCompile(`"ports":\[31\d\d\d\]`)
+
 var frame = regexp.MustCompile(`^event: (\w+)\r\ndata: (.*)\r\n(?:id: (\S+)\r\n)?$`)
 
 func (s *stream) read(from io.Reader) {

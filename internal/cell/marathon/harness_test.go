@@ -34,7 +34,7 @@ import (
 // cell is a master, workers that run nothing, a scheduler and its API, over real
 // HTTP on loopback.
 type cell struct {
-	t       *testing.T
+	t       testing.TB
 	dir     string
 	master  *httptest.Server
 	cfg     cellConfig
@@ -61,7 +61,7 @@ type cellConfig struct {
 	crash     func(string) bool
 }
 
-func newCell(t *testing.T, cfg cellConfig) *cell {
+func newCell(t testing.TB, cfg cellConfig) *cell {
 	t.Helper()
 	if cfg.workers == 0 {
 		cfg.workers = 2
@@ -110,7 +110,8 @@ func (c *cell) plug(i int) {
 	ctx, cancel := context.WithCancel(c.live)
 	done := make(chan struct{})
 	c.plugs[i] = func() { cancel(); <-done }
-	c.running.Go(func() { defer close(done); c.workers[i].Run(ctx) })
+	w := c.workers[i]
+	c.running.Go(func() { defer close(done); w.Run(ctx) })
 }
 
 // truth returns the states of all tasks as the workers know them.

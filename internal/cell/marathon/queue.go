@@ -76,6 +76,7 @@ func showQueued(at *scheduler.App, q *scheduler.Queued, withOffers bool) queued 
 	for _, r := range q.Last.Workers {
 		out.Reasons = append(out.Reasons, r.String())
 	}
+	slices.Sort(out.Reasons)
 	if !withOffers {
 		return out
 	}

@@ -1,0 +1,116 @@
+package marathon_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"howdah.dev/howdah/internal/cell/scheduler"
+)
+
+// TestProjects: a project sees and changes what is in its own group only.
+func TestProjects(t *testing.T) {
+	c := newCell(t, cellConfig{outcome: slow("slow")})
+	c.run("/shop/web", `"instances": 1`)
+	c.run("/bank/vault", `"instances": 1`)
+	vault := c.taskIDs("/bank/vault")[0]
+	c.ok(http.MethodPut, "/v2/apps/bank/vault", `{"cmd": "slow"}`, nil)
+	var d []struct{ ID string }
+	c.ok(http.MethodGet, "/v2/deployments", "", &d)
+	const admin, viewer, operator = "shop:admin", "shop:viewer", "shop:operator"
+	foreign := func(id string) string {
+		return `{"message":"Not Authorized to perform this action! Your project shop holds /shop, not ` + id + `."}`
+	}
+	const role = `{"message":"Not Authorized to perform this action! The role operator is needed; yours is viewer."}`
+	const get, post, put, patch, del = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete
+	for _, x := range []struct {
+		token string
+		exchange
+	}{
+		{viewer, exchange{get, "/v2/apps/bank/vault", "", 404, `{"message":"App '/bank/vault' does not exist"}`}},
+		{viewer, exchange{get, "/v2/apps/bank/vault/tasks", "", 404, `{"message":"App '/bank/vault' does not exist"}`}},
+		{viewer, exchange{get, "/v2/apps/bank/vault/versions", "", 404, `{"message":"App '/bank/vault' does not exist"}`}},
+		{viewer, exchange{get, "/v2/apps/shop/../bank/vault", "", 404, `{"message":"App '/bank/vault' does not exist"}`}},
+		{viewer, exchange{get, "/v2/apps/bank/*", "", 404, `{"message":"Group '/bank' does not exist"}`}},
+		{viewer, exchange{get, "/v2/groups/bank", "", 404, `{"message":"Group '/bank' does not exist"}`}},
+		{viewer, exchange{get, "/v2/deployments", "", 200, `[]`}},
+		{viewer, exchange{post, "/v2/apps", `{"id": "/shop/x", "cmd": "x"}`, 403, role}},
+		{viewer, exchange{del, "/v2/apps/shop/web", "", 403, role}},
+		{viewer, exchange{del, "/v2/apps/shop/web?dryRun=true", "", 403, role}},
+		{operator, exchange{post, "/v2/apps", `{"id": "/bank/x", "cmd": "x"}`, 403, foreign("/bank/x")}},
+		{operator, exchange{post, "/v2/apps", `{"id": "/shop/../bank/x", "cmd": "x"}`, 403, foreign("/bank/x")}},
+		{operator, exchange{post, "/v2/apps", `{"id": "/shopping", "cmd": "x"}`, 403, foreign("/shopping")}},
+		{operator, exchange{put, "/v2/apps/bank/vault", `{"instances": 0}`, 403, foreign("/bank/vault")}},
+		{operator, exchange{put, "/v2/apps/shop/../bank/vault", `{"instances": 0}`, 403, foreign("/bank/vault")}},
+		{operator, exchange{patch, "/v2/apps/bank/vault", `{"instances": 0}`, 403, foreign("/bank/vault")}},
+		{operator, exchange{put, "/v2/apps", `[{"id": "/shop/web", "mem": 48}, {"id": "/bank/vault", "mem": 48}]`, 403, foreign("/bank/vault")}},
+		{operator, exchange{del, "/v2/apps/bank/vault", "", 403, foreign("/bank/vault")}},
+		{operator, exchange{del, "/v2/apps/none", "", 403, foreign("/none")}},
+		{operator, exchange{post, "/v2/apps/bank/vault/restart", "", 403, foreign("/bank/vault")}},
+		{operator, exchange{del, "/v2/apps/bank/vault/tasks", "", 403, foreign("/bank/vault")}},
+		{operator, exchange{del, "/v2/apps/bank/vault/tasks/" + vault, "", 403, foreign("/bank/vault")}},
+		{operator, exchange{del, "/v2/apps/shop/web/tasks/" + vault, "", 404, `{"message":"Task '` + vault + `' does not exist"}`}},
+		{operator, exchange{post, "/v2/tasks/delete", `{"ids": ["` + vault + `"]}`, 200, `{"tasks":[]}`}},
+		{operator, exchange{put, "/v2/groups", `{"groups": []}`, 403, foreign("/")}},
+		{operator, exchange{put, "/v2/groups/bank", `{"scaleBy": 0}`, 403, foreign("/bank")}},
+		{operator, exchange{put, "/v2/groups/shop", `{"id": "/bank", "apps": []}`, 403, foreign("/bank")}},
+		{operator, exchange{patch, "/v2/groups/bank", `{"enforceRole": true}`, 403, foreign("/bank")}},
+		{operator, exchange{del, "/v2/groups/bank", "", 403, foreign("/bank")}},
+		{operator, exchange{del, "/v2/groups", "", 403, `{"message":"Not Authorized to perform this action! The role admin is needed; yours is operator."}`}},
+		{admin, exchange{del, "/v2/groups", "", 403, foreign("/")}},
+		{operator, exchange{del, "/v2/deployments/" + d[0].ID, "", 403, foreign("/bank/vault")}},
+		{operator, exchange{del, "/v2/deployments/" + d[0].ID + "?force=true", "", 403, foreign("/bank/vault")}},
+		{operator, exchange{del, "/v2/leader", "", 403, `{"message":"Not Authorized to perform this action! The role admin is needed; yours is operator."}`}},
+		{operator, exchange{del, "/v2/queue/bank/vault/delay", "", 404, `{"message":"App '/bank/vault' not found in the launch queue"}`}},
+	} {
+		got := c.ask(x.method, x.path, x.body, as(x.token))
+		if got.code != x.code || got.body != x.answer {
+			t.Errorf("%s %s %s\n%d %s\nwanted %d %s", x.token, x.method, x.path, got.code, got.body, x.code, x.answer)
+		}
+	}
+	// Lists hold what is theirs, cached or not.
+	for _, path := range []string{"/v2/apps", "/v2/apps", "/v2/apps?embed=apps.tasks", "/v2/apps?label=x", "/v2/apps/*", "/v2/groups", "/v2/tasks", "/v2/apps/*/tasks", "/v2/queue", "/ui"} {
+		for _, who := range []string{"default:viewer", viewer} {
+			got := c.ask(http.MethodGet, path, "", as(who))
+			if strings.Contains(got.body, "vault") != (who != viewer && path != "/v2/queue" && !strings.Contains(path, "label")) {
+				t.Errorf("%s sees %s: %d %s", who, path, got.code, got.body)
+			}
+		}
+	}
+	c.ok(http.MethodDelete, "/v2/deployments/"+d[0].ID, "", nil)
+	c.until("all is back", func() bool { return c.settled("/bank/vault") })
+	if got := c.taskIDs("/bank/vault"); len(got) != 1 || got[0] != vault {
+		t.Errorf("%v", got)
+	}
+}
+
+// TestProjectsEvents: nobody hears of what is another project's.
+func TestProjectsEvents(t *testing.T) {
+	c := newCell(t, cellConfig{})
+	s := c.listen("", as("shop:viewer"))
+	all := c.listen("", as("default:viewer"))
+	c.run("/bank/vault", `"instances": 1`)
+	c.ok(http.MethodPut, "/v2/groups", `{"groups": [{"id": "shop", "apps": [{"id": "both", "cmd": "x", "cpus": 0.1}]}, {"id": "bank", "apps": []}]}`, nil)
+	c.until("all is quiet", func() bool { return c.settled("/shop/both") })
+	c.run("/shop/web", `"instances": 1`)
+	c.hub.Publish(scheduler.Event{Type: "noise"})
+	all.until(c, "the last", has("noise"))
+	for _, e := range s.until(c, "of the app", has("deployment_success")) {
+		if strings.Contains(e.text, "vault") || !strings.Contains(e.text, "/shop") && e.kind != "group_change_success" {
+			t.Errorf("it hears %s", e.text)
+		}
+	}
+}
+
+// TestPolicy: what a project may not have is denied, all of it at once, with what
+// to do.
+func TestPolicy(t *testing.T) {
+	c := newCell(t, cellConfig{})
+	got := c.ask(http.MethodPost, "/v2/apps", `{"id": "/a", "container": {"type": "DOCKER", "docker": {"image": "i", "privileged": true},
+		"volumes": [{"containerPath": "/x", "hostPath": "/etc", "mode": "RO"}]}}`)
+	want := `{"message":"Object is not valid","details":[{"path":"/container/volumes(0)/hostPath","errors":["host volumes are not allowed for this project"]},{"path":"/container/docker/privileged","errors":["privileged containers are not allowed for this project"]}],"findings":[{"pointer":"/container/volumes/0/hostPath","message":"host volumes are not allowed for this project","remedy":"Use a dataset, or the sandbox, or ask the operator to allow it for the project."},{"pointer":"/container/docker/privileged","message":"privileged containers are not allowed for this project","remedy":"Remove privileged, or ask the operator to allow it for the project."}]}`
+	if got.code != 422 || got.body != want {
+		t.Errorf("%d %s", got.code, got.body)
+	}
+	conforms(t, "error.json", got.body)
+}
