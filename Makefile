@@ -12,11 +12,12 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: build
-build: ## bin/howdah, and the example bolt bin/net-lines
+build: ## bin/howdah, and the example programs bin/net-lines and bin/ingest
 	@scripts/prereqs build
 	$(GOBUILD) -ldflags '-s -w' -o internal/cell/shim/bin/embedded/howdah-shim ./cmd/howdah-shim
 	$(GOBUILD) -ldflags '$(LDFLAGS)' -o bin/howdah ./cmd/howdah
 	$(GOBUILD) -ldflags '-s -w' -o bin/net-lines ./examples/platform/pipeline/net-lines
+	$(GOBUILD) -ldflags '-s -w' -o bin/ingest ./examples/apps/ingest
 
 .PHONY: up
 up: build ## build, then bring the example platform up and run its pipeline

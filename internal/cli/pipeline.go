@@ -140,8 +140,10 @@ func (a *app) runPipeline(ctx context.Context, cl *client.Client, file, user str
 	}
 	fmt.Fprintf(a.notes(), "\npipeline %s\n", def.Name)
 	v := a.newLive()
+	cells := &cells{a: a, c: cl}
 	res, err := pipeline.Run(ctx, pipeline.Config{
 		Definition: def, Files: files, Warehouse: wh.Exports["fs"], Jobs: platform{cl}, Topologies: platform{cl},
+		Apps: cells, Images: cells,
 		Events: func(e pipeline.Event) { a.pipelineEvent(v, e) },
 	})
 	v.end()
@@ -177,6 +179,13 @@ func stepLine(e pipeline.Event) string {
 	var parts []string
 	add := func(format string, args ...any) { parts = append(parts, fmt.Sprintf(format, args...)) }
 	switch e.Kind {
+	case "app":
+		if f.PartsTotal > 0 {
+			add("%d of %d parts", f.Parts, f.PartsTotal)
+		}
+		if f.Instances > 0 && e.State == pipeline.StateRunning {
+			add("%s running", plural(int(f.Instances), "instance"))
+		}
 	case "ingest", "feed":
 		if f.BytesTotal > 0 {
 			add("%s of %s files  %.1f of %.1f MB", number.Thousands(f.Files), number.Thousands(f.FilesTotal), float64(f.Bytes)/1e6, float64(f.BytesTotal)/1e6)

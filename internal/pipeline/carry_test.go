@@ -214,7 +214,7 @@ func TestIngest(t *testing.T) {
 		t.Errorf("part 0 has %d bytes, want %d", len(got), len(want))
 	}
 	m, err := ReadManifest(ctx, files, "/data/in")
-	if err != nil || m.Files != 5 || m.Bytes != 1_600_003 || m.Parts[1] != (ManifestPart{"part-00001", 2, 800_001}) {
+	if err != nil || m.Files != 5 || m.Bytes != 1_600_003 || m.Parts[1] != (ManifestPart{Name: "part-00001", Files: 2, Bytes: 800_001}) {
 		t.Errorf("manifest is %+v, %v", m, err)
 	}
 

@@ -36,6 +36,7 @@ func (d *Definition) check() api.Diagnostics {
 	c.cycles()
 	c.paths()
 	c.topologies()
+	c.apps()
 	return c.found
 }
 
@@ -54,6 +55,9 @@ func (c *checker) step(i int, s Step) {
 	c.kind(i)
 	c.after(i, s)
 	c.variables(i, s)
+	if s.App != nil {
+		c.app(i, s.App)
+	}
 	if s.Ingest != nil {
 		c.pattern(c.node(i, "ingest", "match"), s.Ingest.Match)
 	}
@@ -82,7 +86,7 @@ func (c *checker) deadline(n *document.Node, d time.Duration) {
 	}
 }
 
-var kinds = []string{"ingest", "feed", "job", "topology", "verify"}
+var kinds = []string{"app", "ingest", "feed", "job", "topology", "verify"}
 
 func (c *checker) kind(i int) {
 	n := c.node(i)
@@ -95,7 +99,7 @@ func (c *checker) kind(i int) {
 			given = append(given, k)
 		}
 	}
-	const detail = "Give exactly one of ingest, feed, job, topology and verify."
+	const detail = "Give exactly one of app, ingest, feed, job, topology and verify."
 	switch {
 	case len(given) == 0:
 		c.fail(n, "the step does nothing", detail)

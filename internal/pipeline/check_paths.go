@@ -18,6 +18,8 @@ type own struct {
 // product returns the path of the warehouse that a step writes, with its keys.
 func (s Step) product() (string, []any) {
 	switch {
+	case s.App != nil:
+		return s.App.Dataset, []any{"app", "dataset"}
 	case s.Ingest != nil:
 		return s.Ingest.Dataset, []any{"ingest", "dataset"}
 	case s.Feed != nil:

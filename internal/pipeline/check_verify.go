@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"slices"
+	"strings"
 
 	"howdah.dev/howdah/internal/document"
 )
@@ -14,26 +15,35 @@ func (c *checker) verify(i, k int, s Step, check Check) {
 		c.fail(n, "the check wants either words or lines", "Name one step: a job under words, or a topology under lines.")
 		return
 	}
-	key, result, want, source := "words", check.Words, KindJob, KindIngest
+	key, result, want, sources := "words", check.Words, KindJob, []Kind{KindApp, KindIngest}
 	if check.Lines != "" {
-		key, result, want, source = "lines", check.Lines, KindTopology, KindFeed
+		key, result, want, sources = "lines", check.Lines, KindTopology, []Kind{KindFeed}
 	}
 	known := c.refers(n.At(key), s, result, want)
-	if c.refers(n.At("of"), s, check.Of, source) && known && !slices.Contains(c.def.before(result), check.Of) {
-		c.fail(n.At("of"), "step "+result+" does not come after "+check.Of, "Name the "+string(source)+" step whose files it counted.")
+	if c.refers(n.At("of"), s, check.Of, sources...) && known && !slices.Contains(c.def.before(result), check.Of) {
+		c.fail(n.At("of"), "step "+result+" does not come after "+check.Of, "Name the "+oneOf(sources)+" step whose files it counted.")
 	}
 }
 
-// refers checks that a name is that of a step of a kind which s comes after.
-func (c *checker) refers(n *document.Node, s Step, name string, want Kind) bool {
+// oneOf joins kinds by "or".
+func oneOf(kinds []Kind) string {
+	var names []string
+	for _, k := range kinds {
+		names = append(names, string(k))
+	}
+	return strings.Join(names, " or ")
+}
+
+// refers checks that a name is that of a step of some kind which s comes after.
+func (c *checker) refers(n *document.Node, s Step, name string, want ...Kind) bool {
 	other, ok := c.def.step(name)
 	switch {
 	case name == "":
 		return false // its absence is found by document.Check
 	case !ok:
 		c.unknown(n, name)
-	case other.Kind() != want:
-		c.fail(n, "step "+name+" is no "+string(want)+" step", "Name one that is.")
+	case !slices.Contains(want, other.Kind()):
+		c.fail(n, "step "+name+" is no "+oneOf(want)+" step", "Name one that is.")
 	case s.Name != "" && !slices.Contains(c.def.before(s.Name), name):
 		c.fail(n, "step "+s.Name+" does not come after "+name, "Add it to after.")
 	default:

@@ -26,6 +26,7 @@ const (
 	KindFeed     Kind = "feed"
 	KindJob      Kind = "job"
 	KindTopology Kind = "topology"
+	KindApp      Kind = "app"
 	KindVerify   Kind = "verify"
 )
 
@@ -33,6 +34,7 @@ const (
 type Step struct {
 	Name     string    `json:"name" doc:"Name of the step, unlike any other" pattern:"^[a-z][a-z0-9-]*$" maxLength:"63"`
 	After    []string  `json:"after,omitempty" doc:"Steps that must be done before this one starts" maxItems:"100"`
+	App      *App      `json:"app,omitempty" doc:"Run a program in containers on a cell until it has written a dataset"`
 	Ingest   *Ingest   `json:"ingest,omitempty" doc:"Join local files into a dataset"`
 	Feed     *Feed     `json:"feed,omitempty" doc:"Put the lines of local files where a topology watches for them"`
 	Job      *Job      `json:"job,omitempty" doc:"Run a MapReduce job over a dataset"`
@@ -43,6 +45,8 @@ type Step struct {
 // Kind returns what the step does, "" when its declaration is wrong.
 func (s Step) Kind() Kind {
 	switch {
+	case s.App != nil:
+		return KindApp
 	case s.Ingest != nil:
 		return KindIngest
 	case s.Feed != nil:
@@ -103,7 +107,7 @@ type Topology struct {
 type Check struct {
 	Words string `json:"words,omitempty" doc:"Job step whose part files hold word, tab, count"`
 	Lines string `json:"lines,omitempty" doc:"Topology step whose output holds package, tab, total"`
-	Of    string `json:"of" doc:"Ingest or feed step whose local files are counted again" minLength:"1"`
+	Of    string `json:"of" doc:"App, ingest or feed step whose local files are counted again" minLength:"1"`
 }
 
 // step returns the step of a name.
@@ -119,6 +123,9 @@ func (d *Definition) step(name string) (Step, bool) {
 // fill puts defaults where nothing is given.
 func (d *Definition) fill() {
 	for _, s := range d.Steps {
+		if a := s.App; a != nil {
+			a.fill(d.Name, s.Name)
+		}
 		if i := s.Ingest; i != nil {
 			orDefault(&i.Match, "*")
 			orDefault(&i.PartMB, 16)

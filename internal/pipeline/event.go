@@ -24,7 +24,7 @@ type Event struct {
 	Time     time.Time `json:"time" doc:"When"`
 	Pipeline string    `json:"pipeline" doc:"Name of the pipeline"`
 	Step     string    `json:"step" doc:"Name of the step"`
-	Kind     Kind      `json:"kind" enum:"ingest,feed,job,topology,verify" doc:"What the step does"`
+	Kind     Kind      `json:"kind" enum:"app,ingest,feed,job,topology,verify" doc:"What the step does"`
 	State    State     `json:"state" enum:"waiting,running,done,failed,skipped,cancelled" doc:"Where the step stands"`
 	Message  string    `json:"message,omitempty" doc:"What it is doing, waits for, or failed of"`
 	Figures  Figures   `json:"figures" doc:"How far it is"`
@@ -38,6 +38,8 @@ type Figures struct {
 	Bytes       int64   `json:"bytes,omitempty" doc:"Bytes of local files read"`
 	BytesTotal  int64   `json:"bytesTotal,omitempty" doc:"Bytes of local files to read"`
 	Parts       int64   `json:"parts,omitempty" doc:"Files written to the warehouse"`
+	PartsTotal  int64   `json:"partsTotal,omitempty" doc:"Files to write to the warehouse"`
+	Instances   int64   `json:"instances,omitempty" doc:"Instances that run; at the end those that wrote"`
 	Map         float64 `json:"map,omitempty" doc:"Map phase, per cent"`
 	Reduce      float64 `json:"reduce,omitempty" doc:"Reduce phase, per cent"`
 	Words       int64   `json:"words,omitempty" doc:"Distinct words"`
@@ -94,10 +96,21 @@ func (p *progress) identify(id string) {
 	p.result.ID = id
 }
 
+func (p *progress) image(name string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.result.Image = name
+}
+
+// weaker notes that something was done in a weaker way than was asked for.
+func (p *progress) weaker(sentence string) {
+	p.set(func(r *StepResult) { r.Conditions, r.Message = append(r.Conditions, sentence), sentence })
+}
+
 func (p *progress) snapshot() StepResult {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	r := p.result
-	r.Inputs = slices.Clone(r.Inputs)
+	r.Inputs, r.Conditions = slices.Clone(r.Inputs), slices.Clone(r.Conditions)
 	return r
 }

@@ -18,6 +18,7 @@ import (
 const (
 	successFile  = "_SUCCESS"
 	tmpFolder    = "_tmp"
+	claimsFolder = "_claims" // of instances that share the parts of a dataset
 	manifestName = "howdah.dataset/1"
 	maxManifest  = 16 << 20
 	// writers is how many parts are written at the same time.
@@ -42,6 +43,7 @@ type ManifestPart struct {
 	Name  string `json:"name" doc:"Name of the file"`
 	Files int    `json:"files" doc:"Local files in it"`
 	Bytes int64  `json:"bytes" doc:"Bytes, line ends that were added included"`
+	Task  string `json:"task,omitempty" doc:"Task of a cell that wrote it"`
 }
 
 // ReadManifest returns the manifest of a dataset; fs.ErrNotExist if there is
@@ -93,7 +95,7 @@ func (r *run) ingest(ctx context.Context, s Step, p *progress) error {
 func (m Manifest) complete(entries []Entry) bool {
 	sizes := map[string]int64{}
 	for _, e := range entries {
-		if e.Name != successFile {
+		if e.Name != successFile && !(e.Folder && (e.Name == claimsFolder || e.Name == tmpFolder)) {
 			sizes[e.Name] = e.Bytes
 		}
 	}
@@ -106,10 +108,10 @@ func (m Manifest) complete(entries []Entry) bool {
 	return len(sizes) == 0
 }
 
-var datasetEntry = regexp.MustCompile(`^(part-\d{5,}|_SUCCESS|_tmp)$`)
+var datasetEntry = regexp.MustCompile(`^(part-\d{5,}|_SUCCESS|_tmp|_claims)$`)
 
 // clearDataset removes what an ingest wrote, _SUCCESS first, and refuses where
-// there is anything else.
+// there is anything else. The folder itself stays: it may have a quota.
 func (r *run) clearDataset(ctx context.Context, dataset string, entries []Entry) error {
 	var foreign []string
 	for _, e := range entries {
@@ -120,8 +122,12 @@ func (r *run) clearDataset(ctx context.Context, dataset string, entries []Entry)
 	if len(foreign) > 0 {
 		return fmt.Errorf("%s holds what no ingest wrote: %s; move it away or choose another dataset", dataset, few(foreign))
 	}
-	for _, name := range []string{path.Join(dataset, successFile), dataset} {
-		if err := r.Files.Remove(ctx, name); err != nil {
+	names := []string{successFile} // first: what is half removed must not look complete
+	for _, e := range entries {
+		names = append(names, e.Name)
+	}
+	for _, name := range names {
+		if err := r.Files.Remove(ctx, path.Join(dataset, name)); err != nil {
 			return fmt.Errorf("cannot remove the dataset of an earlier run: %w", err)
 		}
 	}

@@ -66,7 +66,7 @@ func (d *Definition) resolve(ctx context.Context, dir string) api.Diagnostics {
 				full = filepath.Join(dir, full)
 			}
 			*path = filepath.Clean(full)
-			if summary, detail := missing(*path, s.Kind(), keys[1]); summary != "" {
+			if summary, detail := missing(*path, keys); summary != "" {
 				found = append(found, document.Error(n, summary, detail))
 			}
 		})
@@ -77,13 +77,14 @@ func (d *Definition) resolve(ctx context.Context, dir string) api.Diagnostics {
 	return found
 }
 
-// missing says what is wrong with a local path: directories for ingest and
-// feed, files for the others.
-func missing(path string, kind Kind, key any) (summary, detail string) {
-	dir := kind == KindIngest || kind == KindFeed
+// missing says what is wrong with a local path. Those under from and base are
+// directories, the others files; programs are what somebody builds.
+func missing(path string, keys []any) (summary, detail string) {
+	last := keys[len(keys)-1]
+	dir := last == "from" || last == "base"
 	info, err := os.Stat(path)
 	switch {
-	case errors.Is(err, fs.ErrNotExist) && key == "resources":
+	case errors.Is(err, fs.ErrNotExist) && (keys[1] == "resources" || last == "binary"):
 		return path + " does not exist", "Build it first."
 	case errors.Is(err, fs.ErrNotExist):
 		return path + " does not exist", "Relative paths start at the pipeline's file."

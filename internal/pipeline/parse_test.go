@@ -87,7 +87,7 @@ p.yaml:10:38  error  steps[4].verify[1]: the check wants either words or lines
 p.yaml:10:84  error  steps[4].verify[2].lines: step verify does not come after lines
 p.yaml:10:95  error  steps[4].verify[2].of: step in is no feed step
 p.yaml:10:108  error  steps[4].verify[3].words: there is no step "wrods"
-p.yaml:10:119  error  steps[4].verify[3].of: step words is no ingest step
+p.yaml:10:119  error  steps[4].verify[3].of: step words is no app or ingest step
 p.yaml:10:127  error  steps[4].verify[4].of: is missing
 p.yaml:10:135  error  steps[4].verify[4].words: step in is no job step`},
 	}

@@ -78,6 +78,62 @@ type JobStatus struct {
 	Diagnostics string  // why it waits or has failed
 }
 
+// Apps runs apps on cells.
+type Apps interface {
+	// RunApp makes or changes an app; it does not wait for its instances.
+	RunApp(ctx context.Context, r AppRequest) error
+	// ScaleApp tells an app how many instances to have, and does not wait; an app
+	// that is not there is no error.
+	ScaleApp(ctx context.Context, cell, app string, instances int) error
+	// AppStatus says how an app is doing; zero if it is not there.
+	AppStatus(ctx context.Context, cell, app string) (AppStatus, error)
+}
+
+// AppRequest is an app to run: Image, or else Program.
+type AppRequest struct {
+	Cell      string
+	App       string // id
+	Image     string // as Images.PushImage returned it
+	Program   string // local path, run as a plain command
+	Instances int
+	CPUs      float64
+	MemMB     int
+	Env       map[string]string
+	Dataset   string // path of the warehouse that it reads and writes
+}
+
+// AppStatus is how an app is doing.
+type AppStatus struct {
+	Instances  int    // asked for
+	Running    int    // instances that run
+	Tasks      int    // instances that are there, in whatever state
+	Waiting    string // why instances are not placed, "" if they are
+	Failure    string // last failure of an instance, "" if there was none
+	FailedTask string // the instance that failed
+}
+
+// Images makes images, and says who can run them.
+type Images interface {
+	// PushImage makes an image and puts it into the platform's registry, unless it
+	// is there. It returns the name of exactly this image.
+	PushImage(ctx context.Context, r ImageRequest) (image string, err error)
+	// Cell says what a cell can run.
+	Cell(ctx context.Context, cell string) (Cell, error)
+}
+
+// ImageRequest is an image to make.
+type ImageRequest struct {
+	Name  string // PROJECT/NAME or PROJECT/NAME:TAG
+	Build Build
+}
+
+// Cell is what a cell can run.
+type Cell struct {
+	Containers bool
+	Why        string // where it runs none
+	Local      bool   // its workers see the files of this machine
+}
+
 // Topologies runs Storm topologies on clusters.
 type Topologies interface {
 	// SubmitTopology starts a topology and returns its id.

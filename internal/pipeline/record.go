@@ -68,7 +68,7 @@ func (r Record) Changes(ctx context.Context, d *Definition) ([]string, error) {
 			if slices.Contains(recorded, in) {
 				continue
 			}
-			if s.Ingest != nil || s.Feed != nil {
+			if from, _ := s.source(); from == in.Path {
 				changes = append(changes, "the files below "+in.Path+" changed (step "+s.Name+")")
 			} else {
 				changes = append(changes, in.Path+" changed (step "+s.Name+")")
@@ -80,22 +80,42 @@ func (r Record) Changes(ctx context.Context, d *Definition) ([]string, error) {
 
 // inputs returns the local files of a step as they are now.
 func (s Step) inputs(ctx context.Context) ([]Input, error) {
-	var t *tree
-	var err error
+	var inputs []Input
+	if from, match := s.source(); from != "" {
+		t, err := scan(ctx, from, match)
+		if err != nil {
+			return nil, err
+		}
+		inputs = []Input{{Step: s.Name, Path: t.root, Digest: t.digest}}
+	}
+	files, err := fileInputs(s.Name, s.programs()...)
+	return append(inputs, files...), err
+}
+
+// source returns the local files that a step carries into the warehouse.
+func (s Step) source() (from, match string) {
 	switch {
+	case s.App != nil:
+		return s.App.Build.Layers[0].From, s.App.Build.Layers[0].Match
 	case s.Ingest != nil:
-		t, err = scan(ctx, s.Ingest.From, s.Ingest.Match)
+		return s.Ingest.From, s.Ingest.Match
 	case s.Feed != nil:
-		t, err = scan(ctx, s.Feed.From, s.Feed.Match)
+		return s.Feed.From, s.Feed.Match
+	}
+	return "", ""
+}
+
+// programs returns the local files that a step runs.
+func (s Step) programs() []string {
+	switch {
+	case s.App != nil:
+		return []string{s.App.Build.Binary}
 	case s.Job != nil && s.Job.Jar != "":
-		return fileInputs(s.Name, s.Job.Jar)
+		return []string{s.Job.Jar}
 	case s.Topology != nil:
-		return fileInputs(s.Name, s.Topology.local()...)
+		return s.Topology.local()
 	}
-	if t == nil {
-		return nil, err
-	}
-	return []Input{{Step: s.Name, Path: t.root, Digest: t.digest}}, nil
+	return nil
 }
 
 // local returns the local files of a topology.

@@ -19,14 +19,17 @@ type Result struct {
 // StepResult is what one step did.
 type StepResult struct {
 	Name    string    `json:"name" doc:"Name of the step"`
-	Kind    Kind      `json:"kind" enum:"ingest,feed,job,topology,verify" doc:"What the step does"`
+	Kind    Kind      `json:"kind" enum:"app,ingest,feed,job,topology,verify" doc:"What the step does"`
 	State   State     `json:"state" enum:"waiting,running,done,failed,skipped,cancelled" doc:"How the step ended"`
 	Message string    `json:"message,omitempty" doc:"The last thing it said"`
-	ID      string    `json:"id,omitempty" doc:"Id of the job or topology"`
+	ID      string    `json:"id,omitempty" doc:"Id of the app, job or topology"`
+	Image   string    `json:"image,omitempty" doc:"Image of the containers, with its digest"`
 	Started time.Time `json:"started,omitzero" doc:"When the step started"`
 	Ended   time.Time `json:"ended,omitzero" doc:"When the step ended"`
-	Figures Figures   `json:"figures" doc:"What it counted"`
-	Inputs  []Input   `json:"inputs,omitempty" doc:"Local files it read"`
+	// Conditions say what was done in a weaker way than was asked for.
+	Conditions []string `json:"conditions,omitempty" doc:"What was done in a weaker way than asked for"`
+	Figures    Figures  `json:"figures" doc:"What it counted"`
+	Inputs     []Input  `json:"inputs,omitempty" doc:"Local files it read"`
 }
 
 // Took returns how long the step ran, 0 if it did not.
@@ -48,9 +51,10 @@ type Input struct {
 type Lineage struct {
 	From    []string `json:"from" doc:"Local directory, or paths of the warehouse"`
 	Step    string   `json:"step" doc:"Step that read them"`
-	Kind    Kind     `json:"kind" enum:"ingest,feed,job,topology" doc:"What the step does"`
-	Cluster string   `json:"cluster,omitempty" doc:"Cluster that ran the job or topology"`
-	ID      string   `json:"id,omitempty" doc:"Id of the job or topology"`
+	Kind    Kind     `json:"kind" enum:"app,ingest,feed,job,topology" doc:"What the step does"`
+	Cluster string   `json:"cluster,omitempty" doc:"Cluster that ran the app, job or topology"`
+	ID      string   `json:"id,omitempty" doc:"Id of the app, job or topology"`
+	Image   string   `json:"image,omitempty" doc:"Image of the containers that did it, with its digest"`
 	To      string   `json:"to" doc:"Path of the warehouse that was written"`
 }
 
@@ -71,12 +75,13 @@ func (d *Definition) lineage(steps []StepResult) []Lineage {
 		if to == "" || steps[i].State != StateDone {
 			continue
 		}
-		l := Lineage{Step: s.Name, Kind: s.Kind(), ID: steps[i].ID, To: to}
+		l := Lineage{Step: s.Name, Kind: s.Kind(), ID: steps[i].ID, Image: steps[i].Image, To: to}
+		if from, _ := s.source(); from != "" {
+			l.From = []string{from}
+		}
 		switch {
-		case s.Ingest != nil:
-			l.From = []string{s.Ingest.From}
-		case s.Feed != nil:
-			l.From = []string{s.Feed.From}
+		case s.App != nil:
+			l.Cluster = s.App.Cell
 		case s.Job != nil:
 			l.Cluster = s.Job.Cluster
 		case s.Topology != nil:
@@ -84,7 +89,7 @@ func (d *Definition) lineage(steps []StepResult) []Lineage {
 		}
 		for _, name := range s.After {
 			other, _ := d.step(name)
-			if from, _ := other.product(); from != "" && l.Cluster != "" {
+			if from, _ := other.product(); from != "" && (s.Job != nil || s.Topology != nil) {
 				l.From = append(l.From, from)
 			}
 		}

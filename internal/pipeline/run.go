@@ -20,6 +20,8 @@ type Config struct {
 	Warehouse  string      // its address, hdfs://host:port, for ${WAREHOUSE}
 	Jobs       Jobs        // may be nil without job steps
 	Topologies Topologies  // may be nil without topology steps
+	Apps       Apps        // may be nil without app steps
+	Images     Images      // may be nil without app steps
 	// Events is told how the run goes, one event at a time; may be nil. It
 	// holds the run up while it works.
 	Events func(Event)
@@ -106,6 +108,9 @@ func (cfg Config) complete() error {
 	for _, s := range cfg.Definition.Steps {
 		if s.Job != nil && cfg.Jobs == nil {
 			return fmt.Errorf("step %s wants jobs", s.Name)
+		}
+		if s.App != nil && (cfg.Apps == nil || cfg.Images == nil) {
+			return fmt.Errorf("step %s wants apps and images", s.Name)
 		}
 		if s.Topology != nil && cfg.Topologies == nil {
 			return fmt.Errorf("step %s wants topologies", s.Name)
@@ -198,6 +203,8 @@ func (r *run) await(s Step) string {
 
 func (r *run) act(ctx context.Context, s Step, p *progress) error {
 	switch s.Kind() {
+	case KindApp:
+		return r.app(ctx, s, p)
 	case KindIngest:
 		return r.ingest(ctx, s, p)
 	case KindFeed:

@@ -17,7 +17,7 @@ func (r *run) verify(ctx context.Context, s Step, p *progress) error {
 		of, _ := r.Definition.step(c.Of)
 		var err error
 		if c.Words != "" {
-			err = r.verifyWords(ctx, c, of.Ingest, p)
+			err = r.verifyWords(ctx, c, of, p)
 		} else {
 			err = r.verifyLines(ctx, c, of.Feed, p)
 		}
@@ -38,15 +38,16 @@ func (r *run) verify(ctx context.Context, s Step, p *progress) error {
 	return nil
 }
 
-func (r *run) verifyWords(ctx context.Context, c Check, in *Ingest, p *progress) error {
-	p.say("counting the words below " + in.From)
-	wanted, err := count.Words(ctx, count.Tree{Root: in.From, Match: in.Match}, func(n int64) {
+func (r *run) verifyWords(ctx context.Context, c Check, of Step, p *progress) error {
+	from, match := of.source()
+	p.say("counting the words below " + from)
+	wanted, err := count.Words(ctx, count.Tree{Root: from, Match: match}, func(n int64) {
 		p.update(func(f *Figures) { f.Bytes += n })
 	})
 	if err != nil {
 		return err
 	}
-	if err := r.unchanged(ctx, c.Of, in.From, in.Match); err != nil {
+	if err := r.unchanged(ctx, c.Of, from, match); err != nil {
 		return err
 	}
 	p.say("comparing with the result of " + c.Words)
@@ -92,7 +93,7 @@ func (r *run) unchanged(ctx context.Context, step, root, match string) error {
 	}
 	for _, p := range r.steps {
 		for _, in := range p.snapshot().Inputs {
-			if in.Step == step && in.Digest != t.digest {
+			if in.Step == step && in.Path == t.root && in.Digest != t.digest {
 				return fmt.Errorf("the files below %s changed while the pipeline ran; run it again", root)
 			}
 		}

@@ -47,12 +47,15 @@ func (h Home) Authority() string { return filepath.Join(h.Dir, "ca") }
 // Clients holds command line clients of clusters.
 func (h Home) Clients() string { return filepath.Join(h.Dir, "clients") }
 
+// Pipelines holds the definitions of pipelines that were applied or run.
+func (h Home) Pipelines() string { return filepath.Join(h.Dir, "pipelines") }
+
 // Settings is what a server of this home was started with, so that a later
 // start needs no flags.
 func (h Home) Settings() string { return filepath.Join(h.Dir, "settings.json") }
 
 // parts is everything Howdah puts into a home; what else is there is not ours.
-var parts = []string{"howdah.db", "howdah.db-wal", "howdah.db-shm", "settings.json", "subnet", "nodes", "clients", "cache", "images", "ca", "log", "run"}
+var parts = []string{"howdah.db", "howdah.db-wal", "howdah.db-shm", "settings.json", "subnet", "nodes", "clients", "cache", "images", "pipelines", "ca", "log", "run"}
 
 // ours reports whether a home's entry is one Howdah made.
 func ours(name string) bool {

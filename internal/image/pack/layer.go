@@ -37,7 +37,7 @@ func writeLayer(ctx context.Context, w io.Writer, cfg Config, src source, left *
 	case src.file != "":
 		err = l.program(src.file, src.target)
 	default:
-		err = l.folder(src.dir, src.target)
+		err = l.folder(src)
 	}
 	if err != nil {
 		return err
@@ -73,8 +73,9 @@ func (l *layerWriter) program(file, target string) error {
 
 // folder writes a tree. It walks beneath an os.Root: a link in it is copied, and
 // never followed.
-func (l *layerWriter) folder(dir, target string) error {
-	root, err := os.OpenRoot(dir)
+func (l *layerWriter) folder(src source) error {
+	target := src.target
+	root, err := os.OpenRoot(src.dir)
 	if err != nil {
 		return fmt.Errorf("cannot read the folder: %w", err)
 	}
@@ -87,7 +88,7 @@ func (l *layerWriter) folder(dir, target string) error {
 		if l.ctx.Err() != nil {
 			return context.Cause(l.ctx)
 		}
-		if name == "." && target == "/" {
+		if name == "." && target == "/" || !src.takes(d) {
 			return nil
 		}
 		info, err := d.Info()
@@ -96,6 +97,16 @@ func (l *layerWriter) folder(dir, target string) error {
 		}
 		return l.entry(root, name, path.Join(target, name), info)
 	})
+}
+
+// takes tells whether an entry belongs into the layer: with a pattern, folders and
+// the regular files that match it.
+func (s source) takes(d fs.DirEntry) bool {
+	if s.match == "" || d.IsDir() {
+		return true
+	}
+	ok, err := path.Match(s.match, d.Name())
+	return ok && err == nil && d.Type().IsRegular()
 }
 
 func (l *layerWriter) entry(root *os.Root, name, to string, info fs.FileInfo) error {

@@ -31,6 +31,7 @@ import (
 type Layer struct {
 	Dir    string
 	Target string // absolute path in the image; "/" if empty
+	Match  string // pattern of the base names of the files to take; all entries if empty
 }
 
 // Config says what to make an image of. Give Binary or Dir, or layers only.
@@ -101,6 +102,7 @@ func putLayer(ctx context.Context, repo *imagestore.Repo, cfg Config, src source
 type source struct {
 	file, dir string // one of them
 	target    string // of dir; name in / of file
+	match     string // of base names; all if empty
 	what      string // without the place on this machine: it is part of the image
 }
 
@@ -114,7 +116,7 @@ func (c *Config) sources() []source {
 		out = append(out, source{dir: c.Dir, target: "/", what: "folder /"})
 	}
 	for _, l := range c.Layers {
-		out = append(out, source{dir: l.Dir, target: l.Target, what: "folder " + l.Target})
+		out = append(out, source{dir: l.Dir, target: l.Target, match: l.Match, what: strings.TrimSpace("folder " + l.Target + " " + l.Match)})
 	}
 	return out
 }
@@ -161,6 +163,9 @@ func (c *Config) complete() error {
 			c.Layers[i].Target = "/"
 		} else if !path.IsAbs(l.Target) {
 			add("the target %q of the folder %s is not absolute", l.Target, l.Dir)
+		}
+		if _, err := path.Match(l.Match, ""); err != nil {
+			add("%q is no pattern for the files of the folder %s", l.Match, l.Dir)
 		}
 		c.Layers[i].Target = path.Clean(c.Layers[i].Target)
 	}

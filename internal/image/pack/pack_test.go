@@ -128,6 +128,18 @@ func TestPack(t *testing.T) {
 	}
 }
 
+// TestPackMatch: with a pattern a layer has folders and the regular files that match.
+func TestPackMatch(t *testing.T) {
+	r := repo(t)
+	src := tree(t, map[string]string{"b/two.go": "2", "a.go": "1", "a.md": "x", "link.go": "-> a.go"})
+	m, err := pack.Pack(t.Context(), r, "v1", pack.Config{Layers: []pack.Layer{{Dir: src, Target: "/src", Match: "*.go"}}, UID: 7, GID: 8})
+	ok(t, err)
+	want := []string{"drwxr-xr-x src/", "-rw-r--r-- src/a.go", "drwxr-xr-x src/b/", "-rw-r--r-- src/b/two.go"}
+	if d := cmp.Diff(want, entries(t, r, m.Layers[0])); d != "" {
+		t.Error(d)
+	}
+}
+
 // TestPackIsDeterministic: other times, permissions and places make the same image.
 func TestPackIsDeterministic(t *testing.T) {
 	var digests []v1.Hash
@@ -168,8 +180,9 @@ func TestPackRefuses(t *testing.T) {
 		{"script", pack.Config{Binary: dir + "/script"}, dir + "/script is no Linux program (ELF); for a script pack a folder that holds its interpreter too"},
 		{"architecture", pack.Config{Binary: foreign}, foreign + " is for linux/" + other + " and the image is for linux/" + runtime.GOARCH + ": build it for that platform, or give its own"},
 		{"platform", pack.Config{Binary: own, Platform: v1.Platform{OS: "plan9", Architecture: "amd64"}}, "images for plan9/amd64 cannot be packed"},
-		{"all findings", pack.Config{Dir: dir, Workdir: "x", Env: []string{"=", "b"}, Layers: []pack.Layer{{dir, "rel"}}}, `the working directory "x" is not absolute
+		{"all findings", pack.Config{Dir: dir, Workdir: "x", Env: []string{"=", "b"}, Layers: []pack.Layer{{Dir: dir, Target: "rel", Match: "["}}}, `the working directory "x" is not absolute
 the target "rel" of the folder ` + dir + ` is not absolute
+"[" is no pattern for the files of the folder ` + dir + `
 the environment entry "=" is not NAME=VALUE
 the environment entry "b" is not NAME=VALUE`},
 		{"entrypoint", pack.Config{Dir: dir, Entrypoint: []string{"/app"}}, "the entrypoint /app cannot be executed: it is no file or has no x permission"},

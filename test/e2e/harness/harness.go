@@ -113,7 +113,7 @@ func Binary(t testing.TB) string {
 	}
 	b := filepath.Join(Root(t), "bin", "howdah")
 	build.Do(func() {
-		for _, out := range []string{"howdah ./cmd/howdah", "net-lines ./examples/platform/pipeline/net-lines"} {
+		for _, out := range []string{"howdah ./cmd/howdah", "net-lines ./examples/platform/pipeline/net-lines", "ingest ./examples/apps/ingest"} {
 			name, pkg, _ := strings.Cut(out, " ")
 			cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", filepath.Join(Root(t), "bin", name), pkg)
 			cmd.Dir, cmd.Env = Root(t), append(os.Environ(), "CGO_ENABLED=0")
