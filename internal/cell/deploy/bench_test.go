@@ -10,9 +10,9 @@ import (
 // BenchmarkNext looks at 500 old and 500 new instances in the middle of a
 // replacement, as the scheduler does after each batch of statuses.
 func BenchmarkNext(b *testing.B) {
-	var have []instance.Instance
+	var have []*instance.Instance
 	for n := range 1000 {
-		i := instance.Instance{ID: fmt.Sprintf("shop.instance-%d", n*7919%1000), Version: newV, Condition: instance.Running, StagedAt: now, Since: now, StartedAt: &now}
+		i := &instance.Instance{ID: fmt.Sprintf("shop.instance-%d", n*7919%1000), Version: newV, Condition: instance.Running, StagedAt: now, Since: now, StartedAt: &now}
 		if n%2 == 0 {
 			i.Version = oldV
 		} else if n%3 == 0 {

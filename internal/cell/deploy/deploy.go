@@ -87,7 +87,9 @@ type Decision struct {
 // Launches keep the number of active instances at or below Ceiling. Kills keep
 // the number of healthy ones at or above Strategy.MinimumHealth where it is;
 // only Sentenced instances, and one of a Resident app, end regardless.
-func Next(t Target, instances []instance.Instance, now time.Time) Decision {
+//
+// The instances are not changed.
+func Next(t Target, instances []*instance.Instance, now time.Time) Decision {
 	s := survey(t, instances)
 	var d Decision
 	d.Kill = append(d.Kill, s.sentence()...)

@@ -67,6 +67,14 @@ func parse(t *testing.T, text string) []instance.Instance {
 	return out
 }
 
+func pointers(instances []instance.Instance) []*instance.Instance {
+	out := make([]*instance.Instance, len(instances))
+	for n := range instances {
+		out[n] = &instances[n]
+	}
+	return out
+}
+
 // show writes a decision as the tables have it.
 func show(d Decision) string {
 	var b strings.Builder
@@ -254,7 +262,7 @@ wait: 0 of 1 instances healthy; a is unhealthy for 1 min
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.target.Version = newV
-			got := show(Next(c.target, parse(t, c.have), now))
+			got := show(Next(c.target, pointers(parse(t, c.have)), now))
 			if diff := cmp.Diff(strings.TrimPrefix(c.want, "\n"), got); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
@@ -282,7 +290,7 @@ func TestBalanceGoesFirstUnlessHealthForbids(t *testing.T) {
 	} {
 		target.Strategy.MinimumHealth = c.health
 		var got []string
-		for _, k := range Next(target, have, now).Kill {
+		for _, k := range Next(target, pointers(have), now).Kill {
 			got = append(got, k.ID)
 		}
 		if diff := cmp.Diff(c.want, got); diff != "" {
@@ -324,7 +332,7 @@ func TestProgressRises(t *testing.T) {
 		"old:b:running new:c:running new:d:running",
 		"new:c:running new:d:running",
 	} {
-		got := Next(target, parse(t, have), now).Progress
+		got := Next(target, pointers(parse(t, have)), now).Progress
 		if got <= last {
 			t.Errorf("%s: %d after %d", have, got, last)
 		}

@@ -77,7 +77,7 @@ func (w *world) sentence() {
 
 // tick is one look of the planner; only some of what it asks for finds a worker.
 func (w *world) tick(place func(n int) int) Decision {
-	d := Next(w.target, w.instances, w.clock)
+	d := Next(w.target, pointers(w.instances), w.clock)
 	w.checkDecision(d)
 	kills := map[string]bool{}
 	for _, k := range d.Kill {
@@ -107,7 +107,7 @@ func (w *world) tick(place func(n int) int) Decision {
 func (w *world) checkDecision(d Decision) {
 	strict := w.target
 	strict.Base = 0
-	active, healthy, sound := 0, map[string]bool{}, survey(w.target, w.instances)
+	active, healthy, sound := 0, map[string]bool{}, survey(w.target, pointers(w.instances))
 	byID := map[string]*instance.Instance{}
 	for n := range w.instances {
 		i := &w.instances[n]
@@ -257,7 +257,7 @@ func (w *world) settle() {
 			}
 		}
 	}
-	w.rt.Fatalf("not done: %s\n%+v\n%+v", Next(w.target, w.instances, w.clock).Wait, w.target, w.instances)
+	w.rt.Fatalf("not done: %s\n%+v\n%+v", Next(w.target, pointers(w.instances), w.clock).Wait, w.target, w.instances)
 }
 
 func (w *world) checkDone() {

@@ -27,10 +27,10 @@ type state struct {
 	healthyBudget int
 }
 
-func survey(t Target, instances []instance.Instance) *state {
+func survey(t Target, instances []*instance.Instance) *state {
 	s := &state{t: t, floor: t.floor()}
-	for k := range instances {
-		s.add(&instances[k])
+	for _, i := range instances {
+		s.add(i)
 	}
 	s.capacity = t.Wanted
 	if s.oldAll > 0 {

@@ -250,6 +250,7 @@ func (t *tx) refuse(id string, err error) {
 
 // answerOffers accepts what was used and gives the rest back.
 func (t *tx) answerOffers(short bool) {
+	var unused []mesos.ID
 	for _, agent := range slices.Sorted(maps.Keys(t.offers.of)) {
 		h := t.offers.of[agent]
 		delete(t.offers.of, agent)
@@ -261,14 +262,18 @@ func (t *tx) answerOffers(short bool) {
 			}})
 			continue
 		}
-		refuse := refuseIdle
-		if short {
-			refuse = refuseShort
-		} else {
-			t.offers.refused = true
-		}
-		t.call(&mesos.Call{Type: mesos.CallDecline, Decline: &mesos.Decline{OfferIDs: h.ids, Filters: &mesos.Filters{RefuseSeconds: &refuse}}})
+		unused = append(unused, h.ids...)
 	}
+	if len(unused) == 0 {
+		return
+	}
+	refuse := refuseIdle
+	if short {
+		refuse = refuseShort
+	} else {
+		t.offers.refused = true
+	}
+	t.call(&mesos.Call{Type: mesos.CallDecline, Decline: &mesos.Decline{OfferIDs: unused, Filters: &mesos.Filters{RefuseSeconds: &refuse}}})
 }
 
 // tune asks for offers when something waits, and for none when nothing does.

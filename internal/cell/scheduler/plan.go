@@ -34,7 +34,7 @@ func (t *tx) plan(id string) {
 		return
 	}
 	target, held := t.target(a)
-	d := deploy.Next(target, values(instances), t.now)
+	d := deploy.Next(target, instances, t.now)
 	if held != nil {
 		d.Done, d.Launch = false, min(d.Launch, max(0, target.Wanted-len(instances)))
 		d.Wait = "waits for apps it depends on"
@@ -129,16 +129,11 @@ func earliest(a, b time.Time) time.Time {
 	return a
 }
 
-func values(instances []*instance.Instance) []instance.Instance {
-	out := make([]instance.Instance, len(instances))
-	for n, i := range instances {
-		out[n] = *i
-	}
-	return out
-}
-
 // leaving returns the instances of an app that must go elsewhere.
 func (t *tx) leaving(id string) map[string]bool {
+	if len(t.drained) == 0 {
+		return nil
+	}
 	out := map[string]bool{}
 	for _, i := range t.of(id) {
 		if t.drained[i.AgentID] {

@@ -23,7 +23,8 @@ type tx struct {
 	groups      overlay[Group]
 	deployments overlay[Deployment]
 	instances   overlay[instance.Instance]
-	changedOf   map[string]instanceSet // changed instances by app
+	changedOf   map[string]instanceSet          // changed instances by app
+	listed      map[string][]*instance.Instance // what of returned, until an instance of the app changes
 	checks      overlay[Checks]
 	decisions   overlay[deploy.Decision]
 	waiting     overlay[Waiting]
@@ -59,7 +60,7 @@ func newTx(s *state, cfg *Config, now time.Time) *tx {
 		now: now, cfg: cfg, base: s,
 		apps: over(s.apps), groups: over(s.groups), deployments: over(s.deployments), instances: over(s.instances),
 		checks: over(s.checks), decisions: over(s.decisions), waiting: over(s.waiting),
-		drained: s.drained, changedOf: map[string]instanceSet{}, meta: map[string]string{}, dirty: map[string]bool{}, visible: map[string]bool{},
+		drained: s.drained, changedOf: map[string]instanceSet{}, listed: map[string][]*instance.Instance{}, meta: map[string]string{}, dirty: map[string]bool{}, visible: map[string]bool{},
 	}
 }
 
@@ -88,7 +89,9 @@ func (t *tx) removeInstance(i *instance.Instance) {
 	t.touch(i.App)
 }
 
+// index returns the changed instances of an app, to be written to.
 func (t *tx) index(id string) instanceSet {
+	delete(t.listed, id)
 	set := t.changedOf[id]
 	if set == nil {
 		set = instanceSet{}
@@ -97,8 +100,11 @@ func (t *tx) index(id string) instanceSet {
 	return set
 }
 
-// of returns the instances of an app in no order.
+// of returns the instances of an app in no order. The slice must not be changed.
 func (t *tx) of(id string) []*instance.Instance {
+	if out, ok := t.listed[id]; ok {
+		return out
+	}
 	changed := t.changedOf[id]
 	out := make([]*instance.Instance, 0, len(t.base.byApp[id])+len(changed))
 	for iid, i := range t.base.byApp[id] {
@@ -111,6 +117,7 @@ func (t *tx) of(id string) []*instance.Instance {
 			out = append(out, i)
 		}
 	}
+	t.listed[id] = out
 	return out
 }
 
