@@ -179,7 +179,8 @@ func TestRefusedTasks(t *testing.T) {
 		e.worker("w1", small)
 		offer := s.offer()
 		s.launch(offer, todo(t, "there", "cpus:0.1", offer))
-		offer = s.offer()
+		offer = s.offer() // before its worker has even heard of the task
+		s.ack(s.status())
 		for _, c := range []struct {
 			change       func(*mesos.TaskInfo)
 			reason, want string
@@ -233,9 +234,6 @@ func TestRefusedTasks(t *testing.T) {
 				c.reason = mesos.ReasonTaskInvalid
 			}
 			got := s.status()
-			for got.TaskID.Value == "there" && got.UUID != nil {
-				got = s.status()
-			}
 			want := strings.ReplaceAll(c.want, "AGENT", offer.AgentID.Value)
 			wantState(t, got, task.TaskID.Value, mesos.TaskError, c.reason, want)
 			offer = s.offer()

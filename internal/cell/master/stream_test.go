@@ -138,6 +138,10 @@ func TestWholeWayOverLoopback(t *testing.T) {
 	a.dial()
 	s.kill("one")
 	killed := s.status()
+	for killed.State == mesos.TaskRunning { // the worker went before it heard of the acknowledgement
+		s.ack(killed)
+		killed = s.status()
+	}
 	wantState(t, killed, "one", mesos.TaskKilled, "", "")
 	s.ack(killed)
 	e.stop() // the master ends both streams, and who asks now is told
