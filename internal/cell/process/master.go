@@ -59,8 +59,8 @@ func Master(ctx context.Context, file string, log *slog.Logger) error {
 }
 
 // principalCell is the cell's own scheduler; its apps were checked when they
-// were posted.
-const principalCell = "cell"
+// were posted. No project can have this name: it is no word of theirs.
+const principalCell = "howdah:cell"
 
 // master tells who speaks to the master: workers and the scheduler by the
 // secret; others may read, and those who may change things may run frameworks.
