@@ -42,7 +42,10 @@ type Config struct {
 	// Shutdown ends the process, for DELETE /v2/leader. Its supervisor starts it again.
 	Shutdown func()
 	Version  string
-	Log      *slog.Logger
+	// KeepAlive is after how long a stream without events gets an empty line; 10 s
+	// if 0.
+	KeepAlive time.Duration
+	Log       *slog.Logger
 }
 
 // API serves Marathon's API.
@@ -64,6 +67,9 @@ type API struct {
 func New(cfg Config) *API {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.KeepAlive == 0 {
+		cfg.KeepAlive = keepAlive
 	}
 	return &API{
 		Config: cfg, engine: cfg.Engine, hub: cfg.Hub, log: cfg.Log, slots: make(chan struct{}, maxRequests),

@@ -13,7 +13,6 @@ import (
 
 // BenchmarkList asks for 1,000 apps with 8 tasks each: by one who has the newest
 // list, from what is kept, and after one task changed.
-// at the state takes that the writer waits for.
 func BenchmarkList(b *testing.B) {
 	const apps, tasks = 1000, 8
 	c := newCell(b, cellConfig{workers: 20, resources: "cpus:64;mem:262144;disk:100000;ports:[20000-39999]", perOffer: 1000})
@@ -35,7 +34,7 @@ func BenchmarkList(b *testing.B) {
 			b.Fatal(err)
 		}
 		req.Header.Set("If-None-Match", tag)
-		resp, err := http.DefaultClient.Do(req)
+		resp, err := http.DefaultClient.Do(req) //nolint:bodyclose // joinClose closes it
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -179,3 +179,20 @@ func (c *cell) agrees(t *testing.T, cmd string, n int) {
 		t.Errorf("the API shows\n%s\nthe workers run\n%s", strings.Join(got, "\n"), strings.Join(truth, "\n"))
 	}
 }
+
+// TestLostLaunch: launches that the scheduler's death kept from the master are no
+// failures of the app: nothing waits out a back-off for them.
+func TestLostLaunch(t *testing.T) {
+	var deaths atomic.Int64
+	c := newCell(t, cellConfig{crash: func(point string) bool { return point == "after the commit" && deaths.Add(1) <= 8 }})
+	r, gap := &reaper{}, func() int64 { return -1 }
+	c.during(r, gap, "the app is taken", func() bool {
+		a, err := c.try(http.MethodPut, "/v2/apps/a", `{"cmd": "x", "cpus": 0.1, "instances": 3, "backoffSeconds": 3600, "maxLaunchDelaySeconds": 3600}`)
+		return err == nil && a.code/100 == 2
+	})
+	c.during(r, gap, "it runs", func() bool { return len(c.truth()) == 3 && c.there(stage{cmd: "x", count: 3}) })
+	if got := c.app("/a").LastTaskFailure; got != nil {
+		t.Errorf("the last failure is %+v", got)
+	}
+	c.agrees(t, "x", 3)
+}

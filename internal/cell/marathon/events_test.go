@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,7 +42,8 @@ func (e event) app() string {
 type stream struct {
 	mu     sync.Mutex
 	events []event
-	bad    []string // what is no frame
+	bad    []string     // what is no frame
+	blank  atomic.Int32 // empty lines beside those that end events
 	ended  bool
 	close  context.CancelFunc
 }
@@ -60,7 +62,7 @@ func (c *cell) listen(query string, headers ...string) *stream {
 		name, value, _ := strings.Cut(h, ": ")
 		req.Header.Set(name, value)
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := http.DefaultClient.Do(req) //nolint:bodyclose // when the test ends
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -94,6 +96,8 @@ func (s *stream) read(from io.Reader) {
 		}
 		if text != "" {
 			s.add(text)
+		} else {
+			s.blank.Add(1)
 		}
 		text = ""
 	}
@@ -249,6 +253,13 @@ func TestEventReplay(t *testing.T) {
 	c.start()
 	lost := c.listen("?event_type=deployment_success", "Last-Event-ID: "+got[1].id)
 	lost.until(c, "the loss", has("events_lost"))
+}
+
+// TestKeepAlive: a stream without events shows that it is alive.
+func TestKeepAlive(t *testing.T) {
+	c := newCell(t, cellConfig{keepAlive: 10 * time.Millisecond})
+	s := c.listen("?event_type=none")
+	c.until("empty lines come", func() bool { return s.blank.Load() > 3 })
 }
 
 // TestSlowListener: a client that does not read is cut off, others are not, and

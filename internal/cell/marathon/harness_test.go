@@ -59,6 +59,7 @@ type cellConfig struct {
 	most      int // deployments at once
 	perOffer  int
 	crash     func(string) bool
+	keepAlive time.Duration
 }
 
 func newCell(t testing.TB, cfg cellConfig) *cell {
@@ -143,8 +144,10 @@ func (c *cell) start() {
 	c.engine, err = scheduler.Open(ctx, scheduler.Config{
 		Path: filepath.Join(c.dir, "scheduler.db"), Master: client, Publish: hub.Publish, ProgressDeadline: c.cfg.deadline,
 		MaxDeployments: c.cfg.most, MaxPerOffer: c.cfg.perOffer, Crash: c.cfg.crash,
-		Framework: mesos.FrameworkInfo{User: "root", Name: "marathon", Roles: []string{"*"}, FailoverTimeout: 604800, Checkpoint: true,
-			Capabilities: []mesos.Capability{{Type: mesos.CapPartitionAware}, {Type: mesos.CapTaskKillingState}, {Type: mesos.CapMultiRole}}},
+		Framework: mesos.FrameworkInfo{
+			User: "root", Name: "marathon", Roles: []string{"*"}, FailoverTimeout: 604800, Checkpoint: true,
+			Capabilities: []mesos.Capability{{Type: mesos.CapPartitionAware}, {Type: mesos.CapTaskKillingState}, {Type: mesos.CapMultiRole}},
+		},
 	})
 	if err != nil {
 		c.t.Fatal(err)
@@ -162,7 +165,7 @@ func (c *cell) start() {
 			return tenant.Token{Project: project, Role: tenant.Role(role)}, nil
 		},
 		Policy:   func(string) policy.Policy { return policy.Policy{HostNetwork: true, RootForPlainCommands: true} },
-		Shutdown: func() {}, Version: "test",
+		Shutdown: func() {}, Version: "test", KeepAlive: c.cfg.keepAlive,
 	})
 	c.api = httptest.NewServer(api)
 	c.stop = func() {

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"howdah.dev/howdah/internal/cell/instance"
 	"howdah.dev/howdah/internal/cell/scheduler"
 )
 
@@ -155,7 +154,7 @@ func (a *API) gauges() (g gauges) {
 	a.engine.View(func(v scheduler.View) {
 		for at := range v.Apps() {
 			g.apps++
-			var instances []*instance.Instance = v.Instances(at.Spec.ID)
+			instances := v.Instances(at.Spec.ID)
 			c := count(at.Spec, instances)
 			g.staged, g.running, g.healthy, g.unhealthy = g.staged+c.Staged, g.running+c.Running, g.healthy+c.Healthy, g.unhealthy+c.Unhealthy
 			if q := v.Queued(at.Spec.ID); q != nil {

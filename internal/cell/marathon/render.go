@@ -144,6 +144,7 @@ func count(spec *app.App, instances []*instance.Instance) *counts {
 			c.Staged++
 		case instance.Running, instance.Killing:
 			c.Running++
+		default: // away, or ended
 		}
 		if i.Healthy != nil && len(spec.HealthChecks) > 0 {
 			if *i.Healthy {

@@ -70,7 +70,7 @@ func sees(who tenant.Token, e scheduler.Event) bool {
 
 // relay sends what is queued, and an empty line when nothing is for a while.
 func (a *API) relay(r *http.Request, l *listener, send func([]byte) bool, out *http.ResponseController) {
-	tick := time.NewTicker(keepAlive)
+	tick := time.NewTicker(a.KeepAlive)
 	defer tick.Stop()
 	for {
 		var frame []byte

@@ -64,7 +64,7 @@ func (w *watches) watch(ctx context.Context, spec *app.App, i *instance.Instance
 	w.of[i.ID] = cancel
 	total := len(spec.HealthChecks)
 	for n, c := range spec.HealthChecks {
-		if q, ok := question(spec, i, c); ok {
+		if q, ok := question(i, c); ok {
 			w.wg.Go(func() {
 				w.asker.Run(ctx, q, func(a health.Answer) {
 					w.e.tell(ctx, func(t *tx) { t.answered(i.ID, n, total, c, a) })
@@ -115,7 +115,7 @@ func seconds(n int) time.Duration { return time.Duration(n) * time.Second }
 
 // question turns a health check into what is asked; false for checks that the
 // worker runs.
-func question(spec *app.App, i *instance.Instance, c app.HealthCheck) (health.Check, bool) {
+func question(i *instance.Instance, c app.HealthCheck) (health.Check, bool) {
 	q := health.Check{
 		Protocol: c.Protocol, Host: i.Reach(), Path: c.Path,
 		Delay: seconds(c.DelaySeconds), Interval: seconds(c.IntervalSeconds), Timeout: seconds(c.TimeoutSeconds),
@@ -252,7 +252,7 @@ func (t *tx) healthOfWorker(i *instance.Instance, s *mesos.TaskStatus) {
 	if a == nil {
 		return
 	}
-	n := slices.IndexFunc(a.Spec.HealthChecks, func(c app.HealthCheck) bool { _, ours := question(a.Spec, i, c); return !ours })
+	n := slices.IndexFunc(a.Spec.HealthChecks, func(c app.HealthCheck) bool { _, ours := question(i, c); return !ours })
 	if n < 0 {
 		return
 	}

@@ -25,7 +25,7 @@ func (e *Engine) ResetDelay(ctx context.Context, id string) error {
 	return e.do(ctx, func(t *tx) error {
 		a := t.apps.get(id)
 		if a == nil {
-			return fmt.Errorf("App '%s' does not exist: %w", id, ErrNotFound) //nolint:staticcheck // Marathon's words
+			return fmt.Errorf("App '%s' does not exist: %w", id, ErrNotFound)
 		}
 		next := clone(a)
 		next.Backoff = Backoff{}
