@@ -130,7 +130,7 @@ func (t *task) ended(exit shim.Exit) {
 func (t *task) finish(s status, exit *shim.Exit) {
 	s.set = func(r *record) {
 		ended(exit)(r)
-		r.Size = diskUse(t.sandbox())
+		r.Size = diskUse(maxFiles, t.sandbox()).bytes
 	}
 	_ = t.report(s)
 	t.mu.Lock()

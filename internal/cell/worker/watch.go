@@ -3,9 +3,6 @@ package worker
 import (
 	"context"
 	"fmt"
-	"io/fs"
-	"path/filepath"
-	"syscall"
 	"time"
 
 	"howdah.dev/howdah/internal/cell/mesos"
@@ -113,58 +110,4 @@ func checkStatus(kind string, a check.Answer) *mesos.CheckStatus {
 		}{&ok}
 	}
 	return s
-}
-
-// watchDisk ends a task that uses more disk than it was given.
-func (t *task) watchDisk(ctx context.Context, mb float64) {
-	tick := time.NewTicker(t.w.cfg.Quota)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		used := diskUse(append([]string{t.sandbox()}, t.runtime.Written(t.runDir())...)...)
-		if float64(used) <= mb*(1<<20) {
-			continue
-		}
-		t.kill(killing{
-			Reason:  mesos.ReasonContainerDisk,
-			Message: fmt.Sprintf("disk limit of %s MB exceeded: %d MB are used", trimFloat(mb), used>>20),
-		})
-		return
-	}
-}
-
-// diskUse is the disk that folders take, as du counts it: files with several names
-// once, holes not at all.
-func diskUse(dirs ...string) int64 {
-	type file struct{ dev, ino uint64 }
-	seen := map[file]bool{}
-	var total int64
-	for _, dir := range dirs {
-		_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
-			if err != nil {
-				return nil //nolint:nilerr // it vanished meanwhile
-			}
-			info, err := d.Info()
-			if err != nil {
-				return nil //nolint:nilerr // the same
-			}
-			st, ok := info.Sys().(*syscall.Stat_t)
-			if !ok {
-				return nil
-			}
-			if st.Nlink > 1 && !d.IsDir() {
-				if seen[file{st.Dev, st.Ino}] {
-					return nil
-				}
-				seen[file{st.Dev, st.Ino}] = true
-			}
-			total += st.Blocks * 512
-			return nil
-		})
-	}
-	return total
 }

@@ -307,7 +307,7 @@ func TestRetention(t *testing.T) {
 			t.Errorf("%s: %d %q", id, code, text)
 		}
 	}
-	big := shell("dd if=/dev/zero of=big bs=1M count=3 2>/dev/null")
+	big := shell("dd if=/dev/zero of=big bs=1M count=4 2>/dev/null")
 	big.Name = "other"
 	c.end(c.launch(big, ""))
 	c.eventually("the large one went, too large by itself", func() bool { return c.sandboxes() == 2 })

@@ -78,7 +78,7 @@ func TestAsUser(t *testing.T) {
 		t.Errorf("weaker: %q", weaker)
 	}
 	port := freePort(t, "tcp")
-	spec := b.spec("id", "cat", "/root/private", "write", "/root/new", "write", "/mnt/mesos/sandbox/new", "mount", "trap", "6", "listen", "80", "wait")
+	spec := b.spec("id", "cat", private, "write", home+"/new", "write", "/mnt/mesos/sandbox/new", "mount", "trap", "6", "listen", "80", "wait")
 	spec.Network.Forwards = []shim.Forward{{Protocol: "tcp", Listen: port, Port: 80}}
 	spec.Volumes = []container.Volume{{ContainerPath: "/run/secret", Data: []byte("hush")}}
 	r := b.start(spec)

