@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -103,32 +104,27 @@ func (a *API) admit(c *call, wanted scheduler.Wanted, change *scheduler.Change) 
 
 // assignPorts gives service ports to those that ask for any.
 func (a *API) assignPorts(wanted scheduler.Wanted, change *scheduler.Change) error {
-	var taken map[int]bool // those of this change and of all other apps
+	var own map[int]bool // those of this change
 	for _, spec := range change.Put {
 		if !app.WantsServicePorts(spec) {
 			continue
 		}
-		if taken == nil {
-			taken = takenPorts(wanted, change)
+		if own == nil {
+			own = portsOf(change)
 		}
-		without := app.AssignServicePorts(spec, wanted.App(spec.ID), func(p int) bool { return taken[p] }, a.ServicePorts[0], a.ServicePorts[1])
+		without := app.AssignServicePorts(spec, wanted.App(spec.ID), func(p int) bool { return own[p] || wanted.TakesPort(p) }, a.ServicePorts[0], a.ServicePorts[1])
 		if without > 0 {
 			return &statusError{http.StatusUnprocessableEntity, "No free service port is left; remove apps, or give ports from outside the range yourself."}
 		}
 		for _, p := range servicePorts(spec) {
-			taken[p] = true
+			own[p] = true
 		}
 	}
 	return nil
 }
 
-func takenPorts(wanted scheduler.Wanted, change *scheduler.Change) map[int]bool {
+func portsOf(change *scheduler.Change) map[int]bool {
 	taken := map[int]bool{}
-	for other := range wanted.Apps() {
-		for _, p := range servicePorts(other) {
-			taken[p] = true
-		}
-	}
 	for _, spec := range change.Put {
 		for _, p := range servicePorts(spec) {
 			taken[p] = true
@@ -154,12 +150,12 @@ func clash(wanted scheduler.Wanted, id string) error {
 	if wanted.Group(id) != nil {
 		return &statusError{http.StatusConflict, "A group with id [" + id + "] already exists."}
 	}
-	for other := range wanted.Apps() {
-		if app.Within(other.ID, id) {
-			return &statusError{http.StatusConflict, "A group with id [" + id + "] already exists."}
-		}
-		if app.Within(id, other.ID) {
-			return &statusError{http.StatusConflict, "An app with id [" + other.ID + "] already exists; a group cannot have its name."}
+	if wanted.Beneath(id) {
+		return &statusError{http.StatusConflict, "A group with id [" + id + "] already exists."}
+	}
+	for at := path.Dir(id); at != "/" && at != "."; at = path.Dir(at) {
+		if wanted.App(at) != nil {
+			return &statusError{http.StatusConflict, "An app with id [" + at + "] already exists; a group cannot have its name."}
 		}
 	}
 	return nil

@@ -60,13 +60,7 @@ func showDeployment(v scheduler.View, d *scheduler.Deployment) deploymentView {
 	out.CurrentStep = current + 1
 	if current < len(d.Steps) {
 		for _, action := range d.Steps[current].Actions {
-			shown := currentAction{Action: action.Action, App: action.App, Readiness: []scheduler.ReadyResult{}}
-			for _, i := range v.Instances(action.App) {
-				if checks := v.Checks(i.ID); checks != nil {
-					shown.Readiness = append(shown.Readiness, checks.Ready...)
-				}
-			}
-			out.CurrentActions = append(out.CurrentActions, shown)
+			out.CurrentActions = append(out.CurrentActions, currentAction{Action: action.Action, App: action.App, Readiness: v.Readiness(action.App)})
 		}
 	}
 	for _, id := range apps {

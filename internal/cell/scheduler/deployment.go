@@ -7,6 +7,10 @@ import (
 	"time"
 )
 
+// progressWrite is how often progress alone is written. What a crash takes of it
+// is noticed again as progress.
+const progressWrite = 5 * time.Second
+
 // advance looks at every deployment: opens the next layer where the one before is
 // as wanted, ends those that are through, notes progress and its absence.
 func (t *tx) advance() {
@@ -32,16 +36,21 @@ func (t *tx) step(d *Deployment) (again bool) {
 			t.settle()
 		}
 	}
-	switch {
-	case next.Reached == len(next.Layers):
+	if next.Reached == len(next.Layers) {
 		t.succeed(next)
 		return true
-	case t.progress(next) || next.Reached != d.Reached:
+	}
+	changed, stalls := t.progress(next)
+	switch {
+	case stalls, next.Reached != d.Reached, changed && t.now.Sub(d.written) >= progressWrite:
+		next.written = t.now
 		t.putDeployment(next)
 		return true
-	default:
-		return false
+	case changed:
+		t.deployments.put(d.ID, next)
+		t.light[d.ID] = true
 	}
+	return false
 }
 
 // through tells whether apps are as wanted.
@@ -52,8 +61,9 @@ func (t *tx) through(ids []string) bool {
 	})
 }
 
-// progress notes how far a deployment is, and whether that differs from before.
-func (t *tx) progress(d *Deployment) bool {
+// progress notes how far a deployment is, and tells whether that differs from
+// before, and whether it stalls or did.
+func (t *tx) progress(d *Deployment) (changed, stalls bool) {
 	best, stalled := 0, ""
 	for _, id := range d.Layers[d.Reached] {
 		if dec := t.decisions.get(id); dec != nil {
@@ -65,16 +75,17 @@ func (t *tx) progress(d *Deployment) bool {
 	}
 	switch {
 	case best > d.Best:
+		stalls = stalled != "" || d.Stalled != ""
 		d.Best, d.Progressed, d.Stalled = best, t.now, ""
-		return true
+		return true, stalls
 	case stalled != d.Stalled && (stalled == "" || d.Stalled == ""):
 		d.Stalled = stalled
 		if stalled != "" {
 			t.emitStalled(d)
 		}
-		return true
+		return true, true
 	}
-	return false
+	return false, false
 }
 
 // rootCause names the last failure of an app since its deployment began: what
@@ -173,10 +184,8 @@ func (t *tx) undo(ctx context.Context, e *Engine, d *Deployment) (Change, error)
 // held returns an app as it was when a deployment began, if that deployment
 // has not come to it yet.
 func (t *tx) held(id string) (was Before, by *Deployment) {
-	for _, d := range t.deploying() {
-		if d.touches(id) && d.layer(id) > d.Reached {
-			return d.Before[id], d
-		}
+	if d := t.deploymentOf(id); d != nil && d.layer(id) > d.Reached {
+		return d.Before[id], d
 	}
 	return Before{}, nil
 }

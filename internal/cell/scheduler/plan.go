@@ -69,10 +69,8 @@ func (t *tx) target(a *App) (deploy.Target, *Deployment) {
 	if len(spec.Constraints) > 0 {
 		target.Balance = match.Balance(spec.Constraints)
 	}
-	for _, d := range t.deploying() {
-		if d.touches(spec.ID) {
-			target.Deadline = deploy.Deadline{Started: d.Version.Time, LastProgress: d.Progressed, Limit: t.cfg.ProgressDeadline}
-		}
+	if d := t.deploymentOf(spec.ID); d != nil {
+		target.Deadline = deploy.Deadline{Started: d.Version.Time, LastProgress: d.Progressed, Limit: t.cfg.ProgressDeadline}
 	}
 	was, held := t.held(spec.ID)
 	if held != nil {
@@ -93,7 +91,7 @@ func (t *tx) forget(a *App) {
 	t.apps.remove(id)
 	t.decisions.remove(id)
 	t.visible[id] = true
-	if !slices.ContainsFunc(t.deploying(), func(d *Deployment) bool { return d.touches(id) }) {
+	if t.deploymentOf(id) == nil {
 		t.forgotten = append(t.forgotten, id)
 	}
 	t.emit("app_terminated_event", appEvent{AppID: id})
@@ -105,10 +103,8 @@ func (t *tx) remind(a *App, d deploy.Decision, instances []*instance.Instance) {
 		t.at(a.Backoff.Until)
 	}
 	if limit := t.cfg.ProgressDeadline; !d.Done && d.Stalled == "" && limit > 0 {
-		for _, dep := range t.deploying() {
-			if dep.touches(a.Spec.ID) {
-				t.due(a.Spec.ID, latest(dep.Version.Time, dep.Progressed).Add(limit))
-			}
+		if dep := t.deploymentOf(a.Spec.ID); dep != nil {
+			t.due(a.Spec.ID, latest(dep.Version.Time, dep.Progressed).Add(limit))
 		}
 	}
 	for _, i := range instances {

@@ -1,7 +1,6 @@
 package scheduler
 
 import (
-	"encoding/json"
 	"slices"
 	"time"
 
@@ -69,6 +68,8 @@ type Deployment struct {
 	Progressed time.Time `json:"progressed"` // when something last came closer to what is wanted
 	Best       int       `json:"best"`       // highest number of right instances since then
 	Stalled    string    `json:"stalled,omitempty"`
+
+	written time.Time // when this process last wrote it
 }
 
 // Before is an app before a deployment.
@@ -113,10 +114,8 @@ func (d *Deployment) stepOf(layer int) int {
 // layer returns the number of an app's layer.
 func (d *Deployment) layer(id string) int {
 	for i, layer := range d.Layers {
-		for _, a := range layer {
-			if a == id {
-				return i
-			}
+		if slices.Contains(layer, id) {
+			return i
 		}
 	}
 	return -1
@@ -159,11 +158,6 @@ type LastResponse struct {
 func clone[T any](v *T) *T {
 	c := *v
 	return &c
-}
-
-func encode(v any) (string, error) {
-	b, err := json.Marshal(v)
-	return string(b), err
 }
 
 // instancesOf is a set of instances by id.

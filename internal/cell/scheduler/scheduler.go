@@ -189,6 +189,9 @@ func (e *Engine) write(ctx context.Context) error {
 			break
 		}
 		wake, err := e.work(ctx, batch, first)
+		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+			return nil // in the middle of a write; the next start works the same out again
+		}
 		if err != nil {
 			return err
 		}

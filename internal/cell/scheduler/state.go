@@ -23,6 +23,7 @@ type state struct {
 	// decisions are what the planner last said of each app; not stored.
 	decisions map[string]*deploy.Decision
 	waiting   map[string]*Waiting // apps that want launches; not stored
+	catalogue catalogue
 	framework string
 	drained   map[string]bool // workers, by id
 	leader    string          // the master's address, as it says
@@ -36,7 +37,7 @@ type state struct {
 func newState() *state {
 	return &state{
 		apps: map[string]*App{}, groups: map[string]*Group{}, deployments: map[string]*Deployment{}, instances: map[string]*instance.Instance{},
-		byApp: map[string]instanceSet{}, checks: map[string]*Checks{}, decisions: map[string]*deploy.Decision{}, waiting: map[string]*Waiting{}, drained: map[string]bool{}, revisions: map[string]uint64{},
+		byApp: map[string]instanceSet{}, checks: map[string]*Checks{}, decisions: map[string]*deploy.Decision{}, waiting: map[string]*Waiting{}, drained: map[string]bool{}, revisions: map[string]uint64{}, catalogue: newCatalogue(),
 	}
 }
 
@@ -84,6 +85,21 @@ func (v View) Instances(id string) []*instance.Instance { return oldestFirst(v.s
 
 // Instance returns an instance, or nil.
 func (v View) Instance(id string) *instance.Instance { return v.s.instances[id] }
+
+// Readiness returns the results of the readiness checks of an app's instances,
+// those of the oldest first.
+func (v View) Readiness(id string) []ReadyResult {
+	out := []ReadyResult{}
+	if len(v.s.checks) == 0 { // it is asked for often, and most apps have none
+		return out
+	}
+	for _, i := range v.Instances(id) {
+		if c := v.s.checks[i.ID]; c != nil {
+			out = append(out, c.Ready...)
+		}
+	}
+	return out
+}
 
 // Checks returns the results of an instance's health checks; nil for none yet.
 func (v View) Checks(id string) *Checks { return v.s.checks[id] }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 
 	"howdah.dev/howdah/internal/cell/app"
 	"howdah.dev/howdah/internal/sqlite"
@@ -53,6 +54,11 @@ func load(ctx context.Context, db *sql.DB) (*state, error) {
 			s.byApp[i.App] = set
 		}
 		set[id] = i
+	}
+	for _, a := range s.apps {
+		if !a.Removed {
+			s.catalogue.count(a.Spec, 1)
+		}
 	}
 	if s.framework, err = readMeta(ctx, db, metaFramework); err != nil {
 		return nil, err
@@ -108,7 +114,7 @@ func (t *tx) commit(ctx context.Context, db *sql.DB) error {
 		save(ctx, stx, "app", t.apps.changed),
 		save(ctx, stx, "grp", t.groups.changed),
 		save(ctx, stx, "instance", t.instances.changed),
-		save(ctx, stx, "deployment", t.deployments.changed),
+		save(ctx, stx, "deployment", t.worthWriting()),
 		t.saveVersions(ctx, stx),
 	)
 	if err != nil {
@@ -123,6 +129,16 @@ func (t *tx) commit(ctx context.Context, db *sql.DB) error {
 		return fmt.Errorf("cannot commit: %w", err)
 	}
 	return nil
+}
+
+// worthWriting returns the changed deployments but for those that only made
+// progress.
+func (t *tx) worthWriting() map[string]*Deployment {
+	out := maps.Clone(t.deployments.changed)
+	for id := range t.light {
+		delete(out, id)
+	}
+	return out
 }
 
 func save[V any](ctx context.Context, stx *sql.Tx, table string, changed map[string]*V) error {

@@ -20,6 +20,7 @@ type tx struct {
 	base *state
 
 	apps        overlay[App]
+	catalogue   catalogue // what apps change of it
 	groups      overlay[Group]
 	deployments overlay[Deployment]
 	instances   overlay[instance.Instance]
@@ -28,8 +29,9 @@ type tx struct {
 	checks      overlay[Checks]
 	decisions   overlay[deploy.Decision]
 	waiting     overlay[Waiting]
-	versions    []*app.App // new ones
-	forgotten   []string   // apps whose versions are of no use any more
+	light       map[string]bool // deployments of which nothing changed but their progress
+	versions    []*app.App      // new ones
+	forgotten   []string        // apps whose versions are of no use any more
 	meta        map[string]string
 
 	dirty   map[string]bool      // apps to plan again
@@ -60,7 +62,7 @@ func newTx(s *state, cfg *Config, now time.Time) *tx {
 		now: now, cfg: cfg, base: s,
 		apps: over(s.apps), groups: over(s.groups), deployments: over(s.deployments), instances: over(s.instances),
 		checks: over(s.checks), decisions: over(s.decisions), waiting: over(s.waiting),
-		drained: s.drained, changedOf: map[string]instanceSet{}, listed: map[string][]*instance.Instance{}, meta: map[string]string{}, dirty: map[string]bool{}, visible: map[string]bool{},
+		drained: s.drained, changedOf: map[string]instanceSet{}, listed: map[string][]*instance.Instance{}, meta: map[string]string{}, catalogue: newCatalogue(), light: map[string]bool{}, dirty: map[string]bool{}, visible: map[string]bool{},
 	}
 }
 
@@ -124,6 +126,7 @@ func (t *tx) of(id string) []*instance.Instance {
 // putDeployment keeps a deployment; its apps show it.
 func (t *tx) putDeployment(d *Deployment) {
 	t.deployments.put(d.ID, d)
+	delete(t.light, d.ID)
 	t.show(d)
 }
 
@@ -131,6 +134,7 @@ func (t *tx) putDeployment(d *Deployment) {
 // could have brought back.
 func (t *tx) removeDeployment(d *Deployment) {
 	t.deployments.remove(d.ID)
+	delete(t.light, d.ID)
 	t.show(d)
 	for id := range d.Before {
 		if t.apps.get(id) == nil {
@@ -153,6 +157,17 @@ func (t *tx) deploying() []*Deployment {
 		out = append(out, d)
 	}
 	return inOrder(slices.Values(out))
+}
+
+// deploymentOf returns the deployment that touches an app, or nil. There is never
+// more than one: see makeWay.
+func (t *tx) deploymentOf(id string) *Deployment {
+	for _, d := range t.deployments.all() {
+		if d.touches(id) {
+			return d
+		}
+	}
+	return nil
 }
 
 // at makes the engine work again at a moment, even if nothing happens until then.
@@ -184,6 +199,7 @@ func (t *tx) merge() {
 			delete(s.byApp, id)
 		}
 	}
+	s.catalogue.merge(t.catalogue)
 	t.apps.merge()
 	t.groups.merge()
 	t.deployments.merge()

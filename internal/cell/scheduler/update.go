@@ -19,7 +19,7 @@ import (
 // Errors of updates. Those of callers' functions come back as they are.
 var (
 	// ErrTooMany is returned when as many deployments run as are allowed.
-	ErrTooMany = errors.New("Too many deployments run") //nolint:staticcheck // a sentence for users
+	ErrTooMany = errors.New("Too many deployments run")
 	// ErrNotFound is returned for what is not there.
 	ErrNotFound = errors.New("not found")
 )
@@ -267,7 +267,7 @@ func (t *tx) makeWay(d *Deployment, force bool) error {
 		return &LockedError{ids}
 	}
 	if most := t.cfg.MaxDeployments; running-against >= most {
-		return fmt.Errorf("%w. At most %d may run at once. Wait for one to end, or cancel one with DELETE /v2/deployments/<DEPLOYMENT_ID>.", ErrTooMany, most) //nolint:staticcheck // a sentence for users
+		return fmt.Errorf("%w. At most %d may run at once. Wait for one to end, or cancel one with DELETE /v2/deployments/<DEPLOYMENT_ID>.", ErrTooMany, most)
 	}
 	for _, id := range ids {
 		t.end(t.deployments.get(id), "it made way for another deployment")
@@ -278,6 +278,8 @@ func (t *tx) makeWay(d *Deployment, force bool) error {
 // want makes an app wanted as given.
 func (t *tx) want(spec *app.App) {
 	old := t.apps.get(spec.ID)
+	t.wantedWas(old)
+	t.catalogue.count(spec, 1)
 	a := &App{Spec: spec, Accept: spec.VersionInfo.LastConfigChangeAt.Time, Base: spec.Instances}
 	if old != nil {
 		a.LastFailure = old.LastFailure
@@ -316,6 +318,7 @@ func (t *tx) unwant(id string) {
 	if old == nil {
 		return
 	}
+	t.wantedWas(old)
 	if !old.Removed {
 		t.emitNoChecks(old.Spec)
 	}
