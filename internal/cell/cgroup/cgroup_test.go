@@ -134,7 +134,7 @@ func TestReal(t *testing.T) {
 	}
 	defer p.Remove()
 	g := p.Group("t")
-	if err := g.Create(Limits{Memory: 64 << 20, CPUShares: 512, CPUQuota: 20 * time.Millisecond, Pids: 20}); err != nil {
+	if err := g.Create(Limits{Memory: 64 << 20, CPUShares: 512, CPUQuota: time.Millisecond, Pids: 20}); err != nil {
 		t.Fatal(err)
 	}
 	defer g.Remove()

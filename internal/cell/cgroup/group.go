@@ -57,7 +57,7 @@ func (g Group) limitV1(l Limits) error {
 	}
 	set(memory, "memory.limit_in_bytes", l.Memory)
 	// Absent where swap is not accounted; then there is nothing to limit.
-	if _, err := os.Stat(filepath.Join(g.Dirs[memory], "memory.memsw.limit_in_bytes")); err == nil {
+	if g.LimitsSwap() {
 		set(memory, "memory.memsw.limit_in_bytes", l.Memory)
 	}
 	set(cpu, "cpu.shares", max(2, l.CPUShares)*min(1, l.CPUShares))
@@ -77,8 +77,8 @@ func (g Group) limitV2(l Limits) error {
 	var errs []error
 	if l.Memory > 0 {
 		errs = append(errs, write(filepath.Join(dir, "memory.max"), l.Memory))
-		if swap := filepath.Join(dir, "memory.swap.max"); exists(swap) {
-			errs = append(errs, write(swap, 0))
+		if g.LimitsSwap() {
+			errs = append(errs, write(filepath.Join(dir, "memory.swap.max"), 0))
 		}
 	}
 	if l.CPUShares > 0 {
@@ -124,6 +124,14 @@ func delegate(dir string) error {
 		return nil
 	}
 	return writeText(file, strings.Join(missing, " "))
+}
+
+// LimitsSwap tells whether the kernel can limit swap in the group, which exists.
+func (g Group) LimitsSwap() bool {
+	if g.Version == 2 {
+		return exists(filepath.Join(g.Dirs[""], "memory.swap.max"))
+	}
+	return exists(filepath.Join(g.Dirs[memory], "memory.memsw.limit_in_bytes"))
 }
 
 // Join puts a process into the group.

@@ -9,9 +9,13 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
-const maxRuncLog = 64 << 10
+const (
+	maxRuncLog = 64 << 10
+	startTime  = 2 * time.Minute
+)
 
 // startContainer has runc make the container and start its first process, which is
 // left to us: we are the next reaper above it.
@@ -27,7 +31,13 @@ func (s *shim) startContainer(files streams) (*child, error) {
 	if err != nil {
 		return nil, err
 	}
-	<-run.done
+	select {
+	case <-run.done:
+	case <-time.After(startTime):
+		s.killExec(run)
+		<-run.done
+		return nil, fmt.Errorf("cannot start the container: runc did not do it in %s", startTime)
+	}
 	if run.code() != 0 {
 		return nil, s.runcError(run.code())
 	}

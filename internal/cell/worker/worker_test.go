@@ -17,9 +17,9 @@ import (
 func TestPlainTasks(t *testing.T) {
 	c := newCell(t, nil)
 	args := mesos.TaskInfo{Command: &mesos.CommandInfo{Shell: new(false), Value: "sh", Arguments: []string{"sh", "-c", "exit 4"}}}
-	env := shell(`[ "$A" = b ] && [ "$S" = hush ] && [ "$PWD" = "$MESOS_SANDBOX" ] && [ $MESOS_TASK_ID = task-4 ]`)
+	env := shell(`[ "$A" = b ] && [ "$S" = hush ] && [ "$C" = last ] && [ "$PWD" = "$MESOS_SANDBOX" ] && [ $MESOS_TASK_ID = task-4 ]`)
 	env.Command.Environment = &mesos.Environment{Variables: []mesos.Variable{
-		{Name: "A", Value: "b"}, {Name: "S", Type: "SECRET", Secret: &mesos.Secret{Type: "VALUE", Value: &mesos.SecretValue{Data: []byte("hush")}}},
+		{Name: "A", Value: "b"}, {Name: "C", Value: "first"}, {Name: "C", Value: "last"}, {Name: "HOWDAH_NODE", Value: "hides"}, {Name: "S", Type: "SECRET", Secret: &mesos.Secret{Type: "VALUE", Value: &mesos.SecretValue{Data: []byte("hush")}}},
 	}}
 	image := mesos.TaskInfo{Command: &mesos.CommandInfo{Shell: new(false)}, Container: &mesos.ContainerInfo{Type: "DOCKER", Docker: &mesos.DockerInfo{Image: "content", Network: "BRIDGE"}}}
 	many := shell("true")

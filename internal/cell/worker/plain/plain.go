@@ -11,7 +11,6 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
-	"strings"
 
 	"howdah.dev/howdah/internal/cell/shim"
 	"howdah.dev/howdah/internal/cell/shim/keeper"
@@ -78,9 +77,10 @@ func (r *Runtime) Start(ctx context.Context, spec container.Spec) (container.Run
 	if spec.Shell {
 		argv = append([]string{"/bin/sh", "-c"}, argv...)
 	}
-	env := append(keeper.Labels(r.cfg.Node, spec.ID).Env(), spec.Env...)
+	// The labels last: by them what a task started is found.
+	env := container.Environment(spec.Env, keeper.Labels(r.cfg.Node, spec.ID).Env())
 	cfg.Command = &shim.Command{
-		Argv: argv, Env: withPath(env), Dir: spec.Sandbox, User: u, MaxFiles: container.MaxFiles,
+		Argv: argv, Env: env, Dir: spec.Sandbox, User: u, MaxFiles: container.MaxFiles,
 		NoNewPrivs: u != nil && u.UID != 0,
 	}
 	return r.cfg.Start(ctx, spec.Dir, cfg)
@@ -96,15 +96,6 @@ func (r *Runtime) Clean(id string) error { return r.cfg.Clean(id) }
 
 // Written is empty: a command has its sandbox only.
 func (r *Runtime) Written(string) []string { return nil }
-
-func withPath(env []string) []string {
-	for _, e := range env {
-		if strings.HasPrefix(e, "PATH=") {
-			return env
-		}
-	}
-	return append(env, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-}
 
 // user finds whom to become; nil for ourselves.
 func (r *Runtime) user(name string) (*shim.User, error) {

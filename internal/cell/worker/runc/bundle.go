@@ -26,13 +26,12 @@ type bundle struct {
 	mapping  shim.Mapping
 	rootless bool
 	group    string // what runc calls the control group; empty: none
+	swap     bool   // swap can be limited
 
 	user    specs.User
 	volumes []string // paths of the host, for the shim to mount
 	mounts  []specs.Mount
 }
-
-const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 func (b *bundle) write() error {
 	var err error
@@ -87,7 +86,7 @@ func (b *bundle) config() (*specs.Spec, error) {
 	oci := &specs.Spec{
 		Version: "1.0.2", // of runc 1.1 and later
 		Process: &specs.Process{
-			User: b.user, Args: args, Env: environment(image.Env, b.spec.Env), Cwd: path.Join("/", cwd),
+			User: b.user, Args: args, Env: container.Environment(image.Env, b.spec.Env), Cwd: path.Join("/", cwd),
 			Capabilities: capabilities(), Rlimits: limits(b.spec.Ulimits), NoNewPrivileges: true,
 		},
 		Root:     &specs.Root{Path: shim.Rootfs},
@@ -104,7 +103,7 @@ func (b *bundle) config() (*specs.Spec, error) {
 		},
 	}
 	if !b.rootless && b.group != "" {
-		oci.Linux.Resources = resources(b.spec.Limits)
+		oci.Linux.Resources = resources(b.spec.Limits, b.swap)
 	}
 	if m := b.mapping; m.Size > 0 {
 		ids := []specs.LinuxIDMapping{{HostID: uint32(m.Base), Size: uint32(m.Size)}} //nolint:gosec // ids fit by their kind
@@ -137,24 +136,6 @@ func (b *bundle) args() ([]string, error) {
 	return args, nil
 }
 
-// environment joins lists; of a name the last value counts.
-func environment(lists ...[]string) []string {
-	at := map[string]int{}
-	var env []string
-	for _, list := range append([][]string{{defaultPath}}, lists...) {
-		for _, e := range list {
-			name, _, _ := strings.Cut(e, "=")
-			if i, seen := at[name]; seen {
-				env[i] = e
-				continue
-			}
-			at[name] = len(env)
-			env = append(env, e)
-		}
-	}
-	return env
-}
-
 // capabilities are those that programs need which begin as root and become another.
 func capabilities() *specs.LinuxCapabilities {
 	list := []string{
@@ -183,10 +164,13 @@ func limits(asked []container.Ulimit) []specs.POSIXRlimit {
 	return list
 }
 
-func resources(l cgroup.Limits) *specs.LinuxResources {
+func resources(l cgroup.Limits, swap bool) *specs.LinuxResources {
 	r := &specs.LinuxResources{CPU: &specs.LinuxCPU{}, Pids: &specs.LinuxPids{}}
 	if l.Memory > 0 {
-		r.Memory = &specs.LinuxMemory{Limit: &l.Memory, Swap: &l.Memory}
+		r.Memory = &specs.LinuxMemory{Limit: &l.Memory}
+		if swap {
+			r.Memory.Swap = &l.Memory
+		}
 	}
 	if l.CPUShares > 0 {
 		shares := uint64(max(2, l.CPUShares)) //nolint:gosec // positive

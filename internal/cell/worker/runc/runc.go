@@ -161,25 +161,27 @@ func (r *Runtime) Start(ctx context.Context, spec container.Spec) (container.Run
 	if spec.Image == nil {
 		return nil, errors.New("a command without an image is not run by runc")
 	}
-	b := bundle{spec: spec, mapping: r.mapping(), rootless: r.rootless, group: groupPath(r.cfg.Parent, spec.ID)}
-	if err := b.write(); err != nil {
-		return nil, err
-	}
 	cfg := r.cfg.Config(spec)
-	cfg.Container = &shim.Container{
-		Runc: r.cfg.Binary, Root: filepath.Join(spec.Dir, "runc"), Layers: spec.Image.Layers,
-		UserXattr: spec.Image.UserXattr, Mapping: b.mapping, Rootless: r.rootless, Volumes: b.volumes,
-	}
-	if !spec.Network.Host {
-		cfg.Network = &shim.Network{Forwards: spec.Network.Forwards, Gateways: spec.Network.Gateways}
-	}
 	if r.rootless {
 		cfg.Cgroup = nil
-	} else if cfg.Cgroup != nil {
+	}
+	b := bundle{spec: spec, mapping: r.mapping(), rootless: r.rootless, group: groupPath(r.cfg.Parent, spec.ID)}
+	if cfg.Cgroup != nil {
 		// Made before runc does, so that it is there to look at whatever runc does.
 		if err := cfg.Cgroup.Create(cgroup.Limits{}); err != nil {
 			return nil, err
 		}
+		b.swap = cfg.Cgroup.LimitsSwap()
+	}
+	if err := b.write(); err != nil {
+		return nil, err
+	}
+	cfg.Container = &shim.Container{
+		Runc: r.cfg.Binary, Root: filepath.Join(spec.Dir, "runc"), Layers: spec.Image.Layers, UserXattr: spec.Image.UserXattr,
+		Mapping: b.mapping, Rootless: r.rootless, Volumes: b.volumes,
+	}
+	if !spec.Network.Host {
+		cfg.Network = &shim.Network{Forwards: spec.Network.Forwards, Gateways: spec.Network.Gateways}
 	}
 	return r.cfg.Start(ctx, spec.Dir, cfg)
 }
