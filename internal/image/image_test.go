@@ -128,3 +128,20 @@ func TestParseConfig(t *testing.T) {
 		}
 	}
 }
+
+func TestOwn(t *testing.T) {
+	const own = "127.9.0.1:7070"
+	for _, tt := range []struct{ name, ref, project string }{
+		{"hello:1", own + "/default/hello:1", "default"},
+		{"shop/web/front", own + "/shop/web/front", "shop"},
+		{own + "/shop/web@" + digest, own + "/shop/web@" + digest, "shop"},
+		{own + "/web", own + "/default/web", "default"},
+		{"docker.io/library/nginx", "docker.io/library/nginx", ""},
+		{"localhost/x", "localhost/x", ""},
+		{"other:5000/x:1", "other:5000/x:1", ""},
+	} {
+		if ref, project := image.Own(tt.name, own); ref != tt.ref || project != tt.project {
+			t.Errorf("%s: %s of %q, want %s of %q", tt.name, ref, project, tt.ref, tt.project)
+		}
+	}
+}

@@ -62,6 +62,25 @@ func SplitName(s string) (repository, tag string, err error) {
 	return repository, tag, CheckTag(tag)
 }
 
+// Own reads the name of an image as cells write it. One that names no registry is
+// of Howdah's own, and of the project default where it names no project: NAME is
+// OWN/default/NAME and PROJECT/NAME is OWN/PROJECT/NAME. The project is that of an
+// image of the own registry, "" for one of another.
+func Own(name, own string) (ref, project string) {
+	first, rest, parts := strings.Cut(name, "/")
+	switch {
+	case parts && first == own:
+		name = rest
+	case parts && (strings.ContainsAny(first, ".:") || first == "localhost"):
+		return name, ""
+	}
+	project, _, parts = strings.Cut(name, "/")
+	if !parts {
+		project, name = "default", "default/"+name
+	}
+	return own + "/" + name, project
+}
+
 // PlatformText is a platform as people write it: linux/arm64/v8.
 func PlatformText(p v1.Platform) string {
 	s := p.OS + "/" + p.Architecture

@@ -99,7 +99,26 @@ func Run(ctx context.Context, cfg Config) error {
 	defer rotating.Wait()
 	defer stop()
 	rotating.Go(func() { s.rotateLog(ctx) })
+	rotating.Go(func() { s.collectImages(ctx) })
 	return s.serve(ctx)
+}
+
+// collectEvery is how often the registry is tidied.
+const collectEvery = time.Hour
+
+// collectImages removes what no image needs: uploads that were given up, parts
+// of images that were deleted.
+func (s *Server) collectImages(ctx context.Context) {
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(collectEvery):
+		}
+		if _, err := s.images.Collect(ctx, imagestore.Collecting{}); err != nil {
+			s.log.Warn("cannot tidy the registry", "error", err)
+		}
+	}
 }
 
 // rotateLog keeps the home's server log small. The home's lock makes this
@@ -155,7 +174,7 @@ func (s *Server) open(ctx context.Context) error {
 	if s.token, err = s.ownToken(); err != nil {
 		return errors.Join(err, s.store.Close())
 	}
-	if s.verifier, err = tenant.NewVerifier(s.authority.PEM(), nil); err != nil {
+	if s.verifier, err = tenant.NewVerifier(s.authority.PEM(), s.revoked); err != nil {
 		return errors.Join(err, s.store.Close())
 	}
 	if s.images, err = imagestore.Open(imagestore.Config{Dir: h.Images()}); err != nil {

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"howdah.dev/howdah/internal/image"
 )
 
 // Policy is what a project may ask for. The zero value allows nothing special: apps
@@ -30,6 +32,10 @@ type Policy struct {
 	Datasets []string `json:"datasets,omitempty"`
 	// LocalFetch allows file: URIs and those of loopback and link-local addresses.
 	LocalFetch bool `json:"localFetch,omitempty"`
+	// Images are projects whose images of the own registry may be used; * is all.
+	Images []string `json:"images,omitempty"`
+	// Registry is the own registry's host:port. Without it images are not looked at.
+	Registry string `json:"registry,omitempty"`
 }
 
 // Finding is one thing that is denied.
@@ -101,6 +107,8 @@ func (p Policy) judge(a Ask, w Wish) (message, remedy string) {
 		return p.judgeUser(a.Value, w.Plain)
 	case AskFetch:
 		return p.judgeFetch(a.Value)
+	case AskImage:
+		return p.judgeImage(a.Value)
 	}
 	return "", ""
 }
@@ -225,6 +233,20 @@ func (p Policy) judgeDataset(value string) (message, remedy string) {
 		}
 	}
 	return fmt.Sprintf("the dataset %s is not the project's", clip(at)), "Use one of " + orNothing(p.Datasets) + ", " + askOperator + "."
+}
+
+// judgeImage checks whose image of the own registry it is. Others' registries know
+// themselves who may have what.
+func (p Policy) judgeImage(name string) (message, remedy string) {
+	if p.Registry == "" || slices.Contains(p.Images, "*") {
+		return "", ""
+	}
+	_, project := image.Own(name, p.Registry)
+	if project == "" || slices.Contains(p.Images, project) {
+		return "", ""
+	}
+	return fmt.Sprintf("the image %s is one of project %s", clip(name), clip(project)),
+		"Push it to a repository of " + strings.Join(p.Images, " or ") + ", " + askOperator + "."
 }
 
 func orNothing(words []string) string {

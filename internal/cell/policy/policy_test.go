@@ -95,6 +95,34 @@ func TestCheckApps(t *testing.T) {
 const everything = `{"id": "a", "user": "root", "fetch": [{"uri": "/etc/shadow", "destPath": "../../etc/passwd"}, {"uri": "http://169.254.169.254/latest"}], "container": {"docker":
 	{"image": "i", "privileged": true, "parameters": [{"key": "cap-add", "value": "ALL"}]}, "volumes": [{"containerPath": "/x", "hostPath": "/srv", "mode": "RW"}]}}`
 
+// TestImages: whose image of the own registry it is counts, however it is named.
+func TestImages(t *testing.T) {
+	const own = "127.9.0.1:7070"
+	shop := Policy{Registry: own, Images: []string{"shop", "tools"}, HostNetwork: true}
+	denied := " is one of project default → Push it to a repository of shop or tools, or ask the operator to allow it for the project.\n"
+	for _, c := range []struct {
+		image  string
+		policy Policy
+		want   string
+	}{
+		{"shop/web:1", shop, ""},
+		{own + "/tools/curl", shop, ""},
+		{"registry.example.com/default/web", shop, ""},
+		{"web:1", shop, "/container/docker/image the image web:1" + denied},
+		{own + "/default/web", shop, "/container/docker/image the image " + own + "/default/web" + denied},
+		{"web:1", Policy{Registry: own, Images: []string{"*"}, HostNetwork: true}, ""},
+	} {
+		body := `{"id": "a", "container": {"type": "DOCKER", "docker": {"image": "` + c.image + `"}}, ` + bridged + `}`
+		if got := lines(Check(FromApp(appOf(t, body)), c.policy)); got != c.want {
+			t.Errorf("%s: got %s, want %s", c.image, got, c.want)
+		}
+	}
+	task := mesos.TaskInfo{Container: &mesos.ContainerInfo{Mesos: &mesos.MesosInfo{Image: &mesos.Image{Docker: &mesos.DockerImage{Name: "web"}}}}}
+	if got, want := lines(Check(FromTask(mesos.FrameworkInfo{}, task), shop)), "/container/mesos/image/docker/name the image web"+denied; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
 func TestUsers(t *testing.T) {
 	p := Policy{Users: []string{"www", "20000-20999", "33"}}
 	for _, c := range []struct {

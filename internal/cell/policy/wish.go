@@ -24,6 +24,7 @@ const (
 	AskUser             // Value is a name or number
 	AskFetch            // Value is a URI
 	AskDataset          // Value is a path of the warehouse
+	AskImage            // Value is the name of an image
 )
 
 // Ask is one thing asked for, and where.
@@ -78,6 +79,7 @@ func FromApp(a *app.App) Wish {
 		w.ask(AskMountPoint, v.ContainerPath, at+"/containerPath")
 	}
 	if d := a.Container.Docker; d != nil {
+		w.ask(AskImage, d.Image, "/container/docker/image")
 		if d.Privileged {
 			w.ask(AskPrivileged, "", "/container/docker/privileged")
 		}
@@ -145,9 +147,13 @@ func (w *Wish) container(c *mesos.ContainerInfo) {
 	case d == nil && len(c.NetworkInfos) == 0:
 		w.ask(AskHostNetwork, "", "/container/network_infos")
 	}
+	if m := c.Mesos; m != nil && m.Image != nil && m.Image.Docker != nil {
+		w.ask(AskImage, m.Image.Docker.Name, "/container/mesos/image/docker/name")
+	}
 	if d == nil {
 		return
 	}
+	w.ask(AskImage, d.Image, "/container/docker/image")
 	if d.Privileged {
 		w.ask(AskPrivileged, "", "/container/docker/privileged")
 	}

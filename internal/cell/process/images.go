@@ -5,19 +5,26 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
 	"net/url"
-	"strings"
+	"syscall"
+	"time"
 
 	"howdah.dev/howdah/internal/cell/worker"
 	"howdah.dev/howdah/internal/cell/worker/container"
+	"howdah.dev/howdah/internal/cell/worker/images"
+	"howdah.dev/howdah/internal/image"
 	"howdah.dev/howdah/internal/image/imagestore"
 	"howdah.dev/howdah/internal/image/pull"
 	"howdah.dev/howdah/internal/image/unpack"
 )
 
-// maxUnpacked is how much of unpacked images a worker keeps that nothing uses.
-const maxUnpacked = 8 << 30 // bytes
+const (
+	maxUnpacked = 8 << 30            // bytes of unpacked images that a worker keeps
+	idleImage   = 7 * 24 * time.Hour // what was pulled is kept so long after its last use
+	tidyEvery   = time.Hour
+)
 
 // RegistryConfig says where images come from whose names name no registry.
 type RegistryConfig struct {
@@ -25,21 +32,27 @@ type RegistryConfig struct {
 	Token string `json:"token"` // file with the token for it
 }
 
-// images makes images be there as folders.
-type images struct {
-	*unpack.Unpacker
-	puller *pull.Puller
-	store  *imagestore.Store
-	own    string // host:port of the installation's registry
-	token  func() string
-}
-
-func (c RegistryConfig) open(dir string, log *slog.Logger) (*images, error) {
+// host returns the registry's host:port, as names of images have it.
+func (c RegistryConfig) host() (string, error) {
 	u, err := url.Parse(c.URL)
 	if err != nil {
-		return nil, fmt.Errorf("cannot use registry %q: %w", c.URL, err)
+		return "", fmt.Errorf("cannot use registry %q: %w", c.URL, err)
 	}
-	if err := ensureDir(dir); err != nil {
+	return u.Host, nil
+}
+
+// pulled are the images of a worker.
+type pulled struct {
+	*images.Images
+	own      string
+	store    *imagestore.Store
+	unpacker *unpack.Unpacker
+	log      *slog.Logger
+}
+
+func (c RegistryConfig) open(dir string, blocked func(netip.Addr) bool, log *slog.Logger) (*pulled, error) {
+	own, err := c.host()
+	if err != nil {
 		return nil, err
 	}
 	store, err := imagestore.Open(imagestore.Config{Dir: under(dir, "store")})
@@ -50,54 +63,51 @@ func (c RegistryConfig) open(dir string, log *slog.Logger) (*images, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &images{Unpacker: up, puller: pull.New(pull.Config{Store: store, Log: log}), store: store, own: u.Host, token: secretToken(c.Token)}, nil
+	token := secretToken(c.Token)
+	return &pulled{own: own, store: store, unpacker: up, log: log, Images: images.New(images.Config{
+		Store: store, Unpacker: up, Merged: under(dir, "merged"),
+		Puller: pull.New(pull.Config{Store: store, Transport: transport(own, blocked), Log: log}),
+		Own:    images.Registry{Host: own, PlainHTTP: true, Credentials: func() (pull.Credentials, error) { return pull.Basic("node", token()), nil }},
+	})}, nil
 }
 
-// Prepare fetches an image and unpacks it.
-func (i *images) Prepare(ctx context.Context, r worker.ImageRequest) (*container.Image, error) {
-	ref, own := i.resolve(r.Name)
-	opts := pull.Options{Force: r.Force}
-	opts.PlainHTTP = loopback(ref)
-	switch {
-	case own:
-		opts.Credentials = pull.Basic("node", i.token())
-	case len(r.DockerConfig) > 0:
-		login, err := pull.DockerConfig(r.DockerConfig)
-		if err != nil {
-			return nil, err
+// transport reaches registries, and of the blocked addresses only the own one.
+func transport(own string, blocked func(netip.Addr) bool) *http.Transport {
+	t := pull.NewTransport()
+	t.Proxy = nil // what a name resolves to is looked at here
+	t.DialContext = (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second, Control: func(_, address string, _ syscall.RawConn) error {
+		to, err := netip.ParseAddrPort(address)
+		if err == nil && address != own && blocked(to.Addr().Unmap()) {
+			err = fmt.Errorf("images may not be fetched from %s, which is this machine or only known to it", address)
 		}
-		opts.Credentials = login
-	}
-	pulled, err := i.puller.Pull(ctx, ref, opts)
-	if err != nil {
-		return nil, err
-	}
-	img, err := i.Unpack(ctx, i.store, pulled.Manifest, r.Lease)
-	if err != nil {
-		return nil, err
-	}
-	conf := img.Config.Config
-	return &container.Image{Name: r.Name, Layers: img.Layers, Config: container.ImageConfig{
-		Env: conf.Env, Entrypoint: conf.Entrypoint, Cmd: conf.Cmd, User: conf.User, WorkingDir: conf.WorkingDir,
-	}}, nil
+		return err
+	}}).DialContext
+	return t
 }
 
-// resolve makes a name whole: one that names no registry is the installation's.
-func (i *images) resolve(name string) (ref string, own bool) {
-	host, _, ok := strings.Cut(name, "/")
-	if ok && (strings.ContainsAny(host, ".:") || host == "localhost") {
-		return name, host == i.own
+// Prepare makes an image be there, by its whole name.
+func (p *pulled) Prepare(ctx context.Context, r worker.ImageRequest) (*container.Image, error) {
+	if p.own != "" {
+		r.Name, _ = image.Own(r.Name, p.own)
 	}
-	return i.own + "/" + name, true
+	return p.Images.Prepare(ctx, r)
 }
 
-// loopback tells whether a name's registry is on this host, which is spoken to
-// without TLS.
-func loopback(ref string) bool {
-	host, _, _ := strings.Cut(ref, "/")
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
+// tidy removes what was not used for long, until ctx ends.
+func (p *pulled) tidy(ctx context.Context) error {
+	tick := time.NewTicker(tidyEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if _, err := p.store.Collect(ctx, imagestore.Collecting{Idle: idleImage}); err != nil {
+			p.log.Warn("cannot remove old images", "error", err)
+		}
+		if _, err := p.unpacker.Evict(ctx); err != nil {
+			p.log.Warn("cannot remove unpacked images", "error", err)
+		}
 	}
-	a, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && a.IsLoopback()
 }

@@ -26,6 +26,8 @@ type MasterConfig struct {
 	Cluster string `json:"cluster"`
 	Access  Access `json:"access"`
 	Policy  Rights `json:"policy"` // of frameworks other than the cell's own scheduler
+	// Registry is the one whose images are a project's.
+	Registry RegistryConfig `json:"registry"`
 }
 
 // Master runs the master of a cell until ctx ends.
@@ -45,9 +47,15 @@ func Master(ctx context.Context, file string, log *slog.Logger) error {
 	if err := ensureDir(cfg.Dir); err != nil {
 		return err
 	}
+	registry, err := cfg.Registry.host()
+	if err != nil {
+		return err
+	}
 	m, err := master.New(master.Config{
 		Dir: cfg.Dir, Hostname: cfg.Host, Address: address, Cluster: cfg.Cluster, Log: log,
-		Authorize: gate.master, Policy: func(f mesos.FrameworkInfo, t mesos.TaskInfo) error { return denied(f, t, cfg.Policy.policy()) },
+		Authorize: gate.master, Policy: func(f mesos.FrameworkInfo, t mesos.TaskInfo) error {
+			return denied(f, t, cfg.Policy.of(f.Principal, registry))
+		},
 	})
 	if err != nil {
 		return err

@@ -40,6 +40,7 @@ type SchedulerConfig struct {
 	MaxDeployments int               `json:"maxDeployments"`
 	Policy         Rights            `json:"policy"`   // of the default project
 	Projects       map[string]Rights `json:"projects"` // of others; none is the safe default
+	Registry       RegistryConfig    `json:"registry"` // whose images are a project's
 }
 
 // Ports are a first and a last port.
@@ -108,6 +109,9 @@ func (c *SchedulerConfig) check() error {
 	if c.Service.First < 1 || c.Service.Last > 65535 || c.Service.First > c.Service.Last {
 		errs = append(errs, fmt.Errorf("servicePorts: %d to %d is no range of ports", c.Service.First, c.Service.Last))
 	}
+	if _, err := c.Registry.host(); err != nil {
+		errs = append(errs, err)
+	}
 	for _, p := range c.Policy.policy().Problems() {
 		errs = append(errs, errors.New("policy: "+p))
 	}
@@ -129,10 +133,12 @@ func (c *SchedulerConfig) framework() mesos.FrameworkInfo {
 }
 
 func (c *SchedulerConfig) policyOf(project string) policy.Policy {
+	rights := c.Projects[project]
 	if project == marathon.DefaultProject {
-		return c.Policy.policy()
+		rights = c.Policy
 	}
-	return c.Projects[project].policy()
+	host, _ := c.Registry.host() // check has seen that it can be read
+	return rights.of(project, host)
 }
 
 // maxSecret bounds one secret.

@@ -69,7 +69,7 @@ func Worker(ctx context.Context, file string, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	images, err := cfg.Registry.open(under(cfg.Dir, "images"), log)
+	images, err := cfg.Registry.open(under(cfg.Dir, "images"), cfg.blocked, log)
 	if err != nil {
 		return err
 	}
@@ -96,6 +96,7 @@ func Worker(ctx context.Context, file string, log *slog.Logger) error {
 	g.Go(func() error { return w.Run(ctx) })
 	g.Go(func() error { return serve(ctx, cfg.Address, mux, func() {}, log) })
 	g.Go(func() error { return house.serve(ctx, log) })
+	g.Go(func() error { return images.tidy(ctx) })
 	return g.Wait()
 }
 
