@@ -67,26 +67,43 @@ func life() []stage {
 	}
 }
 
+// family is the life of a group: what depends on another waits for it.
+func family() []stage {
+	group := func(cmd string, base, top int) string {
+		const rest = `"upgradeStrategy": {"minimumHealthCapacity": 0.5, "maximumOverCapacity": 0}, "cpus": 0.1, "mem": 32, "backoffSeconds": 0`
+		return fmt.Sprintf(`{"apps": [{"id": "base", "cmd": %q, "instances": %d, %s}, {"id": "top", "cmd": %q, "instances": %d, "dependencies": ["base"], %s}]}`,
+			cmd, base, rest, cmd, top, rest)
+	}
+	const put = http.MethodPut
+	return []stage{
+		{put, "/v2/groups/g", group("one", 2, 3), 5, 5, "one"},
+		{put, "/v2/groups/g", group("two", 2, 3), 5, 5, "two"},
+		{put, "/v2/groups/g", group("three", 3, 4), 7, 7, "three"},
+		{put, "/v2/groups/g", group("three", 1, 2), 7, 3, "three"},
+	}
+}
+
 // TestCrashes ends the scheduler at its commits, in the middle of deployments, and
 // starts it again on the same store, beside the living master and workers. Set
 // HOWDAH_TEST_CRASH_SEEDS for more than a few lives.
 func TestCrashes(t *testing.T) {
-	seeds := 4
+	seeds := 3
 	if n, err := strconv.Atoi(os.Getenv("HOWDAH_TEST_CRASH_SEEDS")); err == nil {
 		seeds = n
 	}
 	for seed := range seeds {
-		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { crashes(t, uint64(seed)) })
+		t.Run(fmt.Sprint("app ", seed), func(t *testing.T) { crashes(t, life(), uint64(seed)) })
+		t.Run(fmt.Sprint("group ", seed), func(t *testing.T) { crashes(t, family(), uint64(seed)) })
 	}
 }
 
-func crashes(t *testing.T, seed uint64) {
+func crashes(t *testing.T, stages []stage, seed uint64) {
 	chance := rand.New(rand.NewPCG(seed, 1))
 	r := &reaper{most: 40}
 	gap := func() int64 { return 1 + chance.Int64N(14) }
 	r.left.Store(gap())
 	c := newCell(t, cellConfig{start: time.Millisecond, crash: r.asked})
-	for _, s := range life() {
+	for _, s := range stages {
 		stop := c.watch(s.most)
 		c.during(r, gap, "the call "+s.path+" "+s.body+" is taken", func() bool {
 			a, err := c.try(s.method, s.path+"?force=true", s.body)
@@ -113,7 +130,8 @@ func crashes(t *testing.T, seed uint64) {
 		a, err := c.try(http.MethodGet, "/v2/deployments", "")
 		return err == nil && a.body == "[]"
 	})
-	c.agrees(t, "four", 5)
+	last := stages[len(stages)-1]
+	c.agrees(t, last.cmd, last.count)
 }
 
 // during waits for a condition and keeps the scheduler alive meanwhile.
@@ -175,7 +193,14 @@ func (c *cell) agrees(t *testing.T, cmd string, n int) {
 		truth = append(truth, id)
 	}
 	slices.Sort(truth)
-	if got := c.taskIDs("/a"); !slices.Equal(got, truth) || len(got) != n {
+	var shown struct{ Tasks []struct{ ID string } }
+	c.ok(http.MethodGet, "/v2/tasks", "", &shown)
+	var got []string
+	for _, task := range shown.Tasks {
+		got = append(got, task.ID)
+	}
+	slices.Sort(got)
+	if !slices.Equal(got, truth) || len(got) != n {
 		t.Errorf("the API shows\n%s\nthe workers run\n%s", strings.Join(got, "\n"), strings.Join(truth, "\n"))
 	}
 }
