@@ -60,7 +60,8 @@ type API struct {
 	once    sync.Once
 	started time.Time
 
-	lists lists
+	lists        lists
+	serviceTable serviceTable
 }
 
 // New returns an API.

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strings"
 
+	"howdah.dev/howdah/internal/cell/serviceapi"
 	"howdah.dev/howdah/internal/tenant"
 )
 
@@ -64,6 +65,7 @@ func routes() []route {
 		{method: get, path: "/config", role: read, do: (*API).config},
 		{method: get, path: "/logging", role: read, do: (*API).logging},
 		{method: get, path: "/ping", role: read}, // answered before: it asks for no name
+		{method: get, path: serviceapi.Path, role: read, do: (*API).services, stream: true},
 		{method: get, path: "/howdah/v1/targets", role: read, do: (*API).targets},
 		{method: get, path: "/howdah/v1/workers/{id}/drain", role: read, do: (*API).getDrain},
 		{method: put, path: "/howdah/v1/workers/{id}/drain", role: all, do: (*API).startDrain},

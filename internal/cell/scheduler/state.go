@@ -32,12 +32,13 @@ type state struct {
 	// that anybody could see.
 	revision  uint64
 	revisions map[string]uint64
+	changed   chan struct{} // closed with the next change of revision
 }
 
 func newState() *state {
 	return &state{
 		apps: map[string]*App{}, groups: map[string]*Group{}, deployments: map[string]*Deployment{}, instances: map[string]*instance.Instance{},
-		byApp: map[string]instanceSet{}, checks: map[string]*Checks{}, decisions: map[string]*deploy.Decision{}, waiting: map[string]*Waiting{}, drained: map[string]bool{}, revisions: map[string]uint64{}, catalogue: newCatalogue(),
+		byApp: map[string]instanceSet{}, checks: map[string]*Checks{}, decisions: map[string]*deploy.Decision{}, waiting: map[string]*Waiting{}, drained: map[string]bool{}, revisions: map[string]uint64{}, catalogue: newCatalogue(), changed: make(chan struct{}),
 	}
 }
 
@@ -135,6 +136,9 @@ func (v View) Framework() (id, master string) { return v.s.framework, v.s.leader
 
 // Revision returns a number that differs after every change.
 func (v View) Revision() uint64 { return v.s.revision }
+
+// Changed returns a channel that is closed when Revision returns another number.
+func (v View) Changed() <-chan struct{} { return v.s.changed }
 
 // AppRevision returns a number that differs after every change of what is
 // visible of an app.

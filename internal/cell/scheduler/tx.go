@@ -216,6 +216,8 @@ func (t *tx) merge() {
 	}
 	if len(t.visible)+len(t.groups.changed)+len(t.deployments.changed) > 0 {
 		s.revision++
+		close(s.changed)
+		s.changed = make(chan struct{})
 	}
 	for id := range maps.Keys(t.visible) {
 		if s.apps[id] == nil {
