@@ -59,6 +59,12 @@ func become() error {
 	if err := setLimits(o.Command); err != nil {
 		return err
 	}
+	// As ourselves: the folders above the sandbox may be closed to the task's user.
+	if o.Command.Dir != "" {
+		if err := os.Chdir(o.Command.Dir); err != nil {
+			return fmt.Errorf("cannot enter the task's folder: %w", err)
+		}
+	}
 	if err := setUser(o.Command.User); err != nil {
 		return err
 	}
@@ -121,11 +127,6 @@ func setUser(u *User) error {
 }
 
 func execute(c Command) error {
-	if c.Dir != "" {
-		if err := os.Chdir(c.Dir); err != nil {
-			return fmt.Errorf("cannot enter the task's folder: %w", err)
-		}
-	}
 	if len(c.Argv) == 0 || c.Argv[0] == "" {
 		return errors.New("cannot start the task: no command given")
 	}

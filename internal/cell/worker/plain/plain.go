@@ -39,7 +39,10 @@ func (r *Runtime) Containers() bool { return false }
 // Probe finds it usable everywhere.
 func (r *Runtime) Probe(context.Context) (weaker []string, err error) {
 	weaker = []string{"commands share the files, processes and network of the host"}
-	if os.Geteuid() != 0 {
+	switch {
+	case os.Geteuid() == 0 && r.cfg.User == "":
+		weaker = append(weaker, "commands that name no user run as root")
+	case os.Geteuid() != 0:
 		weaker = append(weaker, "all commands run as the worker's own user: not root")
 	}
 	if err := r.cfg.CheckLimits(); err != nil {
