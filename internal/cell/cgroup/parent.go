@@ -27,6 +27,9 @@ type Parent struct {
 	Path string
 
 	dirs map[string]string
+	// traces are where an OCI runtime makes this place besides: in hierarchies whose
+	// limits are not ours.
+	traces []string
 }
 
 // Find returns the place below the caller's own group named by path, such as
@@ -67,6 +70,7 @@ func findV1(mount, self, path string) (Parent, error) {
 			continue
 		}
 		for name := range strings.SplitSeq(parts[1], ",") {
+			p.traces = append(p.traces, filepath.Join(mount, traceOf(name), parts[2], path))
 			if !slices.Contains([]string{memory, cpu, cpuacct, pids, freezer}, name) {
 				continue
 			}
@@ -87,6 +91,15 @@ func findV1(mount, self, path string) (Parent, error) {
 		}
 	}
 	return p, nil
+}
+
+// traceOf is the folder of a hierarchy: of a named one its name, of the one of
+// version 2 on a host with both "unified".
+func traceOf(name string) string {
+	if name == "" {
+		return "unified"
+	}
+	return strings.TrimPrefix(name, "name=")
 }
 
 // Check tells why groups with limits cannot be made here, by making one.
@@ -114,6 +127,9 @@ func (p Parent) Group(name string) Group {
 // Remove removes the place itself where it is empty.
 func (p Parent) Remove() {
 	for _, dir := range p.dirs {
+		_ = os.Remove(dir)
+	}
+	for _, dir := range p.traces {
 		_ = os.Remove(dir)
 	}
 }
