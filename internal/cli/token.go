@@ -25,6 +25,9 @@ API take it as bearer token, or as the password of any user.
 			if _, err := tenant.ParseRole(r.Role); err != nil {
 				return &usageError{err}
 			}
+			if life < 0 || life > 0 && life < time.Second {
+				return usagef("--for %s is too short; give a second or more, or 0 for ever", life)
+			}
 			r.Seconds = int64(life.Seconds())
 			t, err := a.client().CreateToken(cmd.Context(), r)
 			if err != nil {

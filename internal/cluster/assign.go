@@ -170,7 +170,7 @@ func (m *Manager) secret(s agentapi.Secret, n store.Node) (string, error) {
 	case "authority":
 		return string(m.cfg.Authority.PEM()), nil
 	case "token":
-		return m.cfg.Authority.Sign(tenant.Token{ID: "node " + n.ID, Name: n.Name, Project: tenant.DefaultProject, Role: tenant.Role(s.Role)})
+		return m.cfg.Authority.Sign(tenant.NodeToken(n.ID, n.Name, tenant.Role(s.Role)))
 	}
 	return "", fmt.Errorf("cannot make secret file %s: there is no kind %q", s.Path, s.Kind)
 }

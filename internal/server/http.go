@@ -87,11 +87,15 @@ func (s *Server) authenticated(h http.Handler) http.Handler {
 			writeProblem(w, http.StatusUnauthorized, "a token is needed: the owner's is in "+s.cfg.Home.Token()+"; "+err.Error())
 			return
 		case !mayCall(who, r.Method):
-			writeProblem(w, http.StatusForbidden, fmt.Sprintf("the token of project %s with role %s may not do this", who.Project, who.Role))
+			writeProblem(w, http.StatusForbidden, forbidden(who))
 			return
 		}
 		h.ServeHTTP(w, r.WithContext(withCaller(r.Context(), who)))
 	}))
+}
+
+func forbidden(who tenant.Token) string {
+	return fmt.Sprintf("the token of project %s with role %s may not do this", who.Project, who.Role)
 }
 
 // caller tells whose token a request carries.
@@ -104,7 +108,8 @@ func (s *Server) caller(r *http.Request) (tenant.Token, error) {
 }
 
 // mayCall tells whether a token opens the API: clusters belong to the default
-// project, whose viewers read and whose other members change.
+// project, whose viewers read and whose other members change; what is left to
+// admins, onlyAdmins says.
 func mayCall(who tenant.Token, method string) bool {
 	need := tenant.Operator
 	if method == http.MethodGet || method == http.MethodHead {

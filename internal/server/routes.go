@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -17,6 +18,7 @@ import (
 	"howdah.dev/howdah/internal/op"
 	"howdah.dev/howdah/internal/stack"
 	"howdah.dev/howdah/internal/store"
+	"howdah.dev/howdah/internal/tenant"
 )
 
 // maxDocument bounds a definition file in a request.
@@ -115,8 +117,23 @@ func API(mux *http.ServeMux, s *Server) huma.API {
 	return a
 }
 
+// onlyAdmins lists operations that take away what cannot be brought back, or
+// give access to others.
+func onlyAdmins(id string) bool {
+	return slices.Contains([]string{"delete-cluster", "shutdown", "create-token"}, id)
+}
+
 // route is one row of the API.
-func route[I, O any](a huma.API, method, path, id, summary string, h func(context.Context, *I) (*O, error)) {
+func route[I, O any](a huma.API, method, path, id, summary string, do func(context.Context, *I) (*O, error)) {
+	h := do
+	if onlyAdmins(id) {
+		h = func(ctx context.Context, in *I) (*O, error) {
+			if who := callerOf(ctx); !who.Role.Covers(tenant.Admin) {
+				return nil, &api.Problem{Status: http.StatusForbidden, Title: http.StatusText(http.StatusForbidden), Detail: forbidden(who)}
+			}
+			return do(ctx, in)
+		}
+	}
 	huma.Register(a, huma.Operation{
 		OperationID: id, Method: method, Path: path, Summary: summary, MaxBodyBytes: maxDocument,
 		Errors: []int{http.StatusUnauthorized, http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity, http.StatusInternalServerError},

@@ -174,7 +174,7 @@ func (s *Server) open(ctx context.Context) error {
 	if s.token, err = s.ownToken(); err != nil {
 		return errors.Join(err, s.store.Close())
 	}
-	if s.verifier, err = tenant.NewVerifier(s.authority.PEM(), nil); err != nil {
+	if s.verifier, err = tenant.NewVerifier(s.authority.PEM(), s.revoked); err != nil {
 		return errors.Join(err, s.store.Close())
 	}
 	if s.images, err = imagestore.Open(imagestore.Config{Dir: h.Images()}); err != nil {

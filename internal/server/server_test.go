@@ -188,6 +188,68 @@ func TestToken(t *testing.T) {
 	}
 }
 
+// TestTokensOfProjects: what a token opens follows from its project and role, and
+// a node's token ends with its node.
+func TestTokensOfProjects(t *testing.T) {
+	r := serve(t, newHome(t))
+	authority, err := tenant.OpenAuthority(r.home.Authority())
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone, err := authority.Sign(tenant.NodeToken("n1", "c-worker-1", tenant.Viewer))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tokens := map[string]string{"node": gone}
+	for _, role := range []string{"viewer", "operator", "admin"} {
+		for _, project := range []string{"default", "shop"} {
+			made, err := r.c.CreateToken(t.Context(), api.TokenRequest{Project: project, Role: role, Seconds: 60})
+			if err != nil || made.Expires.IsZero() {
+				t.Fatal(made.Expires, err)
+			}
+			tokens[project+" "+role] = made.Token
+		}
+	}
+	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	for _, tt := range []struct {
+		method, path, body string
+		want               map[string]int // 403 for those not named
+	}{
+		{"GET", "/v1/clusters", "", map[string]int{"default viewer": 200, "default operator": 200, "default admin": 200, "node": 401}},
+		{"POST", "/v1/clusters/zk/stop", "", map[string]int{"default operator": 404, "default admin": 404, "node": 401}},
+		{"DELETE", "/v1/clusters/zk", "", map[string]int{"default admin": 404, "node": 401}},
+		{"POST", "/v1/tokens", `{"project":"default","role":"viewer"}`, map[string]int{"default admin": 200, "node": 401}},
+		{"POST", "/v1/tokens", `{"project":"default","role":"viewer","seconds":36028797018963968}`, map[string]int{"default admin": 422, "node": 401}},
+		{"GET", "/v2/", "", map[string]int{
+			"default viewer": 200, "default operator": 200, "default admin": 200, "shop viewer": 200, "shop operator": 200, "shop admin": 200, "node": 401,
+		}},
+		{"GET", "/v2/shop/web/tags/list", "", map[string]int{
+			"default viewer": 404, "default operator": 404, "default admin": 404, "shop viewer": 404, "shop operator": 404, "shop admin": 404, "node": 401,
+		}},
+		{"GET", "/v2/other/web/tags/list", "", map[string]int{"default viewer": 404, "default operator": 404, "default admin": 404, "node": 401}},
+		{"POST", "/v2/shop/web/blobs/uploads/", "", map[string]int{"default operator": 202, "default admin": 202, "shop operator": 202, "shop admin": 202, "node": 401}},
+		{"POST", "/v1/shutdown", "", map[string]int{"default admin": 0, "node": 401}}, // 0: not tried
+	} {
+		for name, token := range tokens {
+			want, named := tt.want[name]
+			if !named {
+				want = http.StatusForbidden
+			}
+			if want == 0 {
+				continue
+			}
+			var body io.Reader
+			if tt.body != "" {
+				body = strings.NewReader(tt.body)
+			}
+			got := send(t, c, tt.method, r.info.Address+tt.path, body, http.Header{"Authorization": {"Bearer " + token}})
+			if got.status != want {
+				t.Errorf("%s of %s gets %d, not %d: %s", tt.method+" "+tt.path, name, got.status, want, got.body)
+			}
+		}
+	}
+}
+
 // TestAgentsPort: without a certificate of this home an agent can only join,
 // and only with a token.
 func TestAgentsPort(t *testing.T) {

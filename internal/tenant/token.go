@@ -70,6 +70,18 @@ type Token struct {
 	Expires time.Time `json:"expires,omitzero"` // zero means never
 }
 
+// nodePrefix begins the ids of nodes' tokens; no other token's id has a blank.
+const nodePrefix = "node "
+
+// NodeToken is the token of a node's own programs. It says the same each time, so
+// that it need not be kept, and is good as long as the node is there.
+func NodeToken(id, name string, role Role) Token {
+	return Token{ID: nodePrefix + id, Name: name, Project: DefaultProject, Role: role}
+}
+
+// NodeOfToken returns the node that the token with an id belongs to, if it is a node's.
+func NodeOfToken(id string) (node string, ok bool) { return strings.CutPrefix(id, nodePrefix) }
+
 // Sign returns a token's text, which is a secret.
 func (a *Authority) Sign(t Token) (string, error) {
 	body, err := json.Marshal(t)
