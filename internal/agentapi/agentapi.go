@@ -5,6 +5,7 @@ package agentapi
 
 import (
 	"encoding/json"
+	"log/slog"
 	"time"
 
 	"howdah.dev/howdah/api"
@@ -136,6 +137,18 @@ func (SecretText) String() string { return "[secret]" }
 
 // GoString hides the text.
 func (SecretText) GoString() string { return "[secret]" }
+
+// LogValue hides the text.
+func (SecretText) LogValue() slog.Value { return slog.StringValue("[secret]") }
+
+// LogValue leaves out the content.
+func (s Secret) LogValue() slog.Value { return slog.StringValue(s.Path) }
+
+// LogValue leaves out what the assignment holds: secrets among it, which the JSON
+// of a log would show.
+func (a Assignment) LogValue() slog.Value {
+	return slog.GroupValue(slog.String("node", a.Node.Name), slog.Int64("generation", a.Generation))
+}
 
 // Value is one key of a file.
 type Value struct{ Key, Value string }

@@ -47,12 +47,13 @@ services:
     command: [headd, "${links.peer.addr}"]
     ready: {message: headd answers, tcp: "${self.ip}:70", max: 10s}
     reload: [reload]
+    secrets: {conf/key: {kind: shared, name: key}, conf/ca.pem: {kind: authority}, conf/token: {kind: token, role: viewer}}
     files:
       a.conf: {format: properties, user: toy/a}
       leaving: {format: lines, onChange: reload, forEach: [{in: leaving.worker, value: "${it.name}"}]}
-  workd: {command: [workd], ready: {tcp: "${self.ip}:71"}}
+  workd: {command: [workd], ready: {tcp: "${self.ip}:71"}, secrets: {conf/key: {kind: shared, name: key}}}
 exports: {addr: "${role.head[0].ip}:70"}
-smoke: {on: head, steps: [{title: try it, command: ["true"]}]}
+smoke: {on: head, secrets: {key: {kind: shared, name: key}}, steps: [{title: try it, command: ["true"]}]}
 default: {nodeGroups: [{name: head, roles: [head], instanceNum: 1}, {name: worker, roles: [worker], instanceNum: 2}]}
 -- plain/stack.yaml --
 name: plain
@@ -69,8 +70,9 @@ default: {nodeGroups: [{name: thing, roles: [thing], instanceNum: 1}]}
 // cloud is an infrastructure in memory. Its machines run scripted agents that
 // speak to the manager as real ones do.
 type cloud struct {
-	t *testing.T
-	m *cluster.Manager
+	t    *testing.T
+	m    *cluster.Manager
+	path string // of the database
 
 	mu      sync.Mutex
 	ctx     context.Context //nolint:containedctx // the life of the machines
@@ -243,7 +245,8 @@ func idle(t *testing.T) *cloud {
 	if len(ds) > 0 {
 		t.Fatal(ds)
 	}
-	st, err := store.Open(context.Background(), store.Config{Path: filepath.Join(t.TempDir(), "db")})
+	path := filepath.Join(t.TempDir(), "db")
+	st, err := store.Open(context.Background(), store.Config{Path: path})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -252,7 +255,7 @@ func idle(t *testing.T) *cloud {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	c := &cloud{t: t, ctx: ctx, agents: map[string]*agent{}, taken: map[string][]*agentapi.Assignment{}}
+	c := &cloud{t: t, path: path, ctx: ctx, agents: map[string]*agent{}, taken: map[string][]*agentapi.Assignment{}}
 	c.m = cluster.New(cluster.Config{
 		Store: st, Stacks: stacks, Drivers: map[string]infra.Driver{"local": c},
 		Cache: artifact.New(artifact.Config{Dir: t.TempDir()}), Authority: authority, AgentAddr: "127.0.0.1:1",

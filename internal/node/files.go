@@ -66,10 +66,13 @@ func writeFiles(files []agentapi.File) error {
 	return nil
 }
 
-// writeSecrets writes the files for their owner only.
+// writeSecrets writes the files for their owner only. Those that are right stay.
 func writeSecrets(secrets []agentapi.Secret) error {
 	for _, s := range secrets {
 		if old, err := os.ReadFile(s.Path); err == nil && string(old) == string(s.Content) {
+			if err := os.Chmod(s.Path, 0o600); err != nil {
+				return fmt.Errorf("cannot write %s: %w", s.Path, err)
+			}
 			continue
 		}
 		if err := os.MkdirAll(filepath.Dir(s.Path), 0o755); err != nil {

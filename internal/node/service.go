@@ -305,7 +305,7 @@ func (s *service) converge(ctx context.Context, w want) error {
 // refresh writes files that take effect without a restart and tells the
 // program when it must read them again.
 func (s *service) refresh(ctx context.Context, spec *agentapi.Service) error {
-	if err := writeFiles(spec.Files); err != nil {
+	if err := errors.Join(writeFiles(spec.Files), writeSecrets(spec.Secrets)); err != nil {
 		return err
 	}
 	key := reloadKey(spec.Files)

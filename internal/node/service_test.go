@@ -355,3 +355,36 @@ func TestReadyOfThisStart(t *testing.T) {
 	heard(time.Now())
 	h.state("ready")
 }
+
+// TestSecretFiles: they are their owner's only, and follow the assignment
+// without a restart.
+func TestSecretFiles(t *testing.T) {
+	h := newHub(t)
+	svc := h.service("")
+	file := h.path("svc", "conf", "key")
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte("one"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	holds := func(want string) bool {
+		text, err := os.ReadFile(file)
+		info, statErr := os.Stat(file)
+		return err == nil && statErr == nil && string(text) == want && info.Mode().Perm() == 0o600
+	}
+	svc.Secrets = []agentapi.Secret{{Path: file, Kind: "shared", Name: "key", Content: "one"}}
+	h.serve(svc)
+	h.agent()
+	h.state("ready")
+	if !holds("one") {
+		t.Error("the file is not as it should be")
+	}
+	svc.Secrets = []agentapi.Secret{{Path: file, Kind: "shared", Name: "key", Content: "two"}}
+	h.serve(svc)
+	h.until("the new secret is there", func() bool { return holds("two") })
+	h.state("ready")
+	if n := len(h.lines("starts")); n != 1 {
+		t.Errorf("%d starts", n)
+	}
+}

@@ -202,6 +202,10 @@ func (c *checker) secrets(secrets map[string]Secret, files map[string]File, at *
 			c.errorf(here, "name: cell, for example; files with the same name hold the same secret", "secret file %s does not name its secret", name)
 		case secret.Kind == "token" && secret.Role == "":
 			c.errorf(here, "role: viewer, operator or admin", "secret file %s does not say what its token may do", name)
+		case secret.Kind != "shared" && secret.Name != "":
+			c.errorf(here.At("name"), "Take it out.", "secret file %s is of kind %s, which has no name", name, secret.Kind)
+		case secret.Kind != "token" && secret.Role != "":
+			c.errorf(here.At("role"), "Take it out.", "secret file %s is of kind %s, which has no role", name, secret.Kind)
 		}
 	}
 }

@@ -463,6 +463,9 @@ func restartKey(s *agentapi.Service) string {
 			_ = enc.Encode([]string{f.Path, f.Content})
 		}
 	}
+	if len(s.Secrets) > 0 { // which ones; their contents are not known here
+		_ = enc.Encode(s.Secrets)
+	}
 	return hex.EncodeToString(h.Sum(nil))[:24]
 }
 
