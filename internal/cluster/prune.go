@@ -33,7 +33,7 @@ func (m *Manager) prune(ctx context.Context) {
 			m.cfg.Log.Warn("cannot remove what is too old", "error", err)
 		}
 		pause := pruneEvery
-		if more {
+		if more && err == nil {
 			pause = prunePause
 		}
 		select {

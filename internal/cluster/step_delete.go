@@ -29,8 +29,19 @@ func (m *Manager) doDeleteNode(ctx context.Context, c op.Call) op.Result {
 		if err := tx.ReleaseOnce(n.Cluster, n.ID); err != nil {
 			return err
 		}
+		m.forget(n.ID)
 		return tx.DeleteNode(n.ID, n.Cluster)
 	})
+}
+
+// forget drops what is remembered of a node beside the store. It comes back as
+// needed where the node's deletion is not committed.
+func (m *Manager) forget(node string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.rendered, node)
+	delete(m.invited, node)
+	delete(m.reported, node)
 }
 
 // doForget removes the cluster's rows; its operations and events stay.
