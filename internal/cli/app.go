@@ -54,6 +54,10 @@ func (a *app) appCmd() *cobra.Command {
 // changes adds the flags of commands that deploy.
 func (f *appFlags) changes(c *cobra.Command) *cobra.Command {
 	c.Flags().BoolVar(&f.force, "force", false, "take the place of a deployment under way")
+	return f.waits(c)
+}
+
+func (f *appFlags) waits(c *cobra.Command) *cobra.Command {
 	c.Flags().BoolVar(&f.wait, "wait", true, "wait until the deployment has ended")
 	return c
 }
@@ -426,8 +430,8 @@ func (a *app) appKillCmd(f *appFlags) *cobra.Command {
 }
 
 func (a *app) appDeleteCmd(f *appFlags) *cobra.Command {
-	return f.changes(&cobra.Command{
-		Use: "delete ID", Short: "Remove an app", Args: args(1, 1, "the app's id"),
+	return f.waits(&cobra.Command{
+		Use: "delete ID", Short: "Remove an app, whatever is under way with it", Args: args(1, 1, "the app's id"),
 		RunE: func(cmd *cobra.Command, got []string) error {
 			id := appID(got[0])
 			return a.deploy(cmd.Context(), f, id, func(ctx context.Context, c *cell) (marathon.Result, error) { return c.Delete(ctx, id) })

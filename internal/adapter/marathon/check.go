@@ -15,20 +15,32 @@ func (c *Client) Check(ctx context.Context, id string) error {
 	if err != nil {
 		return fmt.Errorf("cannot run an app: %w", err)
 	}
-	if err := c.Wait(ctx, r.DeploymentID, nil); err != nil {
-		return fmt.Errorf("%w%s", err, c.why(context.WithoutCancel(ctx), id))
+	// An app that does not run is removed as well, or it would be tried for ever.
+	err = c.runs(ctx, id, r.DeploymentID)
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
+	defer cancel()
+	if err != nil {
+		err = fmt.Errorf("%w%s", err, c.why(last, id))
 	}
-	app, err := c.App(ctx, id)
+	if _, remove := c.Delete(last, id); remove != nil {
+		return errors.Join(err, fmt.Errorf("cannot remove the app %s: %w", id, remove))
+	}
 	if err != nil {
 		return err
 	}
-	if app.TasksRunning != 1 {
-		return fmt.Errorf("the app %s has %d running tasks, not 1", id, app.TasksRunning)
-	}
-	if _, err := c.Delete(ctx, id); err != nil {
-		return fmt.Errorf("cannot remove the app %s: %w", id, err)
-	}
 	return c.gone(ctx, id)
+}
+
+// runs waits until an app has come up.
+func (c *Client) runs(ctx context.Context, id, deployment string) error {
+	if err := c.Wait(ctx, deployment, nil); err != nil {
+		return err
+	}
+	app, err := c.App(ctx, id)
+	if err == nil && app.TasksRunning != 1 {
+		err = fmt.Errorf("the app %s has %d running tasks, not 1", id, app.TasksRunning)
+	}
+	return err
 }
 
 // gone returns when an app is not there any more.

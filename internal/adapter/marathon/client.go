@@ -257,7 +257,7 @@ func (c *Client) Patch(ctx context.Context, id string, change any, force bool) (
 	return r, err
 }
 
-// Delete removes an app.
+// Delete removes an app, whatever is under way with it.
 func (c *Client) Delete(ctx context.Context, id string) (Result, error) {
 	var r Result
 	err := c.Call(ctx, http.MethodDelete, "/v2/apps"+path(id), nil, nil, &r)
