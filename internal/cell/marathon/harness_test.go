@@ -95,6 +95,7 @@ func newCell(t testing.TB, cfg cellConfig) *cell {
 		c.workers, c.plugs = append(c.workers, w), append(c.plugs, nil)
 		c.plug(i)
 	}
+	c.registered(cfg.workers)
 	c.start()
 	t.Cleanup(func() {
 		c.stop()
@@ -104,6 +105,27 @@ func newCell(t testing.TB, cfg cellConfig) *cell {
 		c.running.Wait()
 	})
 	return c
+}
+
+// registered waits until the master knows so many workers, so that the scheduler
+// is offered all of them at once.
+func (c *cell) registered(n int) {
+	c.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		resp, err := http.Get(c.master.URL + "/slaves")
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		var body struct{ Slaves []struct{} }
+		err = json.NewDecoder(resp.Body).Decode(&body)
+		_ = resp.Body.Close()
+		if err == nil && len(body.Slaves) == n {
+			return
+		}
+		if time.Now().After(deadline) {
+			c.t.Fatalf("the master knows %d workers, not %d: %v", len(body.Slaves), n, err)
+		}
+	}
 }
 
 // plug connects a worker; c.plugs[i] takes it off again, with its tasks alive.
