@@ -30,7 +30,7 @@ func newAPI(url, secret string) *api {
 
 func (a *api) close() { a.transport.CloseIdleConnections() }
 
-// do carries out a request and reads all of its answer.
+// do carries out a request and reads all of its answer, which is at most 256 MB.
 func (a *api) do(req *http.Request, into any) (*http.Response, []byte, error) {
 	ctx, cancel := context.WithTimeout(req.Context(), callLimit)
 	defer cancel()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"time"
 )
@@ -119,13 +120,16 @@ func (c *cell) afterChange(ctx context.Context, k int, tag string) (answer, erro
 
 // answer is what a poll got.
 type answer struct {
-	status, size int
-	tag          string
-	took         time.Duration
+	status int
+	size   int64
+	tag    string
+	took   time.Duration
 }
 
 // poll asks for the list, and reads all of it.
 func (a *api) poll(ctx context.Context, tag string) (answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, callLimit)
+	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.url+"/v2/apps?embed=apps.tasks", nil)
 	if err != nil {
 		return answer{}, err
@@ -133,10 +137,16 @@ func (a *api) poll(ctx context.Context, tag string) (answer, error) {
 	if tag != "" {
 		req.Header.Set("If-None-Match", tag)
 	}
+	req.Header.Set("Authorization", "Bearer "+a.secret)
 	begun := time.Now()
-	resp, text, err := a.do(req, nil)
+	resp, err := a.http.Do(req)
 	if err != nil {
 		return answer{}, err
 	}
-	return answer{resp.StatusCode, len(text), resp.Header.Get("ETag"), time.Since(begun)}, nil
+	defer resp.Body.Close()
+	size, err := io.Copy(io.Discard, resp.Body) // keeping it would measure this program
+	if err == nil && resp.StatusCode >= http.StatusBadRequest {
+		err = fmt.Errorf("the list is refused: %s", resp.Status)
+	}
+	return answer{resp.StatusCode, size, resp.Header.Get("ETag"), time.Since(begun)}, err
 }

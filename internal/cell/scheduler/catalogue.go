@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"math"
 	"path"
 
 	"howdah.dev/howdah/internal/cell/app"
@@ -12,9 +13,12 @@ import (
 type catalogue struct {
 	beneath map[string]int
 	ports   map[int]int
+	// taken is ports as a table, for an update may ask about thousands of them; only
+	// the committed catalogue has it.
+	taken []bool
 }
 
-func newCatalogue() catalogue { return catalogue{map[string]int{}, map[int]int{}} }
+func newCatalogue() catalogue { return catalogue{beneath: map[string]int{}, ports: map[int]int{}} }
 
 // count adds an app n times; -1 takes it away.
 func (c *catalogue) count(spec *app.App, n int) {
@@ -31,13 +35,19 @@ func (c *catalogue) count(spec *app.App, n int) {
 	}
 }
 
-// merge adds another catalogue.
+// merge adds another catalogue, and brings the table up to date.
 func (c *catalogue) merge(o catalogue) {
 	for at, n := range o.beneath {
 		add(c.beneath, at, n)
 	}
+	if c.taken == nil {
+		c.taken = make([]bool, math.MaxUint16+1)
+	}
 	for p, n := range o.ports {
 		add(c.ports, p, n)
+		if p >= 0 && p < len(c.taken) {
+			c.taken[p] = c.ports[p] > 0
+		}
 	}
 }
 
@@ -54,7 +64,11 @@ func (w Wanted) Beneath(id string) bool {
 
 // TakesPort tells whether any wanted app has a service port.
 func (w Wanted) TakesPort(port int) bool {
-	return w.t.base.catalogue.ports[port]+w.t.catalogue.ports[port] > 0
+	base := &w.t.base.catalogue
+	if n := w.t.catalogue.ports[port]; n != 0 { // few: those of this batch
+		return base.ports[port]+n > 0
+	}
+	return port >= 0 && port < len(base.taken) && base.taken[port]
 }
 
 // wantedWas takes what was wanted of an app out of the catalogue.

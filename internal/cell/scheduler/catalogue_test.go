@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -39,13 +40,22 @@ func TestCatalogue(t *testing.T) {
 				tx.merge()
 			}
 		}
-		again := newCatalogue()
+		all, again := newCatalogue(), newCatalogue()
 		for _, a := range s.apps {
 			if !a.Removed {
-				again.count(a.Spec, 1)
+				all.count(a.Spec, 1)
 			}
 		}
-		if diff := cmp.Diff(again, s.catalogue, cmp.AllowUnexported(catalogue{})); diff != "" {
+		again.merge(newCatalogue())
+		s.catalogue.merge(newCatalogue())
+		again.merge(all)
+		if !slices.Equal(again.taken, s.catalogue.taken) {
+			rt.Error("the table of ports differs")
+		}
+		if diff := cmp.Diff(again.beneath, s.catalogue.beneath); diff != "" {
+			rt.Error(diff)
+		}
+		if diff := cmp.Diff(again.ports, s.catalogue.ports); diff != "" {
 			rt.Error(diff)
 		}
 	})

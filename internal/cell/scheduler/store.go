@@ -55,11 +55,13 @@ func load(ctx context.Context, db *sql.DB) (*state, error) {
 		}
 		set[id] = i
 	}
+	all := newCatalogue()
 	for _, a := range s.apps {
 		if !a.Removed {
-			s.catalogue.count(a.Spec, 1)
+			all.count(a.Spec, 1)
 		}
 	}
+	s.catalogue.merge(all)
 	if s.framework, err = readMeta(ctx, db, metaFramework); err != nil {
 		return nil, err
 	}
