@@ -14,7 +14,6 @@ import (
 
 	"howdah.dev/howdah/api"
 	"howdah.dev/howdah/client"
-	"howdah.dev/howdah/internal/adapter/webhdfs"
 	"howdah.dev/howdah/internal/number"
 	"howdah.dev/howdah/internal/pipeline"
 	"howdah.dev/howdah/internal/pipeline/hdfsfiles"
@@ -116,44 +115,80 @@ func (p platform) KillTopology(ctx context.Context, cluster, name string, _ time
 	return p.c.Kill(ctx, cluster, "topology", name)
 }
 
-// runPipeline runs a pipeline file, unless its last run was verified and
-// nothing has changed since.
-func (a *app) runPipeline(ctx context.Context, cl *client.Client, file, user string) error {
+// pipelineRun says what to run.
+type pipelineRun struct {
+	client     *client.Client
+	definition *pipeline.Definition
+	file       string // to keep under the pipeline's name; "" if it was kept
+	user       string // of the warehouse
+	again      bool   // also if nothing changed since a verified run
+}
+
+// runPipelineFile runs a pipeline file.
+func (a *app) runPipelineFile(ctx context.Context, cl *client.Client, file, user string) error {
 	def, ds := pipeline.Load(ctx, file)
 	if err := ds.Err(); err != nil {
 		return ds
 	}
-	wh, err := cl.Cluster(ctx, def.Warehouse)
+	return a.runPipeline(ctx, pipelineRun{client: cl, definition: def, file: file, user: user})
+}
+
+// runPipeline runs a pipeline, unless its last run was verified and nothing has
+// changed since.
+func (a *app) runPipeline(ctx context.Context, r pipelineRun) error {
+	def := r.definition
+	if r.file != "" {
+		if _, err := a.storePipeline(def.Name, r.file); err != nil {
+			return err
+		}
+	}
+	files, exports, err := a.warehouse(ctx, r.client, def.Warehouse, r.user)
 	if err != nil {
 		return err
 	}
-	files := hdfsfiles.New(webhdfs.New(webhdfs.Config{Addresses: []string{wh.Exports["web"]}, User: user}))
-	if last, err := pipeline.LastRun(ctx, files, def.Name); err == nil && last.Verified() {
-		if changes, err := last.Changes(ctx, def); err == nil && len(changes) == 0 {
-			fmt.Fprintf(a.notes(), "\npipeline %s was verified %s ago; nothing changed since\n", def.Name, since(last.VerifiedAt))
-			return nil
-		} else if err == nil {
-			fmt.Fprintf(a.notes(), "\npipeline %s runs again: %s\n", def.Name, strings.Join(changes, "; "))
+	if !r.again {
+		done, err := a.verified(ctx, files, def)
+		if done || err != nil {
+			return err
 		}
-	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
 	}
 	fmt.Fprintf(a.notes(), "\npipeline %s\n", def.Name)
 	v := a.newLive()
-	cells := &cells{a: a, c: cl}
+	cells := &cells{a: a, c: r.client}
 	res, err := pipeline.Run(ctx, pipeline.Config{
-		Definition: def, Files: files, Warehouse: wh.Exports["fs"], Jobs: platform{cl}, Topologies: platform{cl},
+		Definition: def, Files: files, Warehouse: exports["fs"], Jobs: platform{r.client}, Topologies: platform{r.client},
 		Apps: cells, Images: cells,
 		Events: func(e pipeline.Event) { a.pipelineEvent(v, e) },
 	})
 	v.end()
 	if err != nil {
-		return &exitError{exitFailed, fmt.Errorf("pipeline %s failed: %w", def.Name, err)}
+		return pipelineFailed(def.Name, err)
 	}
 	if !a.programs() {
 		printLineage(a.screen(), res)
 	}
 	return nil
+}
+
+// verified reports whether the last run was verified and nothing changed since,
+// and says so.
+func (a *app) verified(ctx context.Context, files hdfsfiles.Files, def *pipeline.Definition) (bool, error) {
+	last, err := pipeline.LastRun(ctx, files, def.Name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil || !last.Verified() {
+		return false, err
+	}
+	changes, err := last.Changes(ctx, def)
+	switch {
+	case err == nil && len(changes) == 0:
+		fmt.Fprintf(a.notes(), "\npipeline %s was verified %s ago; nothing changed since\n", def.Name, since(last.VerifiedAt))
+		return true, nil
+	case err == nil:
+		fmt.Fprintf(a.notes(), "\npipeline %s runs again: %s\n", def.Name, strings.Join(changes, "; "))
+	}
+	return false, nil // what cannot be read now is read, or reported, by the run
 }
 
 // notes is where prose goes: nowhere when the output is for programs.
@@ -226,18 +261,36 @@ func printLineage(w io.Writer, res pipeline.Result) {
 	for _, l := range res.Lineage {
 		st := res.Step(l.Step)
 		where := l.Cluster
-		rows = append(rows, []string{l.Step, strings.Join(l.From, ", ") + " → " + l.To, where, count(st.Figures), seconds(st.Took())})
+		what := []string{strings.Join(l.From, ", "), l.To}
+		if l.Image != "" {
+			what = slices.Insert(what, 1, shortImage(l.Image))
+		}
+		rows = append(rows, []string{l.Step, strings.Join(what, " → "), where, count(st.Figures), seconds(st.Took())})
 	}
 	table(w, []string{"STEP", "WHAT", "ON", "COUNTS", "TOOK"}, rows)
 	for _, st := range res.Steps {
+		for _, c := range st.Conditions {
+			fmt.Fprintf(w, "\nweaker: step %s: %s\n", st.Name, tame(c))
+		}
+	}
+	for _, st := range res.Steps {
 		if st.Kind == "verify" && st.State == pipeline.StateDone {
-			fmt.Fprintf(w, "\nverified: %s words and %d packages equal an independent count\n", number.Thousands(st.Figures.Words), st.Figures.Packages)
+			fmt.Fprintf(w, "\nverified: %s\n", st.Message)
 		}
 	}
 }
 
+// shortImage shortens the digest of an image's name.
+func shortImage(name string) string {
+	const shown = len("sha256:") + 12
+	if at := strings.IndexByte(name, '@'); at >= 0 && len(name) > at+1+shown {
+		return name[:at+1+shown]
+	}
+	return name
+}
+
 func count(f pipeline.Figures) string {
-	m := map[string]int64{"files": f.Files, "parts": f.Parts, "lines": f.Lines, "packages": f.Packages, "words": f.Words}
+	m := map[string]int64{"files": f.Files, "instances": f.Instances, "parts": f.Parts, "lines": f.Lines, "packages": f.Packages, "words": f.Words}
 	var parts []string
 	for _, k := range slices.Sorted(maps.Keys(m)) {
 		if m[k] > 0 {

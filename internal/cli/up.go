@@ -83,7 +83,7 @@ func (u *upper) up(ctx context.Context, path string) error {
 		if pipelineFile == "" {
 			return usagef("there is no pipeline.yaml in %s", path)
 		}
-		if err := u.runPipeline(ctx, u.client, pipelineFile, u.info.User); err != nil {
+		if err := u.runPipelineFile(ctx, u.client, pipelineFile, u.info.User); err != nil {
 			return err
 		}
 	}

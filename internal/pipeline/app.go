@@ -59,8 +59,8 @@ func (r *run) app(ctx context.Context, s Step, p *progress) error {
 		return err
 	}
 	p.say("starting " + plural(a.Instances, "instance") + " of " + a.App + " on " + a.Cell)
-	if err := r.Apps.RunApp(ctx, req); err != nil {
-		return fmt.Errorf("cannot run app %s on %s: %w", a.App, a.Cell, err)
+	if err := r.Apps.RunApp(ctx, req); err != nil { // the answer may be lost, and the app be there
+		return r.leaveApp(ctx, a, p, fmt.Errorf("cannot run app %s on %s: %w", a.App, a.Cell, err))
 	}
 	m, err := r.awaitDataset(ctx, a, want, before.FailedTask, p)
 	if err := r.leaveApp(ctx, a, p, err); err != nil {
@@ -139,7 +139,7 @@ func (r *run) appRequest(ctx context.Context, a *App, p *progress) (AppRequest, 
 	switch {
 	case cell.Containers:
 		p.say("packing " + a.Image)
-		image, err := r.Images.PushImage(ctx, ImageRequest{Name: a.Image, Build: *a.Build})
+		image, err := r.Images.PushImage(ctx, ImageRequest{Name: a.Image, Build: a.Build})
 		if err != nil {
 			return req, fmt.Errorf("cannot make image %s: %w", a.Image, err)
 		}
@@ -208,7 +208,7 @@ func (s AppStatus) sentence() string {
 	if s.Waiting != "" {
 		parts = append(parts, "waiting: "+firstLine(s.Waiting))
 	}
-	if s.Failure != "" {
+	if s.Failure != "" && s.Running < s.Instances { // otherwise it was made good
 		parts = append(parts, "last failure: "+firstLine(s.Failure))
 	}
 	return strings.Join(parts, "; ")

@@ -17,7 +17,7 @@ import (
 type App struct {
 	Cell      string                   `json:"cell" doc:"Cluster that runs the instances" minLength:"1"`
 	App       string                   `json:"app,omitempty" doc:"Id of the app; /pipeline-NAME/STEP if left out. It stays, scaled to 0, when the step is done" pattern:"^/[a-z0-9][a-z0-9-]*(/[a-z0-9][a-z0-9-]*)*$"`
-	Build     *Build                   `json:"build" doc:"What the image is made of"`
+	Build     Build                    `json:"build" doc:"What the image is made of"`
 	Image     string                   `json:"image,omitempty" doc:"Name of the image in the server's registry, as PROJECT/NAME or PROJECT/NAME:TAG; default/STEP if left out" pattern:"^[a-z0-9][a-z0-9._-]*/[a-z0-9][a-z0-9._-]*(:[A-Za-z0-9_][A-Za-z0-9._-]*)?$"`
 	Instances int                      `json:"instances,omitempty" doc:"How many run at the same time" minimum:"1" maximum:"1000" default:"1"`
 	CPUs      float64                  `json:"cpus,omitempty" doc:"Cores of an instance; 0.5 if left out" minimum:"0" maximum:"1024"`
@@ -67,9 +67,6 @@ func (c *checker) app(i int, a *App) {
 		if slices.Contains(given, name) {
 			c.fail(c.node(i, "app", "env", name), "the pipeline sets "+name+" itself", "Remove it; partMB, dataset and layers say the same.")
 		}
-	}
-	if a.Build == nil {
-		return // found by document.Check
 	}
 	for k, l := range a.Build.Layers {
 		c.pattern(c.node(i, "app", "build", "layers", k, "match"), l.Match)

@@ -24,6 +24,11 @@ func Load(ctx context.Context, file string) (*Definition, api.Diagnostics) {
 	if err != nil {
 		return nil, api.Diagnostics{{Severity: api.SeverityError, Summary: "cannot read pipeline: " + err.Error()}}
 	}
+	return LoadText(ctx, file, data)
+}
+
+// LoadText is Load with the text that was in the file.
+func LoadText(ctx context.Context, file string, data []byte) (*Definition, api.Diagnostics) {
 	dir, err := filepath.Abs(filepath.Dir(file))
 	if err != nil {
 		return nil, api.Diagnostics{{Severity: api.SeverityError, Summary: "cannot read pipeline: " + err.Error()}}

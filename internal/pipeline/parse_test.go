@@ -68,6 +68,28 @@ p.yaml:5:42  error  steps[1].ingest.dataset: "/data/../x" is no plain path
 p.yaml:6:42  error  steps[2].ingest.dataset: /data/.howdah would replace Howdah's run records in /data/.howdah/pipelines
 p.yaml:7:20  error  steps[3].job.main: is missing
 p.yaml:7:60  error  steps[3].job.deadline: the deadline is negative`},
+		"apps": {`name: a
+warehouse: w
+steps:
+  - {name: a, app: {cell: c, app: /x, dataset: /data/a, build: {binary: b, layers: [{from: s, match: "a/b", to: src}]}}}
+  - {name: b, app: {cell: c, app: /x, dataset: /data/a/b, build: {binary: "${X}", layers: []}, deadline: -1s, instances: -1, env: {HOWDAH_RUN: 1}}}
+  - {name: c, app: {cell: c, app: x, image: UPPER, dataset: data}}
+  - {name: d, app: , ingest: {from: x, dataset: /data/d}}
+`, `
+p.yaml:4:102  error  steps[0].app.build.layers[0].match: "a/b" holds a slash
+p.yaml:4:113  error  steps[0].app.build.layers[0].to: "src" is no folder of an image
+p.yaml:5:35  error  steps[1].app.app: another step runs app /x on c
+p.yaml:5:48  error  steps[1].app.dataset: /data/a/b and /data/a of steps[0].app.dataset overlap
+p.yaml:5:75  error  steps[1].app.build.binary: ${X} is not known here
+p.yaml:5:91  error  steps[1].app.build.layers: has 0 items; at least 1 are wanted
+p.yaml:5:106  error  steps[1].app.deadline: the deadline is negative
+p.yaml:5:122  error  steps[1].app.instances: -1 is too small
+p.yaml:5:144  error  steps[1].app.env.HOWDAH_RUN: the pipeline sets HOWDAH_RUN itself
+p.yaml:6:20  error  steps[2].app.build: is missing
+p.yaml:6:35  error  steps[2].app.app: "x" has not the form wanted here
+p.yaml:6:45  error  steps[2].app.image: "UPPER" has not the form wanted here
+p.yaml:6:61  error  steps[2].app.dataset: "data" does not start with a slash
+p.yaml:7:30  error  steps[3].ingest: the step does several things: app, ingest`},
 		"verify": {`name: a
 warehouse: w
 steps:

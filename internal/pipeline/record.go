@@ -15,15 +15,29 @@ const (
 	// recordDir is the folder of the warehouse that run records are kept in.
 	recordDir    = "/data/.howdah/pipelines"
 	recordFormat = "howdah.pipeline/1"
-	maxRecord    = 16 << 20
+	// recordEvery is how often the record of a run that goes on is written.
+	recordEvery = 5 * time.Second
+	// maxRuns is how many ended runs of a pipeline are remembered.
+	maxRuns   = 20
+	maxRecord = 16 << 20
 )
 
 // Record is what the warehouse remembers of the last run of a pipeline.
 type Record struct {
 	Format     string    `json:"format" doc:"howdah.pipeline/1"`
 	Definition string    `json:"definition" doc:"SHA-256 of the definition, local paths and defaults filled in"`
+	Updated    time.Time `json:"updated,omitzero" doc:"When this was written; a run that goes on writes it anew every few seconds"`
 	VerifiedAt time.Time `json:"verifiedAt,omitzero" doc:"When every step was done, a verify step among them; absent otherwise"`
 	Result     Result    `json:"result" doc:"What the run did"`
+}
+
+// Silent returns for how long a run that is said to go on has written nothing; 0
+// while it is known to be alive, or has ended. Clocks of two machines may differ.
+func (r Record) Silent(now time.Time) time.Duration {
+	if quiet := now.Sub(r.Updated); r.Result.State == StateRunning && quiet > 6*recordEvery {
+		return quiet
+	}
+	return 0
 }
 
 // Verified reports whether the results of the run equalled an independent count.
@@ -144,24 +158,44 @@ func (d *Definition) digest() (string, error) {
 	return digestText(h), nil
 }
 
-// saveRecord replaces the record. Run does it twice: when it starts, so that a
-// run that was killed does not leave an older verification behind, and at its end.
+// saveRecord replaces the record. Run does it when it starts, so that a run that
+// was killed does not leave an older verification behind, now and then, and at
+// its end; then the run is remembered for itself too.
 func (r *run) saveRecord(ctx context.Context, result Result) error {
 	digest, err := r.Definition.digest()
 	if err != nil {
 		return err
 	}
-	rec := Record{Format: recordFormat, Definition: digest, Result: result}
+	rec := Record{Format: recordFormat, Definition: digest, Updated: time.Now().UTC(), Result: result}
 	verifies := slices.ContainsFunc(result.Steps, func(s StepResult) bool { return s.Kind == KindVerify })
 	if result.State == StateDone && verifies {
 		rec.VerifiedAt = result.Ended
 	}
 	data, err := json.MarshalIndent(rec, "", "  ")
+	data = append(data, '\n')
 	if err == nil {
-		err = replaceFile(ctx, r.Files, RecordPath(r.Definition.Name), append(data, '\n'))
+		err = replaceFile(ctx, r.Files, RecordPath(r.Definition.Name), data)
+	}
+	if err == nil && result.State != StateRunning {
+		err = r.remember(ctx, data)
 	}
 	if err != nil {
 		return fmt.Errorf("cannot save run record: %w", err)
 	}
 	return nil
+}
+
+// keepRecord writes the record now and then until ctx ends, so that others see
+// how the run goes. It may fail: the next one, or the last, makes up for it.
+func (r *run) keepRecord(ctx context.Context, started time.Time) {
+	tick := time.NewTicker(recordEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			_ = r.saveRecord(ctx, r.result(started, nil))
+		}
+	}
 }

@@ -85,7 +85,12 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 	}
 	errs := []error{r.saveRecord(ctx, r.result(started, nil))} // what was verified is about to be replaced
 	if errs[0] == nil {
+		kept, stop := context.WithCancel(ctx)
+		var keeper sync.WaitGroup
+		keeper.Go(func() { r.keepRecord(kept, started) })
 		errs = r.all(ctx)
+		stop()
+		keeper.Wait()
 	}
 	err := errors.Join(errs...)
 	if err != nil && ctx.Err() != nil {

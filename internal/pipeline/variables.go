@@ -63,7 +63,7 @@ func values(known map[string]string) func(string) (string, error) {
 // localPaths calls f with every local path of a step and its place.
 func (s *Step) localPaths(f func(path *string, keys ...any)) {
 	switch {
-	case s.App != nil && s.App.Build != nil:
+	case s.App != nil:
 		f(&s.App.Build.Binary, "app", "build", "binary")
 		for i := range s.App.Build.Layers {
 			f(&s.App.Build.Layers[i].From, "app", "build", "layers", i, "from")
