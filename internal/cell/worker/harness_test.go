@@ -36,7 +36,7 @@ import (
 type setup struct {
 	Dir, Master, Address, Shim, Node, Layer string
 	Runc                                    bool
-	Resend, Quota                           time.Duration
+	Resend, Quota, Drain                    time.Duration
 	KeepPerApp                              int
 	KeepBytes                               int64
 	Gateway                                 string
@@ -81,7 +81,7 @@ func (s setup) config() (Config, error) {
 	}
 	cfg := Config{
 		Dir: s.Dir, IP: "127.0.0.1", Address: s.Address, Master: func() string { return s.Master }, Client: http.DefaultClient,
-		Images: layers{s.Layer}, Resend: s.Resend, Quota: s.Quota, KeepPerApp: s.KeepPerApp, KeepBytes: s.KeepBytes,
+		Images: layers{s.Layer}, Resend: s.Resend, Quota: s.Quota, Drain: s.Drain, KeepPerApp: s.KeepPerApp, KeepBytes: s.KeepBytes,
 		Runtimes: []container.Runtime{plain.New(plain.Config{Shims: shims})},
 		Authorize: func(r *http.Request, t *mesos.TaskInfo) error {
 			user, _, _ := r.BasicAuth()

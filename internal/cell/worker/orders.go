@@ -3,6 +3,7 @@ package worker
 import (
 	"bytes"
 	"context"
+	"slices"
 	"time"
 
 	"howdah.dev/howdah/internal/cell/mesos"
@@ -93,8 +94,17 @@ func (t *task) ordered(policy *mesos.KillPolicy) {
 	t.mu.Unlock()
 	if first && running {
 		t.killing(k)
+		if d := t.w.cfg.Drain; d > 0 && t.hasPorts() {
+			time.AfterFunc(d, func() { t.kill(k) }) // it is in the record: should the worker end now, its next life does it
+			return
+		}
 	}
 	t.kill(k)
+}
+
+// hasPorts tells whether others may send the task requests.
+func (t *task) hasPorts() bool {
+	return slices.ContainsFunc(t.info.Resources, func(r mesos.Resource) bool { return r.Name == "ports" })
 }
 
 // killing reports that the task was ordered to end, and has not yet.

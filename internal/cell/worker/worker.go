@@ -65,6 +65,10 @@ type Config struct {
 	// Volumes are folders of the host; they and what is below may be mounted.
 	Volumes []string
 
+	// Drain is how long a task with ports that was ordered to end is left alone first,
+	// so that whoever sends it requests learns of it; none if zero.
+	Drain time.Duration
+
 	KeepPerApp int   // sandboxes of ended tasks kept for an app; 5 if zero
 	KeepBytes  int64 // and for the worker; 1 GiB if zero
 	// Quota is how often the disk used by a task is looked at; 10 s if zero.
