@@ -30,46 +30,44 @@ func newAPI(url, secret string) *api {
 
 func (a *api) close() { a.transport.CloseIdleConnections() }
 
-// do carries out a request and reads all of its answer, which is at most 256 MB.
-func (a *api) do(req *http.Request, into any) (*http.Response, []byte, error) {
+// do carries out a request, reads all of its answer, and returns its status.
+func (a *api) do(req *http.Request, into any) (status int, err error) {
 	ctx, cancel := context.WithTimeout(req.Context(), callLimit)
 	defer cancel()
 	req = req.WithContext(ctx)
 	req.Header.Set("Authorization", "Bearer "+a.secret)
 	resp, err := a.http.Do(req)
 	if err != nil {
-		return nil, nil, err
+		return 0, err
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return resp, text, err
+		return resp.StatusCode, err
 	}
 	if resp.StatusCode >= http.StatusBadRequest {
-		return resp, text, fmt.Errorf("%s %s: %s: %.500s", req.Method, req.URL.Path, resp.Status, text)
+		return resp.StatusCode, fmt.Errorf("%s %s: %s: %.500s", req.Method, req.URL.Path, resp.Status, text)
 	}
 	if into != nil {
 		err = json.Unmarshal(text, into)
 	}
-	return resp, text, err
+	return resp.StatusCode, err
 }
 
-// call makes a call; body is what is sent as JSON.
-func (a *api) call(ctx context.Context, method, path string, body, into any) (*http.Response, error) {
+// call makes a call, whose body is sent as JSON, and returns the answer's status.
+func (a *api) call(ctx context.Context, method, path string, body, into any) (status int, err error) {
 	var text []byte
 	if body != nil {
-		var err error
 		if text, err = json.Marshal(body); err != nil {
-			return nil, err
+			return 0, err
 		}
 	}
 	req, err := http.NewRequestWithContext(ctx, method, a.url+path, bytes.NewReader(text))
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
 	req.Header.Set("Content-Type", "application/json")
-	resp, _, err := a.do(req, into)
-	return resp, err
+	return a.do(req, into)
 }
 
 // wait asks until the answer is yes.

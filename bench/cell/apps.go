@@ -100,11 +100,11 @@ func (c *cell) postAll(ctx context.Context, n, instances int) (busy int64, err e
 				}
 				app := newSpec(fmt.Sprintf("/many/g%02d/app-%05d", k%50, k), instances)
 				for {
-					resp, err := c.api.call(ctx, http.MethodPost, "/v2/apps", app, nil)
+					status, err := c.api.call(ctx, http.MethodPost, "/v2/apps", app, nil)
 					if err == nil {
 						break
 					}
-					if resp == nil || resp.StatusCode != http.StatusForbidden {
+					if status != http.StatusForbidden {
 						return err
 					}
 					waits.Add(1)

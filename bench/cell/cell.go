@@ -202,7 +202,7 @@ func (c *cell) get(ctx context.Context, path string, into any) error {
 	if err != nil {
 		return err
 	}
-	_, _, err = c.api.do(req, into)
+	_, err = c.api.do(req, into)
 	return err
 }
 

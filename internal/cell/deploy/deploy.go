@@ -123,7 +123,9 @@ func (t Target) over(n int) int {
 }
 
 // accepts tells whether instances of a version are as wanted.
-func (t Target) accepts(version time.Time) bool { return t.Version.IsZero() || version.Equal(t.Version) }
+func (t Target) accepts(version time.Time) bool {
+	return t.Version.IsZero() || version.Equal(t.Version)
+}
 
 // tiny takes up what floating point adds: 30 × 0.1 is 3.0000000000000004.
 const tiny = 1e-9
