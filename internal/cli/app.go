@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -348,7 +349,7 @@ func describeApp(w io.Writer, x *marathon.App, queue []marathon.Queued, deployme
 		for _, h := range t.HealthChecks {
 			health = map[bool]string{true: "well", false: "ill"}[h.Alive]
 		}
-		rows = append(rows, []string{t.ID, t.Host, strings.TrimPrefix(t.State, "TASK_"), health, strings.Trim(fmt.Sprint(t.Ports), "[]")})
+		rows = append(rows, []string{t.ID, cmp.Or(t.Worker, t.Host), strings.TrimPrefix(t.State, "TASK_"), health, strings.Trim(fmt.Sprint(t.Ports), "[]")})
 	}
 	if len(rows) > 0 {
 		fmt.Fprintln(w)

@@ -171,6 +171,7 @@ type Task struct {
 	ID           string `json:"id"`
 	AppID        string `json:"appId"`
 	Host         string `json:"host"`
+	Worker       string `json:"worker,omitempty"`
 	Ports        []int  `json:"ports"`
 	State        string `json:"state"`
 	StagedAt     string `json:"stagedAt"`

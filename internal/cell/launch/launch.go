@@ -39,7 +39,7 @@ func Task(ctx context.Context, a *app.App, i *instance.Instance, l match.Launch,
 	if o.Bridge == "" {
 		o.Bridge = DefaultBridge
 	}
-	b := &builder{a: a, id: i.TaskID(), host: i.Host, launch: l, options: o, inside: app.ContainerPorts(a, i.TaskID(), l.Ports)}
+	b := &builder{a: a, id: i.TaskID(), host: i.Reach(), launch: l, options: o, inside: app.ContainerPorts(a, i.TaskID(), l.Ports)}
 	b.readSecrets(ctx)
 	if len(b.errs) > 0 {
 		return mesos.TaskInfo{}, errors.Join(b.errs...)

@@ -291,7 +291,7 @@ type appAnswer struct {
 	} `json:"deployments"`
 	Tasks []struct {
 		ID      string `json:"id"`
-		Host    string `json:"host"`
+		Host    string `json:"worker"`
 		State   string `json:"state"`
 		Version string `json:"version"`
 		Ports   []int  `json:"ports"`

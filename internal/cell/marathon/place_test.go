@@ -269,7 +269,7 @@ func TestTasks(t *testing.T) {
 		}
 	}
 	_, body := c.call(http.MethodGet, "/v2/apps/g/a/tasks", "")
-	want := `{"tasks":[{"id":"g_a.instance-UUID._app.1","appId":"/g/a","host":"worker-N","ipAddresses":[],"ports":[PORT],"servicePorts":[10000],"slaveId":"UUID","state":"TASK_RUNNING","stagedAt":"TIME","startedAt":"TIME","version":"TIME","localVolumes":[],"role":"*"}]}`
+	want := `{"tasks":[{"id":"g_a.instance-UUID._app.1","appId":"/g/a","host":"127.0.0.1","worker":"worker-N","ipAddresses":[],"ports":[PORT],"servicePorts":[10000],"slaveId":"UUID","state":"TASK_RUNNING","stagedAt":"TIME","startedAt":"TIME","version":"TIME","localVolumes":[],"role":"*"}]}`
 	got := scrub(body)
 	for _, n := range []string{"1", "2"} {
 		got = strings.ReplaceAll(got, `"worker-`+n+`"`, `"worker-N"`)

@@ -84,7 +84,8 @@ type appView struct {
 type taskView struct {
 	ID           string             `json:"id"`
 	AppID        string             `json:"appId"`
-	Host         string             `json:"host"`
+	Host         string             `json:"host"`             // where its ports are reached
+	Worker       string             `json:"worker,omitempty"` // name of the worker; Howdah's own
 	IPAddresses  []mesos.IPAddress  `json:"ipAddresses"`
 	Ports        []int              `json:"ports"`
 	ServicePorts []int              `json:"servicePorts,omitzero"`
@@ -160,7 +161,7 @@ func count(spec *app.App, instances []*instance.Instance) *counts {
 // showTask makes a task's view.
 func showTask(v scheduler.View, i *instance.Instance) taskView {
 	t := taskView{
-		ID: i.TaskID(), AppID: i.App, Host: i.Host, IPAddresses: []mesos.IPAddress{}, Ports: slices.Clone(i.Ports), AgentID: i.AgentID,
+		ID: i.TaskID(), AppID: i.App, Host: i.Reach(), Worker: i.Host, IPAddresses: []mesos.IPAddress{}, Ports: slices.Clone(i.Ports), AgentID: i.AgentID,
 		State: i.State, StagedAt: app.At(i.StagedAt), Version: app.Timestamp{Time: i.Version}, LocalVolumes: []struct{}{},
 		Region: i.Region, Zone: i.Zone, Role: i.Role,
 	}

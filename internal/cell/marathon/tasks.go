@@ -107,7 +107,7 @@ func (a *API) killAppTasks(w http.ResponseWriter, c *call) (any, error) {
 	}
 	host := c.URL.Query().Get("host")
 	killed, answer, err := a.kill(w, c, func(v scheduler.View) []*instance.Instance {
-		return slices.DeleteFunc(v.Instances(c.id), func(i *instance.Instance) bool { return host != "" && i.Host != host })
+		return slices.DeleteFunc(v.Instances(c.id), func(i *instance.Instance) bool { return host != "" && i.Host != host && i.Reach() != host })
 	})
 	if err != nil || answer != nil {
 		return answer, err

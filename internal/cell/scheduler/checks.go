@@ -181,7 +181,7 @@ func (t *tx) answered(id string, n, total int, c app.HealthCheck, a health.Answe
 	t.judge(i)
 	if most := c.MaxConsecutiveFailures; !a.OK && most > 0 && result.ConsecutiveFailures >= most {
 		t.emit("unhealthy_instance_kill_event", unhealthyKillEvent{
-			AppID: i.App, TaskID: i.TaskID(), InstanceID: i.ID, Version: app.Timestamp{Time: i.Version}, Reason: a.Cause, Host: i.Host, SlaveID: i.AgentID,
+			AppID: i.App, TaskID: i.TaskID(), InstanceID: i.ID, Version: app.Timestamp{Time: i.Version}, Reason: a.Cause, Host: i.Reach(), SlaveID: i.AgentID,
 		})
 		t.unhealthy(t.instances.get(id), a.Cause)
 	}
@@ -193,7 +193,7 @@ func (t *tx) unhealthy(i *instance.Instance, cause string) {
 	if a := t.apps.get(i.App); a != nil {
 		next := clone(a)
 		next.LastFailure = &Failure{
-			AppID: i.App, Host: i.Host, Message: "health check failed: " + cause, State: string(mesos.TaskKilled), TaskID: i.TaskID(),
+			AppID: i.App, Host: i.Reach(), Message: "health check failed: " + cause, State: string(mesos.TaskKilled), TaskID: i.TaskID(),
 			Timestamp: app.At(t.now), Version: app.Timestamp{Time: i.Version}, AgentID: i.AgentID,
 		}
 		next.Backoff = t.delay(a, i)

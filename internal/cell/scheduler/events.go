@@ -172,7 +172,7 @@ func (t *tx) emitStatus(i *instance.Instance, s *mesos.TaskStatus) {
 		addresses = append(addresses, mesos.IPAddress{IPAddress: a, Protocol: "IPv4"})
 	}
 	t.emit("status_update_event", statusEvent{
-		SlaveID: i.AgentID, TaskID: i.TaskID(), TaskStatus: s.State, Message: s.Message, AppID: i.App, Host: i.Host,
+		SlaveID: i.AgentID, TaskID: i.TaskID(), TaskStatus: s.State, Message: s.Message, AppID: i.App, Host: i.Reach(),
 		IPAddresses: addresses, Ports: i.Ports, Version: app.Timestamp{Time: i.Version},
 	})
 	t.emitCondition(i)
@@ -180,7 +180,7 @@ func (t *tx) emitStatus(i *instance.Instance, s *mesos.TaskStatus) {
 
 func (t *tx) emitCondition(i *instance.Instance) {
 	t.emit("instance_changed_event", conditionEvent{
-		InstanceID: i.ID, Condition: i.Condition, RunSpecID: i.App, AgentID: i.AgentID, Host: i.Host, RunSpecVersion: app.Timestamp{Time: i.Version},
+		InstanceID: i.ID, Condition: i.Condition, RunSpecID: i.App, AgentID: i.AgentID, Host: i.Reach(), RunSpecVersion: app.Timestamp{Time: i.Version},
 	})
 }
 
