@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -65,18 +66,18 @@ func (c *Client) gone(ctx context.Context, id string) error {
 
 // why says what keeps an app from running, as far as the cell knows.
 func (c *Client) why(ctx context.Context, id string) string {
-	text := ""
+	var text strings.Builder
 	if queue, err := c.Queue(ctx); err == nil {
 		for _, q := range queue {
 			if q.App.ID == id {
 				for _, r := range q.Reasons {
-					text += "\n  " + r
+					text.WriteString("\n  " + r)
 				}
 			}
 		}
 	}
 	if app, err := c.App(ctx, id); err == nil && app.LastFailure != nil {
-		text += "\n  last failure: " + app.LastFailure.Message
+		text.WriteString("\n  last failure: " + app.LastFailure.Message)
 	}
-	return text
+	return text.String()
 }

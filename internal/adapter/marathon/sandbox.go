@@ -127,7 +127,8 @@ func (c *Client) Exec(ctx context.Context, p Place, argv []string, e ExecIO) (in
 		q.Set("cols", strconv.Itoa(e.Cols))
 	}
 	dial, cancel := context.WithTimeout(ctx, dialTime)
-	socket, resp, err := websocket.Dial(dial, p.Worker+"/exec?"+q.Encode(), &websocket.DialOptions{HTTPHeader: http.Header{"Authorization": {"Bearer " + c.token}}})
+	opts := &websocket.DialOptions{HTTPHeader: http.Header{"Authorization": {"Bearer " + c.token}}}
+	socket, resp, err := websocket.Dial(dial, p.Worker+"/exec?"+q.Encode(), opts) //nolint:bodyclose // the library closes it
 	cancel()
 	if err != nil {
 		if resp != nil && resp.Body != nil {
@@ -136,7 +137,7 @@ func (c *Client) Exec(ctx context.Context, p Place, argv []string, e ExecIO) (in
 		}
 		return 0, fmt.Errorf("cannot reach the worker: %w", err)
 	}
-	defer socket.CloseNow()
+	defer func() { _ = socket.CloseNow() }() // it may be closed already
 	socket.SetReadLimit(maxFrame)
 	ctx, cancel = context.WithCancel(ctx)
 	defer cancel()
