@@ -42,6 +42,9 @@ type WorkerConfig struct {
 	LocalFetch bool            `json:"localFetch"` // URIs may lead to loopback and link-local addresses
 	Registry   RegistryConfig  `json:"registry"`
 	Warehouse  WarehouseConfig `json:"warehouse"`
+	Scheduler  string          `json:"scheduler"` // URL
+	// ServiceProxy opens the service ports of the cell's apps here; true where absent.
+	ServiceProxy *bool `json:"serviceProxy"`
 }
 
 // Worker runs a worker of a cell until ctx ends. Its tasks go on.
@@ -80,7 +83,7 @@ func Worker(ctx context.Context, file string, log *slog.Logger) error {
 	w, err := worker.New(ctx, worker.Config{
 		Dir: under(cfg.Dir, "worker"), Info: info, IP: address.Addr().String(), Address: cfg.Address,
 		Master: func() string { return cfg.Master }, Client: gate.client(), Runtimes: runtimes, Images: images,
-		Fetch: fetch.Config{Blocked: cfg.blocked}, Extras: house.extras, Gateways: house.gateways(), Volumes: cfg.Volumes,
+		Fetch: fetch.Config{Blocked: cfg.blocked}, Extras: house.extras, Gateways: house.gateways(), Volumes: cfg.Volumes, Drain: drain,
 		Authorize: gate.worker, Log: log,
 	})
 	if err != nil {
@@ -97,6 +100,7 @@ func Worker(ctx context.Context, file string, log *slog.Logger) error {
 	g.Go(func() error { return serve(ctx, cfg.Address, mux, func() {}, log) })
 	g.Go(func() error { return house.serve(ctx, log) })
 	g.Go(func() error { return images.tidy(ctx) })
+	g.Go(func() error { return cfg.serveServices(ctx, address.Addr(), gate, info.Resources, log) })
 	return g.Wait()
 }
 
