@@ -14,6 +14,7 @@ import (
 
 	"howdah.dev/howdah/api"
 	"howdah.dev/howdah/client"
+	"howdah.dev/howdah/internal/image/filelock"
 	"howdah.dev/howdah/internal/number"
 	"howdah.dev/howdah/internal/pipeline"
 	"howdah.dev/howdah/internal/pipeline/hdfsfiles"
@@ -152,6 +153,14 @@ func (a *app) runPipeline(ctx context.Context, r pipelineRun) error {
 			return err
 		}
 	}
+	unlock, err := filelock.Try(filepath.Join(a.home.Pipelines(), def.Name+".lock"), filelock.Exclusive)
+	if errors.Is(err, filelock.ErrHeld) {
+		return &exitError{exitGuard, fmt.Errorf("pipeline %s is running already; see how it goes with: howdah pipeline explain %s", def.Name, def.Name)}
+	}
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	fmt.Fprintf(a.notes(), "\npipeline %s\n", def.Name)
 	v := a.newLive()
 	cells := &cells{a: a, c: r.client}

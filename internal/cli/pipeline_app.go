@@ -63,7 +63,7 @@ func (p *cells) Cell(ctx context.Context, name string) (pipeline.Cell, error) {
 		for _, r := range strings.Split(runtimes, ",") {
 			out.Containers = out.Containers || w.Active && r != "" && r != "plain"
 		}
-		out.Why = "its workers have neither runc nor another runtime of containers"
+		out.Why = "its workers run only plain commands; runc on them would change that"
 	}
 	return out, err
 }
@@ -153,7 +153,7 @@ func appOf(r pipeline.AppRequest) map[string]any {
 		"upgradeStrategy": map[string]any{"minimumHealthCapacity": 0, "maximumOverCapacity": 0},
 		"backoffSeconds":  1, "backoffFactor": 1.5, "maxLaunchDelaySeconds": 15, "taskKillGracePeriodSeconds": 5,
 	}
-	check := map[string]any{"protocol": "MESOS_HTTP", "path": "/health", "portIndex": 0, "gracePeriodSeconds": 60, "intervalSeconds": 5, "timeoutSeconds": 5, "maxConsecutiveFailures": 6}
+	check := map[string]any{"protocol": "MESOS_HTTP", "path": "/health", "portIndex": 0, "delaySeconds": 1, "gracePeriodSeconds": 60, "intervalSeconds": 5, "timeoutSeconds": 5, "maxConsecutiveFailures": 6}
 	if r.Image != "" {
 		port := map[string]any{"containerPort": 0, "hostPort": 0, "name": "health"}
 		m["container"] = map[string]any{"type": "MESOS", "docker": map[string]any{"image": r.Image}, "portMappings": []any{port}}

@@ -305,6 +305,23 @@ func TestRunAppCancelled(t *testing.T) {
 	})
 }
 
+// A run that was killed is remembered as cancelled by the next one.
+func TestKilledRunIsRemembered(t *testing.T) {
+	cfg, c, _ := carried(t)
+	cfg.Poll = time.Millisecond
+	killed := &run{Config: cfg, id: "20260101-000000-000000"}
+	if err := killed.saveRecord(context.Background(), Result{Run: killed.id, State: StateRunning}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Run(context.Background(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	runs, err := Runs(context.Background(), c.files, "contained")
+	if err != nil || len(runs) != 2 || runs[1].Result.Run != killed.id || runs[1].Result.State != StateCancelled {
+		t.Errorf("runs are %+v, %v", runs, err)
+	}
+}
+
 func TestRunsAreForgotten(t *testing.T) {
 	files := newMemory()
 	r := &run{Config: Config{Definition: &Definition{Name: "p"}, Files: files}}

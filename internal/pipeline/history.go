@@ -9,17 +9,18 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 )
 
 // runsDir is the folder with the records of a pipeline's ended runs. The name of
 // a pipeline has no dot.
 func runsDir(name string) string { return path.Join(recordDir, name+".runs") }
 
-// remember writes the record of this run beside those of earlier ones, and
-// forgets the oldest.
-func (r *run) remember(ctx context.Context, data []byte) error {
+// remember writes the record of an ended run beside those of others, and forgets
+// the oldest.
+func (r *run) remember(ctx context.Context, id string, data []byte) error {
 	dir := runsDir(r.Definition.Name)
-	if err := replaceFile(ctx, r.Files, path.Join(dir, r.id+".json"), data); err != nil {
+	if err := replaceFile(ctx, r.Files, path.Join(dir, id+".json"), data); err != nil {
 		return err
 	}
 	names, err := runNames(ctx, r.Files, dir)
@@ -32,6 +33,22 @@ func (r *run) remember(ctx context.Context, data []byte) error {
 		}
 	}
 	return nil
+}
+
+// begin replaces the record: what was verified is about to be. A run that was
+// killed left its record as if it went on; it is remembered as cancelled.
+func (r *run) begin(ctx context.Context, started time.Time) error {
+	if last, err := LastRun(ctx, r.Files, r.Definition.Name); err == nil && last.Result.State == StateRunning && runID.MatchString(last.Result.Run) {
+		last.Result.State, last.Result.Ended = StateCancelled, last.Updated
+		data, err := json.MarshalIndent(last, "", "  ")
+		if err == nil {
+			err = r.remember(ctx, last.Result.Run, append(data, '\n'))
+		}
+		if err != nil {
+			return fmt.Errorf("cannot save run record: %w", err)
+		}
+	}
+	return r.saveRecord(ctx, r.result(started, nil))
 }
 
 // runNames lists records of runs, newest first.

@@ -177,7 +177,7 @@ func (r *run) saveRecord(ctx context.Context, result Result) error {
 		err = replaceFile(ctx, r.Files, RecordPath(r.Definition.Name), data)
 	}
 	if err == nil && result.State != StateRunning {
-		err = r.remember(ctx, data)
+		err = r.remember(ctx, r.id, data)
 	}
 	if err != nil {
 		return fmt.Errorf("cannot save run record: %w", err)

@@ -83,7 +83,7 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 		r.done[s.Name] = make(chan struct{})
 		r.steps = append(r.steps, r.newProgress(s))
 	}
-	errs := []error{r.saveRecord(ctx, r.result(started, nil))} // what was verified is about to be replaced
+	errs := []error{r.begin(ctx, started)}
 	if errs[0] == nil {
 		kept, stop := context.WithCancel(ctx)
 		var keeper sync.WaitGroup
