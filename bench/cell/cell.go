@@ -187,6 +187,7 @@ func (c *cell) close() {
 	if c.api != nil {
 		c.api.close()
 	}
+	_ = os.RemoveAll(c.dir) // the next cell empties it too
 }
 
 // workersThere tells whether the master knows all workers.

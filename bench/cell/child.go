@@ -40,7 +40,8 @@ func serveAs(ctx context.Context, role, config, profile string) error {
 	if err != nil {
 		return err
 	}
-	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	// Warnings of lost connections are to be expected: processes are killed.
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
 	switch role {
 	case roleMaster:
 		err = process.Master(ctx, config, log)
