@@ -320,6 +320,9 @@ func (a *app) appDescribeCmd(f *appFlags) *cobra.Command {
 
 func describeApp(w io.Writer, x *marathon.App, queue []marathon.Queued, deployments []marathon.Deployment) {
 	fmt.Fprintf(w, "%s  %d of %d run, version %s\n", x.ID, x.TasksRunning, x.Instances, x.Version)
+	if ports := servicePorts(x); ports != "" {
+		fmt.Fprintf(w, "  service ports, at the address of any worker: %s\n", ports)
+	}
 	for _, d := range deployments {
 		if !slices.Contains(d.AffectedApps, x.ID) {
 			continue
@@ -355,6 +358,22 @@ func describeApp(w io.Writer, x *marathon.App, queue []marathon.Queued, deployme
 		fmt.Fprintln(w)
 		table(w, []string{"TASK", "WORKER", "STATE", "HEALTH", "PORTS"}, rows)
 	}
+}
+
+// servicePorts names the ports that workers forward to an app, as in "10007 (http)".
+func servicePorts(x *marathon.App) string {
+	var words []string
+	for _, p := range x.ServicePorts() {
+		if !strings.Contains(p.Protocol, "tcp") { // proxies pass on TCP alone
+			continue
+		}
+		word := strconv.Itoa(p.Port)
+		if p.Name != "" {
+			word += " (" + tame(p.Name) + ")"
+		}
+		words = append(words, word)
+	}
+	return strings.Join(words, ", ")
 }
 
 func (a *app) appScaleCmd(f *appFlags) *cobra.Command {

@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 )
@@ -163,7 +164,38 @@ type App struct {
 		Docker *struct {
 			Image string `json:"image"`
 		} `json:"docker,omitempty"`
+		PortMappings []struct {
+			Name        string `json:"name,omitempty"`
+			Protocol    string `json:"protocol"`
+			ServicePort int    `json:"servicePort"`
+		} `json:"portMappings,omitempty"`
 	} `json:"container,omitempty"`
+	PortDefinitions []struct {
+		Name     string `json:"name,omitempty"`
+		Protocol string `json:"protocol"`
+		Port     int    `json:"port"` // the service port
+	} `json:"portDefinitions,omitempty"`
+}
+
+// ServicePort is a port by which every worker leads to an app.
+type ServicePort struct {
+	Port     int
+	Name     string
+	Protocol string // tcp, udp or "udp,tcp"
+}
+
+// ServicePorts lists the service ports of an app, in the order of its ports.
+func (a *App) ServicePorts() []ServicePort {
+	var out []ServicePort
+	for _, p := range a.PortDefinitions {
+		out = append(out, ServicePort{p.Port, p.Name, p.Protocol})
+	}
+	if a.Container != nil {
+		for _, p := range a.Container.PortMappings {
+			out = append(out, ServicePort{p.ServicePort, p.Name, p.Protocol})
+		}
+	}
+	return slices.DeleteFunc(out, func(p ServicePort) bool { return p.Port == 0 })
 }
 
 // Task is an instance of an app.
