@@ -1,5 +1,6 @@
 // Command docgen writes the reference pages that are made from code: the JSON
-// Schema of definitions, the fields of stacks, the REST API, the command line.
+// Schemas of definitions and pipelines, the fields of stacks, the REST API, the
+// command line.
 // Its output depends on the code alone.
 package main
 
@@ -13,6 +14,7 @@ import (
 
 	"howdah.dev/howdah/api"
 	"howdah.dev/howdah/internal/document"
+	"howdah.dev/howdah/internal/pipeline"
 	"howdah.dev/howdah/internal/server"
 )
 
@@ -25,6 +27,7 @@ func main() {
 	}
 	for name, page := range map[string]func() ([]byte, error){
 		"definition.schema.json": definitionSchema,
+		"pipeline.schema.json":   pipelineSchema,
 		"openapi.json":           openAPI,
 		"stack.md":               stackPage,
 		"cli.md":                 cliPage,
@@ -62,6 +65,18 @@ func definitionSchema() ([]byte, error) {
 	}
 	s["oneOf"] = []any{map[string]any{"$ref": "#/$defs/Cluster"}, list}
 	return indented(s)
+}
+
+// pipelineSchema describes a pipeline's file.
+func pipelineSchema() ([]byte, error) {
+	data, err := document.Schema(reflect.TypeFor[pipeline.Definition](), document.SchemaOptions{
+		ID: "https://howdah.dev/pipeline.schema.json", Title: "Howdah pipeline",
+		Description: "A declared chain of steps. JSON with comments or YAML.",
+	})
+	if err != nil {
+		return nil, err
+	}
+	return indented(json.RawMessage(data))
 }
 
 // openAPI describes the REST API.
