@@ -87,6 +87,10 @@ func do(verb string, args []string) []string {
 		say(text, err)
 	case "scan":
 		scan(number(next()))
+	case "dial":
+		dial(strings.Split(next(), ","))
+	case "linger":
+		linger(time.Duration(number(next())) * time.Millisecond)
 	case "mount":
 		say("", syscall.Mount("none", "/tmp", "tmpfs", 0, ""))
 	case "wait":
@@ -159,7 +163,8 @@ func forkBomb() {
 	time.Sleep(time.Hour)
 }
 
-// listen answers HTTP on a port in the background: /status/N with that status.
+// listen answers HTTP on a port in the background: /status/N with that status,
+// /env/NAME with that variable.
 func listen(port string) {
 	l, err := net.Listen("tcp", ":"+port)
 	if err != nil {
@@ -169,6 +174,10 @@ func listen(port string) {
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if code, ok := strings.CutPrefix(r.URL.Path, "/status/"); ok {
 			w.WriteHeader(number(code))
+		}
+		if name, ok := strings.CutPrefix(r.URL.Path, "/env/"); ok {
+			fmt.Fprint(w, os.Getenv(name))
+			return
 		}
 		if file := r.URL.Query().Get("ok-if"); file != "" {
 			if _, err := os.Stat(file); err != nil {
@@ -210,6 +219,30 @@ func get(url string) (string, error) {
 	defer r.Body.Close()
 	text, err := io.ReadAll(r.Body)
 	return string(text), err
+}
+
+// dial names those of the addresses that take a connection.
+func dial(addresses []string) {
+	for _, a := range addresses {
+		c, err := net.DialTimeout("tcp", a, time.Second)
+		if err == nil {
+			c.Close()
+			fmt.Println("open", a)
+		}
+	}
+	fmt.Println("dialled", len(addresses))
+}
+
+// linger goes on for a while after it is told to end, as servers do that others
+// have still to forget.
+func linger(d time.Duration) {
+	asked := make(chan os.Signal, 1)
+	signal.Notify(asked, syscall.SIGTERM)
+	go func() {
+		<-asked
+		time.Sleep(d)
+		os.Exit(0)
+	}()
 }
 
 // scan names every TCP port of loopback up to one that answers.
