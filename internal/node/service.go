@@ -50,6 +50,8 @@ type service struct {
 	name  string
 	proc  *proc.Process
 	rec   record
+	// failures in a row of what the loop tried; the loop's own.
+	failures int
 
 	mu     sync.Mutex
 	wanted want
@@ -206,8 +208,10 @@ func (s *service) loop(ctx context.Context) {
 		changed := rctx.Err() != nil
 		cancel()
 		if err == nil || ctx.Err() != nil || changed {
+			s.failures = 0
 			continue
 		}
+		s.failures++
 		s.fail(ctx, err)
 	}
 	if s.proc != nil {
@@ -234,9 +238,10 @@ func (s *service) fail(ctx context.Context, err error) {
 	}
 }
 
-// backoff grows with the exits of the last ten minutes: 1 s to 30 s.
+// backoff grows with the exits of the last ten minutes, and with failures in a
+// row: 1 s to 30 s.
 func (s *service) backoff() time.Duration {
-	return min(30*time.Second, time.Second<<min(5, max(0, s.recent()-1)))
+	return min(30*time.Second, time.Second<<min(5, max(0, s.recent()-1, s.failures-1)))
 }
 
 // blockedError is a state only a person can change.

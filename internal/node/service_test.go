@@ -293,6 +293,8 @@ func TestPortTaken(t *testing.T) {
 	if want := fmt.Sprintf("cannot start svc: port %s (main) is taken by pid %d (", h.http.Listener.Addr(), os.Getpid()); !strings.HasPrefix(st.Message, want) {
 		t.Errorf("%q, want %q", st.Message, want)
 	}
+	// Each failure in a row makes the next try wait longer.
+	h.until("it waits longer", func() bool { return strings.HasSuffix(h.seen().Message, "trying again in 4s") })
 }
 
 // TestOwnLog: the agent keeps its own log small while others append to it.
