@@ -14,7 +14,6 @@ import (
 
 	"howdah.dev/howdah/api"
 	"howdah.dev/howdah/client"
-	"howdah.dev/howdah/internal/image/filelock"
 	"howdah.dev/howdah/internal/number"
 	"howdah.dev/howdah/internal/pipeline"
 	"howdah.dev/howdah/internal/pipeline/hdfsfiles"
@@ -153,10 +152,7 @@ func (a *app) runPipeline(ctx context.Context, r pipelineRun) error {
 			return err
 		}
 	}
-	unlock, err := filelock.Try(filepath.Join(a.home.Pipelines(), def.Name+".lock"), filelock.Exclusive)
-	if errors.Is(err, filelock.ErrHeld) {
-		return &exitError{exitGuard, fmt.Errorf("pipeline %s is running already; see how it goes with: howdah pipeline explain %s", def.Name, def.Name)}
-	}
+	unlock, err := a.lockPipeline(def.Name)
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"howdah.dev/howdah/internal/image/filelock"
 	"howdah.dev/howdah/internal/pipeline"
 )
 
@@ -60,14 +61,14 @@ func (a *app) storePipeline(name, file string) (bool, error) {
 }
 
 func (a *app) pipelineFile(name string) string {
-	return filepath.Join(a.home.Pipelines(), filepath.Base(name)+".json")
+	return filepath.Join(a.home.Pipelines(), name+".json")
 }
 
 // storedPipeline reads one stored definition.
 func (a *app) storedPipeline(name string) (storedPipeline, error) {
 	var s storedPipeline
 	info, err := os.Stat(a.pipelineFile(name))
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || name != filepath.Base(name) {
 		return s, &exitError{exitNotFound, fmt.Errorf("there is no pipeline %s; howdah pipeline apply FILE stores one, howdah pipeline get lists all", name)}
 	}
 	if err == nil && info.Size() > maxStored {
@@ -142,4 +143,14 @@ func (a *app) findPipeline(ctx context.Context, word string) (d *pipeline.Defini
 		return nil, "", ds
 	}
 	return d, "", nil
+}
+
+// lockPipeline makes sure that one run of a pipeline goes on at a time. The lock
+// goes with its holder.
+func (a *app) lockPipeline(name string) (unlock func(), err error) {
+	unlock, err = filelock.Try(filepath.Join(a.home.Pipelines(), name+".lock"), filelock.Exclusive)
+	if errors.Is(err, filelock.ErrHeld) {
+		return nil, &exitError{exitGuard, fmt.Errorf("pipeline %s is running already; see how it goes with: howdah pipeline explain %s", name, name)}
+	}
+	return unlock, err
 }

@@ -23,7 +23,7 @@ import (
 	"howdah.dev/howdah/test/e2e/harness"
 )
 
-var clusters = []string{"warehouse", "batch", "stream"}
+var clusters = []string{"warehouse", "batch", "stream", "cell"}
 
 func TestPlatform(t *testing.T) {
 	h := harness.NewEmpty(t)
@@ -34,11 +34,11 @@ func TestPlatform(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	harness.Contains(t, "the first up", out, "verified: ", "packages equal an independent count", "\nbatch ", "\nstream ", "\nwarehouse ", "PAGES", "Try:")
+	harness.Contains(t, "the first up", out, "verified: ", "packages equal an independent count", "\nbatch ", "\nstream ", "\ncell ", "\nwarehouse ", "PAGES", "Try:")
 	for _, l := range exposed {
 		t.Errorf("a listener of ours is open beyond this host: %s", l)
 	}
-	for _, program := range []string{"NameNode", "ResourceManager", "MRAppMaster", "storm.daemon.nimbus", "storm.daemon.worker", " server --home "} {
+	for _, program := range []string{"NameNode", "ResourceManager", "MRAppMaster", "storm.daemon.nimbus", "storm.daemon.worker", " cell scheduler ", " cell worker ", " server --home "} {
 		if !saw[program] {
 			t.Errorf("no listener of %s was seen while the pipeline ran: its sockets were not looked at", program)
 		}
@@ -50,6 +50,7 @@ func TestPlatform(t *testing.T) {
 	}
 	pages(t, h)
 	words(t, h)
+	containers(t, h)
 	if t.Failed() {
 		t.FailNow()
 	}
@@ -79,6 +80,7 @@ func TestPlatform(t *testing.T) {
 		before.equals(t, "after a loss of power", observe(t, h))
 		again(t, h)
 	})
+	t.Run("instances, a shim, a worker and the pipeline killed while the cell ingests", func(t *testing.T) { killInstances(t, h.For(t)) })
 	t.Run("stream 2 to 3 to 2 while a topology runs", func(t *testing.T) { resizeStream(t, h.For(t)) })
 }
 
@@ -103,7 +105,7 @@ func again(t *testing.T, h *harness.Home) {
 // watchSockets looks at the kernel's tables until it is told to end; it returns
 // what was open beyond this host, and whose listeners were seen.
 func watchSockets(h *harness.Home) func() ([]sockets.Listener, map[string]bool, error) {
-	programs := []string{"NameNode", "ResourceManager", "MRAppMaster", "storm.daemon.nimbus", "storm.daemon.worker", " server --home "}
+	programs := []string{"NameNode", "ResourceManager", "MRAppMaster", "storm.daemon.nimbus", "storm.daemon.worker", " cell scheduler ", " cell worker ", " server --home "}
 	end := make(chan struct{})
 	var wg sync.WaitGroup
 	var exposed []sockets.Listener
@@ -144,7 +146,12 @@ func watchSockets(h *harness.Home) func() ([]sockets.Listener, map[string]bool, 
 func pages(t *testing.T, h *harness.Home) {
 	t.Helper()
 	n := 0
-	for _, name := range clusters {
+	for _, p := range h.Cluster("cell").Web {
+		if code, _ := fetch(t, p.URL, ""); code != http.StatusUnauthorized {
+			t.Errorf("%s of the cell (%s) answers %d without a token, want 401", p.Title, p.URL, code)
+		}
+	}
+	for _, name := range []string{"warehouse", "batch", "stream"} {
 		for _, p := range h.Cluster(name).Web {
 			n++
 			if code, body := fetch(t, p.URL, ""); code != http.StatusOK || len(body) == 0 {
