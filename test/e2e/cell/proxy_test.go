@@ -1,0 +1,76 @@
+package cell
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"howdah.dev/howdah/test/e2e/harness"
+)
+
+// TestServicePorts reaches an app by its service port at every worker while its
+// instances are replaced by those of another version, which end at once when they
+// are told to, and while the scheduler is killed. No request fails.
+func TestServicePorts(t *testing.T) {
+	c := newCell(t)
+	c.pack("hello:1")
+	version := func(v string) string {
+		return `{"instances": 3, "env": {"V": "` + v + `"}, "args": ["trap", "0", "listen", "8080", "wait"],
+			"container": {"type": "MESOS", "docker": {"image": "hello:1"}, "portMappings": [{"containerPort": 8080, "hostPort": 0, "servicePort": 10100, "name": "http"}]},
+			"healthChecks": [{"protocol": "HTTP", "path": "/status/200", "portIndex": 0, "delaySeconds": 0, "intervalSeconds": 1, "gracePeriodSeconds": 20}]}`
+	}
+	c.run("/web", version("1"))
+	harness.Contains(t, "describe", c.OK("app", "describe", "/web"), "service ports, at the address of any worker: 10100 (http)\n")
+	client := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	ask := func(ip string) (string, error) {
+		resp, err := client.Get("http://" + ip + ":10100/env/V")
+		if err != nil {
+			return "", err
+		}
+		defer resp.Body.Close()
+		text, err := io.ReadAll(resp.Body)
+		return string(text), err
+	}
+	ips := c.addresses()
+	delete(ips, "cell-master-1")
+	for host, ip := range ips {
+		harness.Within(t, 10*time.Second, "the app is reached at "+host, func() (bool, string) {
+			got, err := ask(ip)
+			return got == "1", fmt.Sprint(got, err)
+		})
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var asked atomic.Int64
+	var askers sync.WaitGroup
+	for host, ip := range ips {
+		askers.Go(func() {
+			for ctx.Err() == nil {
+				if got, err := ask(ip); err != nil || got != "1" && got != "2" {
+					t.Errorf("at %s: %q, %v", host, got, err)
+				}
+				asked.Add(1)
+			}
+		})
+	}
+	c.put("/web", version("2"))
+	c.settled("/web")
+	c.Kill(c.PIDs("cell")["cell-master-1/scheduler"])
+	c.Ready(30*time.Second, "cell")
+	c.settled("/web")
+	for host, ip := range ips {
+		if got, err := ask(ip); got != "2" || err != nil {
+			t.Errorf("after the update %s is answered %q, %v", host, got, err)
+		}
+	}
+	stop()
+	askers.Wait()
+	if asked.Load() < 50 {
+		t.Errorf("only %d requests were made", asked.Load())
+	}
+	t.Logf("%d requests", asked.Load())
+}
