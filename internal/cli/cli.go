@@ -127,6 +127,9 @@ func (a *app) checkOutput() error {
 	default:
 		return usagef("unknown output %q; one of table, wide, json, yaml", a.output)
 	}
+	if a.home.Dir == "" {
+		return usagef("--home is empty; name a directory, or leave it away")
+	}
 	if dir, err := filepath.Abs(a.home.Dir); err == nil {
 		a.home.Dir = dir
 	}

@@ -62,6 +62,9 @@ func (a *app) options(c *cobra.Command, given server.Options) (server.Options, e
 			if st, err := os.Stat(abs); err != nil || !st.IsDir() {
 				return o, &exitError{exitNotFound, fmt.Errorf("there is no directory of stacks %s", dir)}
 			}
+			if exists(filepath.Join(abs, "stack.yaml")) {
+				return o, usagef("%s is a stack itself; give the directory it lies in: --stacks %s", dir, filepath.Dir(abs))
+			}
 			o.Stacks = append(o.Stacks, abs)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -92,8 +93,8 @@ func (a *app) steerCmd(verb, short string) *cobra.Command {
 }
 
 func operationID(s string) (int64, error) {
-	var n int64
-	if _, err := fmt.Sscan(s, &n); err != nil || n < 1 {
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n < 1 {
 		return 0, usagef("%q is no number of an operation", s)
 	}
 	return n, nil

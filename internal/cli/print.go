@@ -97,12 +97,12 @@ func printDiagnostics(w io.Writer, ds api.Diagnostics, end string) {
 		}
 		indent := ""
 		if wide > 0 {
-			fmt.Fprintf(w, "%-*s  ", wide, place)
+			fmt.Fprintf(w, "%-*s  ", wide, tame(place))
 			indent = strings.Repeat(" ", wide+2)
 		}
-		fmt.Fprintf(w, "%-7s  %s\n", d.Severity, what)
+		fmt.Fprintf(w, "%-7s  %s\n", d.Severity, tame(what))
 		if d.Detail != "" {
-			fmt.Fprintf(w, "%s         %s\n", indent, d.Detail)
+			fmt.Fprintf(w, "%s         %s\n", indent, tame(d.Detail))
 		}
 	}
 	if errs > 0 {

@@ -62,6 +62,12 @@ func (u *upper) up(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
+	if u.pipeline && pipelineFile == "" {
+		if path == "" {
+			return usagef("say which pipeline: howdah up DIRECTORY --pipeline")
+		}
+		return &exitError{exitNotFound, fmt.Errorf("there is no pipeline.yaml beside %s", file)}
+	}
 	if err := u.prerequisites(ctx, file); err != nil {
 		return err
 	}
@@ -80,9 +86,6 @@ func (u *upper) up(ctx context.Context, path string) error {
 	}
 	begun := time.Now()
 	if u.pipeline {
-		if pipelineFile == "" {
-			return usagef("there is no pipeline.yaml in %s", path)
-		}
 		if err := u.runPipelineFile(ctx, u.client, pipelineFile, u.info.User); err != nil {
 			return err
 		}

@@ -2,12 +2,14 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -85,9 +87,9 @@ func (a *app) topologyCmd() *cobra.Command {
 		RunE: func(cmd *cobra.Command, got []string) error {
 			r.Executors = map[string]int{}
 			for _, e := range execs {
-				var n int
 				comp, num, ok := strings.Cut(e, "=")
-				if _, err := fmt.Sscan(num, &n); !ok || err != nil {
+				n, err := strconv.Atoi(num)
+				if !ok || err != nil || n < 1 {
 					return usagef("%q is not COMPONENT=NUMBER", e)
 				}
 				r.Executors[comp] = n
@@ -152,6 +154,9 @@ func topology(ctx context.Context, cl *client.Client, flux, jar, name string, se
 // fluxName reads the topology's name out of a Flux file.
 func fluxName(file, given string) (string, error) {
 	data, err := readRegular(file)
+	if errors.Is(err, os.ErrNotExist) {
+		return "", &exitError{exitNotFound, fmt.Errorf("there is no file %s", file)}
+	}
 	if err != nil {
 		return "", err
 	}

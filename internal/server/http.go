@@ -69,6 +69,9 @@ func callerOf(ctx context.Context) tenant.Token {
 // told how to log in.
 func (s *Server) authenticated(h http.Handler) http.Handler {
 	guard := http.NewCrossOriginProtection()
+	guard.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		writeProblem(w, http.StatusForbidden, "another site's page asked for this")
+	}))
 	return guard.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		name, _, err := net.SplitHostPort(r.Host)
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"time"
@@ -23,6 +24,25 @@ import (
 
 // maxDocument bounds a definition file in a request.
 const maxDocument = 1 << 20
+
+// maxEscaped is how many bytes JSON may take for one of a text.
+const maxEscaped = 6
+
+// maxBody bounds a request's body, in bytes: a definition travels as text in JSON.
+func maxBody(id string) int64 {
+	if id == "plan" || id == "apply" {
+		return maxEscaped*maxDocument + 64<<10
+	}
+	return maxDocument
+}
+
+// tooLarge refuses a definition that is larger than one may be.
+func tooLarge(f api.File) error {
+	if len(f.Content) > maxDocument {
+		return fmt.Errorf("%w: a definition may have at most %d MiB", cluster.ErrInvalid, maxDocument>>20)
+	}
+	return nil
+}
 
 // body is an answer with a JSON body.
 type body[T any] struct{ Body T }
@@ -135,7 +155,7 @@ func route[I, O any](a huma.API, method, path, id, summary string, do func(conte
 		}
 	}
 	huma.Register(a, huma.Operation{
-		OperationID: id, Method: method, Path: path, Summary: summary, MaxBodyBytes: maxDocument,
+		OperationID: id, Method: method, Path: path, Summary: summary, MaxBodyBytes: maxBody(id),
 		Errors: []int{http.StatusUnauthorized, http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity, http.StatusInternalServerError},
 	}, h)
 }
@@ -145,6 +165,9 @@ func (s *Server) definitions(a huma.API) {
 		return answer(s.info(), nil)
 	})
 	route(a, http.MethodPost, "/v1/plan", "plan", "What applying a file would do", func(ctx context.Context, in *fileInput) (*body[api.Planned], error) {
+		if err := tooLarge(in.Body); err != nil {
+			return nil, problem(err)
+		}
 		plans, ds, err := s.manager.Plan(ctx, in.Body)
 		if err == nil {
 			err = ds.Err()
@@ -152,6 +175,9 @@ func (s *Server) definitions(a huma.API) {
 		return answer(api.Planned{Plans: plans, Diagnostics: ds}, withAll(err, ds))
 	})
 	route(a, http.MethodPost, "/v1/apply", "apply", "Apply a file", func(ctx context.Context, in *fileInput) (*body[api.Applied], error) {
+		if err := tooLarge(in.Body); err != nil {
+			return nil, problem(err)
+		}
 		ops, plans, ds, err := s.manager.Apply(ctx, in.Body)
 		if err == nil {
 			err = ds.Err()

@@ -120,7 +120,7 @@ func TestErrorsAreProblems(t *testing.T) {
 		{"POST", "/v1/plan", "{", 400, "invalid", "validation failed", []string{"body: unexpected end of JSON input"}},
 		{"POST", "/v1/plan", `{"name":"a.yaml"}`, 422, "invalid", "validation failed", []string{"body: expected required property content to be present"}},
 		{"POST", "/v1/plan", `{"name":"a.yaml","content":"x","more":1}`, 422, "invalid", "validation failed", []string{"body.more: unexpected property"}},
-		{"POST", "/v1/plan", big, 413, "", "request body is too large limit=1048576 bytes", nil},
+		{"POST", "/v1/tokens", big, 413, "", "request body is too large limit=1048576 bytes", nil},
 		{
 			"POST", "/v1/plan", `{"name":"a.yaml","content":"name: zk\nstack: zookeeper\ncolour: blue\n"}`, 422, "invalid", "",
 			[]string{"colour: unknown field"},
@@ -144,6 +144,32 @@ func TestErrorsAreProblems(t *testing.T) {
 		}
 		if diff := cmp.Diff(tt.findings, findings); p.Type != tt.kind || p.Detail != tt.detail || diff != "" {
 			t.Errorf("%s %s: type %q, detail %q, findings (-want +got):\n%s", tt.method, tt.path, p.Type, p.Detail, diff)
+		}
+	}
+}
+
+// TestLargeDefinition: a definition's size counts as it is in its file, not as
+// JSON writes it.
+func TestLargeDefinition(t *testing.T) {
+	r := serve(t, newHome(t))
+	for _, tt := range []struct {
+		comment int
+		status  int
+	}{
+		{1<<20 - 4096, http.StatusOK},
+		{1 << 20, http.StatusUnprocessableEntity},
+	} {
+		f := api.File{Name: "zk.yaml", Content: "name: zk\nstack: zookeeper\n#" + strings.Repeat("<", tt.comment)}
+		body, err := json.Marshal(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := r.overSocket(t, http.MethodPost, "/v1/plan", bytes.NewReader(body))
+		if got.status != tt.status {
+			t.Errorf("a comment of %d bytes: %d %.300s", tt.comment, got.status, got.body)
+		}
+		if got.status != http.StatusOK && problem(t, got).Detail != "bad request: a definition may have at most 1 MiB" {
+			t.Errorf("a comment of %d bytes: %s", tt.comment, got.body)
 		}
 	}
 }
@@ -174,7 +200,7 @@ func TestToken(t *testing.T) {
 		if got.status != tt.status {
 			t.Errorf("%s gets %d: %s", tt.name, got.status, got.body)
 		}
-		if got.status == http.StatusUnauthorized {
+		if got.status >= http.StatusBadRequest {
 			problem(t, got)
 		}
 	}

@@ -1,8 +1,12 @@
 package stack_test
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"howdah.dev/howdah/api"
 	"howdah.dev/howdah/internal/golden"
@@ -28,4 +32,19 @@ func listed(ds api.Diagnostics) string {
 		}
 	}
 	return b.String()
+}
+
+// TestNoRegularFile: a pipe in place of a file is refused, not waited for.
+func TestNoRegularFile(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "pipe"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mkfifo(filepath.Join(dir, "pipe", "stack.yaml"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, ds := stack.LoadCatalog(stack.Layer{Name: "mine", FS: os.DirFS(dir)})
+	if got := listed(ds); !strings.Contains(got, "it is no regular file") {
+		t.Errorf("findings %q", got)
+	}
 }

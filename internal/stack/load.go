@@ -265,7 +265,16 @@ func (l *loader) fail(address, summary, detail string) {
 	l.ds = append(l.ds, api.Diagnostic{Severity: api.SeverityError, Address: address, Summary: summary, Detail: detail})
 }
 
+// readFile reads a regular file. Anything else could block for ever when it is
+// opened, where no signal reaches.
 func readFile(fsys fs.FS, name string) ([]byte, error) {
+	st, err := fs.Stat(fsys, name)
+	if err != nil {
+		return nil, err
+	}
+	if !st.Mode().IsRegular() {
+		return nil, errors.New("it is no regular file")
+	}
 	f, err := fsys.Open(name)
 	if err != nil {
 		return nil, err
