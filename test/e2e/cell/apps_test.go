@@ -39,19 +39,18 @@ func container(c *cell) {
 	a := c.run("/box", `{"instances": 2, "env": {"COLOUR": "red"}, "args": ["env", "COLOUR", "env", "SHAPE", "cat", "/src/part.txt", "id", "write", "/mnt/mesos/sandbox/made", "listen", "8080", "wait"],
 		"healthChecks": [{"protocol": "HTTP", "path": "/status/200", "portIndex": 0, "delaySeconds": 0, "intervalSeconds": 1, "gracePeriodSeconds": 20}],
 		"constraints": [["hostname", "UNIQUE"]]}`)
-	if a.Tasks[0].Host == a.Tasks[1].Host {
-		c.t.Errorf("both instances are on %s, in spite of hostname UNIQUE", a.Tasks[0].Host)
+	if a.Tasks[0].Worker == a.Tasks[1].Worker {
+		c.t.Errorf("both instances are on %s, in spite of hostname UNIQUE", a.Tasks[0].Worker)
 	}
-	ips := c.addresses()
 	for _, x := range a.Tasks {
-		got, err := c.get(x, ips[x.Host], "/env/COLOUR")
+		got, err := c.get(x, "/env/COLOUR")
 		if err != nil || got != "red" {
 			c.t.Errorf("%s answers %q: %v", x.ID, got, err)
 		}
-		if got, err := c.get(x, ips[x.Host], "/env/MESOS_TASK_ID"); err != nil || got != x.ID {
+		if got, err := c.get(x, "/env/MESOS_TASK_ID"); err != nil || got != x.ID {
 			c.t.Errorf("%s is told it is %q: %v", x.ID, got, err)
 		}
-		if got, err := c.get(x, ips[x.Host], "/env/PORT0"); err != nil || got != fmt.Sprint(x.Ports[0]) {
+		if got, err := c.get(x, "/env/PORT0"); err != nil || got != fmt.Sprint(x.Ports[0]) {
 			c.t.Errorf("PORT0 of %s is %q, its port %d: %v", x.ID, got, x.Ports[0], err)
 		}
 	}
@@ -86,50 +85,50 @@ func follow(c *cell) {
 	c.delete("/v2/apps/clock")
 }
 
+var memoryLimit = regexp.MustCompile(`(?i)memory limit`)
+
 // reasons: those that take too much are ended or held, each with its reason, and
 // who runs beside them does not notice.
 func reasons(c *cell) {
 	calm := c.run("/calm", `{"instances": 2, "constraints": [["hostname", "UNIQUE"]]}`)
 	c.put("/hog", `{"args": ["hog"], "mem": 48}`)
 	c.put("/bomb", `{"args": ["forkbomb"]}`)
-	c.put("/chatter", `{"args": ["log"]}`)
+	c.put("/chatter", `{"args": ["listen", "8080", "log"]}`)
 	c.put("/crash", `{"args": ["exit", "3"]}`)
 	hog := c.failure("/hog", "emory")
-	if !regexp.MustCompile(`(?i)memory limit`).MatchString(hog.LastTaskFailure.Message) {
+	if !memoryLimit.MatchString(hog.LastTaskFailure.Message) {
 		c.t.Errorf("the memory hog failed with %q", hog.LastTaskFailure.Message)
 	}
 	c.failure("/crash", "Command exited with status 3")
-	var bomb string
+	// Each process of the bomb takes memory, so it ends by that, or at the most processes.
 	harness.Within(c.t, 40*time.Second, "the fork bomb is bounded", func() (bool, string) {
-		bomb = c.Run("app", "logs", "/bomb").Stdout
-		return strings.Contains(bomb, "processes "), bomb
+		text := c.Run("app", "logs", "/bomb").Stdout
+		if n := 0; strings.Contains(text, "processes ") {
+			_, err := fmt.Sscanf(text, "processes %d", &n)
+			return err == nil && n <= 1024, text
+		}
+		now := c.app("/bomb").LastTaskFailure.Message
+		return memoryLimit.MatchString(now), now
 	})
-	var n int
-	if _, err := fmt.Sscanf(bomb, "processes %d", &n); err != nil || n < 100 || n > 1024 {
-		c.t.Errorf("the fork bomb made %q; at most 1024 are allowed: %v", bomb, err)
-	}
 	// The endless log is rotated: the sandbox stays small while gigabytes pass.
 	size := int64(0)
-	for range 20 {
+	for range 20 { // looks, as it is now large, now small
 		size = max(size, c.sandboxBytes("/chatter"))
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(50 * time.Millisecond)
 	}
 	if size == 0 || size > 64<<20 {
 		c.t.Errorf("the sandbox of the endless log holds %d bytes", size)
 	}
-	ips := c.addresses()
 	for _, x := range calm.Tasks {
 		began := time.Now()
-		if _, err := c.get(x, ips[x.Host], "/env/PORT0"); err != nil {
-			c.t.Errorf("the neighbour on %s: %v after %s", x.Host, err, time.Since(began))
+		if _, err := c.get(x, "/env/PORT0"); err != nil {
+			c.t.Errorf("the neighbour on %s: %v after %s", x.Worker, err, time.Since(began))
 		}
 	}
 	if now := c.app("/calm"); now.running() != 2 || !sameTasks(now, calm) {
 		c.t.Errorf("the neighbours are %+v, they were %+v", now.Tasks, calm.Tasks)
 	}
-	for _, id := range []string{"hog", "bomb", "chatter", "crash", "calm"} {
-		c.delete("/v2/apps/" + id)
-	}
+	c.delete("/v2/apps/hog", "/v2/apps/bomb", "/v2/apps/chatter", "/v2/apps/crash", "/v2/apps/calm")
 }
 
 func sameTasks(a, b app) bool { return slices.Equal(ids(a), ids(b)) }
@@ -151,7 +150,6 @@ func upgrade(c *cell) {
 		return `{"instances": 4, "env": {"V": "` + v + `"}, "upgradeStrategy": {"minimumHealthCapacity": 0.5, "maximumOverCapacity": 0.25}, ` + check + `}`
 	}
 	c.run("/web", version("1"))
-	ips := c.addresses()
 	ctx, stop := context.WithCancel(c.t.Context())
 	defer stop()
 	var asked, failed, most, least atomic.Int64
@@ -176,7 +174,7 @@ func upgrade(c *cell) {
 				continue
 			}
 			x := well[rand.IntN(len(well))]
-			if got, err := c.get(x, ips[x.Host], "/env/V"); err != nil || got != "1" && got != "2" {
+			if got, err := c.get(x, "/env/V"); err != nil || got != "1" && got != "2" {
 				failed.Add(1)
 				why += fmt.Sprintf("%s: %q %v; ", x.ID, got, err)
 			}
@@ -195,7 +193,7 @@ func upgrade(c *cell) {
 		c.t.Errorf("there were up to %d tasks and down to %d well ones; 5 and 2 are the bounds", most.Load(), least.Load())
 	}
 	for _, x := range a.Tasks {
-		if got, err := c.get(x, ips[x.Host], "/env/V"); err != nil || got != "2" {
+		if got, err := c.get(x, "/env/V"); err != nil || got != "2" {
 			c.t.Errorf("after the upgrade %s answers %q: %v", x.ID, got, err)
 		}
 	}
@@ -280,7 +278,7 @@ func constraints(c *cell) {
 			var hosts []string
 			for _, t := range a.Tasks {
 				if t.well() {
-					hosts = append(hosts, t.Host)
+					hosts = append(hosts, t.Worker)
 				}
 			}
 			slices.Sort(hosts)
@@ -299,18 +297,18 @@ func constraints(c *cell) {
 // drain: a worker's instances are replaced elsewhere first, then ended.
 func drain(c *cell) {
 	before := c.run("/moving", `{"instances": 2, "constraints": [["hostname", "GROUP_BY"]], "upgradeStrategy": {"minimumHealthCapacity": 1, "maximumOverCapacity": 1}}`)
-	if before.Tasks[0].Host == before.Tasks[1].Host {
-		c.t.Fatalf("both instances are on %s", before.Tasks[0].Host)
+	if before.Tasks[0].Worker == before.Tasks[1].Worker {
+		c.t.Fatalf("both instances are on %s", before.Tasks[0].Worker)
 	}
 	harness.Contains(c.t, "drain", c.OK("drain", "cell-a-1"), "cell-a-1 is being drained, 0 tasks left on it")
 	after := c.settled("/moving")
 	for _, x := range after.Tasks {
-		if x.Host != "cell-b-1" {
-			c.t.Errorf("%s is on %s", x.ID, x.Host)
+		if x.Worker != "cell-b-1" {
+			c.t.Errorf("%s is on %s", x.ID, x.Worker)
 		}
 	}
 	for _, x := range before.Tasks {
-		if x.Host == "cell-b-1" && !slices.Contains(ids(after), x.ID) {
+		if x.Worker == "cell-b-1" && !slices.Contains(ids(after), x.ID) {
 			c.t.Errorf("%s on the other worker was replaced too", x.ID)
 		}
 	}
@@ -318,7 +316,7 @@ func drain(c *cell) {
 	harness.Contains(c.t, "the refusal", r.Stderr, "cell has no worker cell-z-1; its workers are cell-a-1, cell-b-1")
 	c.OK("drain", "cell-a-1", "--off")
 	c.OK("app", "scale", "/moving", "4")
-	if now := c.settled("/moving"); !slices.ContainsFunc(now.Tasks, func(t task) bool { return t.Host == "cell-a-1" }) {
+	if now := c.settled("/moving"); !slices.ContainsFunc(now.Tasks, func(t task) bool { return t.Worker == "cell-a-1" }) {
 		c.t.Errorf("nothing came back to cell-a-1: %+v", now.Tasks)
 	}
 	c.delete("/v2/apps/moving")
@@ -327,16 +325,14 @@ func drain(c *cell) {
 // badImages: each fails with one sentence that says what to do.
 func badImages(c *cell) {
 	digest := strings.Repeat("1", 64)
-	path, err := program()
+	other := c.Files() + "/rootfs"
+	err := os.MkdirAll(other, 0o755)
+	if err == nil {
+		err = os.WriteFile(other+"/tool", []byte("#!/tool\n"), 0o755) //nolint:gosec // it is to be executed
+	}
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	other := c.Files() + "/rootfs"
-	if err := os.MkdirAll(other, 0o755); err != nil {
-		c.t.Fatal(err)
-	}
-	text, _ := os.ReadFile(path)
-	c.Write("rootfs/tool", string(text))
 	c.OK("image", "pack", other, "foreign:1", "--entrypoint", "/tool", "--platform", "linux/s390x")
 	for _, x := range []struct{ id, image, want string }{
 		{"/missing", "nothing:1", "nothing:1"},

@@ -27,7 +27,7 @@ clusters:
     configuration:
       mesos:
         scheduler.yaml:
-          progressDeadline: 6s
+          progressDeadline: 4s
           projects.shop.images: tools
     nodeGroups:
       - {name: master, roles: [mesos_master], instanceNum: 1}
@@ -157,9 +157,9 @@ func (c *cell) want(status int, method, path, body string, into any) {
 
 // task is an instance as the API shows it.
 type task struct {
-	ID, AppID, Host, State, Version string
-	Ports                           []int
-	HealthCheckResults              []struct{ Alive bool }
+	ID, AppID, Host, Worker, State, Version string // Host is an address
+	Ports                                   []int
+	HealthCheckResults                      []struct{ Alive bool }
 }
 
 func (x task) well() bool {
@@ -244,14 +244,18 @@ func (c *cell) run(id, fields string) app {
 	return c.settled(id)
 }
 
-// delete removes an app or group and waits until its tasks are gone.
-func (c *cell) delete(path string) {
+// delete removes apps or groups and waits until their tasks are gone.
+func (c *cell) delete(paths ...string) {
 	c.t.Helper()
-	c.want(http.StatusOK, http.MethodDelete, path+"?force=true", "", nil)
-	harness.Within(c.t, 30*time.Second, path+" is gone", func() (bool, string) {
-		code, text := c.call(http.MethodGet, path, "")
-		return code == http.StatusNotFound, text
-	})
+	for _, path := range paths {
+		c.want(http.StatusOK, http.MethodDelete, path+"?force=true", "", nil)
+	}
+	for _, path := range paths {
+		harness.Within(c.t, 30*time.Second, path+" is gone", func() (bool, string) {
+			code, text := c.call(http.MethodGet, path, "")
+			return code == http.StatusNotFound, text
+		})
+	}
 }
 
 // failure waits until an app has failed with a sentence.
@@ -266,8 +270,8 @@ func (c *cell) failure(id, piece string) app {
 }
 
 // get asks a task over its host port.
-func (c *cell) get(t task, host, path string) (string, error) {
-	resp, err := (&http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}).Get(fmt.Sprintf("http://%s:%d%s", host, t.Ports[0], path))
+func (c *cell) get(t task, path string) (string, error) {
+	resp, err := (&http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}).Get(fmt.Sprintf("http://%s:%d%s", t.Host, t.Ports[0], path))
 	if err != nil {
 		return "", err
 	}
