@@ -60,7 +60,7 @@ func (p *cells) Cell(ctx context.Context, name string) (pipeline.Cell, error) {
 	out := pipeline.Cell{Local: status.Infrastructure == infrastructureLocal, Why: "it has no worker"}
 	for _, w := range workers {
 		runtimes, _ := w.Attributes["runtimes"].(string)
-		for _, r := range strings.Split(runtimes, ",") {
+		for r := range strings.SplitSeq(runtimes, ",") {
 			out.Containers = out.Containers || w.Active && r != "" && r != "plain"
 		}
 		out.Why = "its workers run only plain commands; runc on them would change that"

@@ -219,17 +219,27 @@ func TestRunAppFailures(t *testing.T) {
 		want   string
 		scaled int
 	}{
-		"no containers anywhere": {func(c *carrier) { c.cell = Cell{Why: "no runc"} },
-			"step ingest: cell cell runs no containers (no runc), and its workers do not share the files of this machine: have them run containers", 0},
+		"no containers anywhere": {
+			func(c *carrier) { c.cell = Cell{Why: "no runc"} },
+			"step ingest: cell cell runs no containers (no runc), and its workers do not share the files of this machine: have them run containers", 0,
+		},
 		"image": {func(c *carrier) { c.pushErr = errors.New("disk full") }, "step ingest: cannot make image default/ingest: disk full", 0},
-		"refused": {func(c *carrier) { c.err = errors.New("mem is too small") },
-			"step ingest: cannot run app /pipeline-contained/ingest on cell: mem is too small", 1},
-		"no instance runs": {func(c *carrier) { c.mute, c.status.Failure, c.status.FailedTask = true, "image is not there", "task-1" },
-			"step ingest: app /pipeline-contained/ingest did not write /data/src in 15m0s: 0 of 2 parts, no instances running", 1},
-		"waits": {func(c *carrier) { c.mute, c.status.Waiting = true, "no worker has 96 MB\nmore" },
-			"step ingest: app /pipeline-contained/ingest did not write /data/src in 15m0s: 0 of 2 parts, no instances running; waiting: no worker has 96 MB", 1},
-		"other files": {func(c *carrier) { c.spoil = func(m *Manifest) { m.Digest = "sha256:2" } },
-			"step ingest: app /pipeline-contained/ingest wrote /data/src from other files than those below DIR/src; did they change while the pipeline ran?", 1},
+		"refused": {
+			func(c *carrier) { c.err = errors.New("mem is too small") },
+			"step ingest: cannot run app /pipeline-contained/ingest on cell: mem is too small", 1,
+		},
+		"a failure of before": {
+			func(c *carrier) { c.mute, c.status.Failure, c.status.FailedTask = true, "image is not there", "task-1" },
+			"step ingest: app /pipeline-contained/ingest did not write /data/src in 15m0s: 0 of 2 parts, no instances running", 1,
+		},
+		"waits": {
+			func(c *carrier) { c.mute, c.status.Waiting = true, "no worker has 96 MB\nmore" },
+			"step ingest: app /pipeline-contained/ingest did not write /data/src in 15m0s: 0 of 2 parts, no instances running; waiting: no worker has 96 MB", 1,
+		},
+		"other files": {
+			func(c *carrier) { c.spoil = func(m *Manifest) { m.Digest = "sha256:2" } },
+			"step ingest: app /pipeline-contained/ingest wrote /data/src from other files than those below DIR/src; did they change while the pipeline ran?", 1,
+		},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -95,7 +95,8 @@ func (r *run) ingest(ctx context.Context, s Step, p *progress) error {
 func (m Manifest) complete(entries []Entry) bool {
 	sizes := map[string]int64{}
 	for _, e := range entries {
-		if e.Name != successFile && !(e.Folder && (e.Name == claimsFolder || e.Name == tmpFolder)) {
+		serves := e.Folder && (e.Name == claimsFolder || e.Name == tmpFolder)
+		if e.Name != successFile && !serves {
 			sizes[e.Name] = e.Bytes
 		}
 	}
