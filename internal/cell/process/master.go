@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"howdah.dev/howdah/internal/cell/announce"
 	"howdah.dev/howdah/internal/cell/master"
 	"howdah.dev/howdah/internal/cell/mesos"
 	"howdah.dev/howdah/internal/cell/policy"
@@ -28,6 +29,24 @@ type MasterConfig struct {
 	Policy  Rights `json:"policy"` // of frameworks other than the cell's own scheduler
 	// Registry is the one whose images are a project's.
 	Registry RegistryConfig `json:"registry"`
+	// Announce is where others look up the master.
+	Announce AnnounceConfig `json:"zookeeper"`
+}
+
+// AnnounceConfig says in which ZooKeeper a node for the master is made; without
+// hosts, in none.
+type AnnounceConfig struct {
+	Hosts List   `json:"hosts"` // host:port each
+	Path  string `json:"path"`
+}
+
+// serve announces the master until ctx ends.
+func (c AnnounceConfig) serve(ctx context.Context, info mesos.MasterInfo, log *slog.Logger) error {
+	if len(c.Hosts) == 0 {
+		<-ctx.Done()
+		return nil
+	}
+	return announce.Run(ctx, announce.Config{Hosts: c.Hosts, Path: c.Path, Info: info, Log: log})
 }
 
 // Master runs the master of a cell until ctx ends.
@@ -63,6 +82,7 @@ func Master(ctx context.Context, file string, log *slog.Logger) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return m.Run(ctx) })
 	g.Go(func() error { return serve(ctx, cfg.Address, m.Handler(), func() {}, log) })
+	g.Go(func() error { return cfg.Announce.serve(ctx, m.Info(), log) })
 	return g.Wait()
 }
 
