@@ -143,22 +143,10 @@ func (s *service) portsFree(spec *agentapi.Service) error {
 			continue
 		}
 		if l, taken := sockets.Holder(addr); taken {
-			return fmt.Errorf("cannot start %s: port %s (%s) is taken by %s", s.name, p.Address, p.Name, holder(l))
+			return fmt.Errorf("cannot start %s: port %s (%s) is taken by %s", s.name, p.Address, p.Name, l.Owner())
 		}
 	}
 	return nil
-}
-
-func holder(l sockets.Listener) string {
-	if l.PID == 0 {
-		return "a process of another user"
-	}
-	if l.Labels.Service != "" {
-		return fmt.Sprintf("pid %d (%s)", l.PID, l.Labels.Service)
-	}
-	// The program's name only: arguments are its owner's business.
-	program, _, _ := strings.Cut(l.Command, " ")
-	return fmt.Sprintf("pid %d (%s)", l.PID, filepath.Base(program))
 }
 
 // once runs a one-time task unless its evidence is there.

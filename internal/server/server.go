@@ -18,6 +18,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/google/renameio/v2"
@@ -30,6 +31,7 @@ import (
 	"howdah.dev/howdah/internal/infra"
 	"howdah.dev/howdah/internal/infra/local"
 	"howdah.dev/howdah/internal/infra/local/identity"
+	"howdah.dev/howdah/internal/infra/local/sockets"
 	"howdah.dev/howdah/internal/infra/local/subnet"
 	"howdah.dev/howdah/internal/node/proc"
 	"howdah.dev/howdah/internal/stack"
@@ -316,6 +318,11 @@ func listen(ctx context.Context, addr netip.AddrPort) (net.Listener, error) {
 		return nil, fmt.Errorf("cannot listen on %s: in single-user posture only loopback addresses are served", addr)
 	}
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr.String())
+	if errors.Is(err, syscall.EADDRINUSE) {
+		if other, ok := sockets.Holder(addr); ok {
+			return nil, fmt.Errorf("cannot listen on %s: it is taken by %s", addr, other.Owner())
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen on %s: %w", addr, err)
 	}

@@ -6,7 +6,9 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -20,6 +22,7 @@ import (
 
 	"howdah.dev/howdah/api"
 	"howdah.dev/howdah/internal/agentapi"
+	"howdah.dev/howdah/internal/cluster"
 	"howdah.dev/howdah/internal/server"
 	"howdah.dev/howdah/internal/tenant"
 )
@@ -356,5 +359,30 @@ func TestForeignHome(t *testing.T) {
 	long := server.Home{Dir: filepath.Join(dir, strings.Repeat("x", 120))}
 	if err := long.Prepare(); err == nil || !strings.Contains(err.Error(), "bytes too long for a socket; choose a shorter one by HOWDAH_HOME") {
 		t.Error(err)
+	}
+}
+
+// TestPortTaken says by whom.
+func TestPortTaken(t *testing.T) {
+	h := newHome(t)
+	var address string
+	t.Run("before", func(t *testing.T) {
+		info, err := serve(t, h).c.Info(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		address = strings.TrimPrefix(info.Address, "http://")
+	})
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	err = server.Run(t.Context(), server.Config{
+		Home: h, Options: server.Options{MemoryMB: 1000, OpenPorts: true}, Stacks: os.DirFS("../../stacks"),
+		Clients: func(string) cluster.Clients { return nil }, Agent: []string{"/bin/false"}, Log: slog.New(slog.DiscardHandler),
+	})
+	if want := fmt.Sprintf("cannot listen on %s: it is taken by pid %d (", address, os.Getpid()); err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("got %v\nwant %s", err, want)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -79,6 +80,19 @@ func Exposed(ls []Listener) []Listener {
 		}
 	}
 	return exposed
+}
+
+// Owner says whose the listener is, for a sentence. Of a program it names no
+// arguments: they are its owner's business.
+func (l Listener) Owner() string {
+	switch {
+	case l.PID == 0:
+		return "a process of another user"
+	case l.Labels.Service != "":
+		return fmt.Sprintf("pid %d (%s)", l.PID, l.Labels.Service)
+	}
+	program, _, _ := strings.Cut(l.Command, " ")
+	return fmt.Sprintf("pid %d (%s)", l.PID, filepath.Base(program))
 }
 
 // Holder returns who keeps TCP port addr from being listened on, false when nobody
