@@ -52,6 +52,9 @@ func (t *transfer) explain(ctx context.Context, err error) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &e):
+		own := *e // err is or holds e, so it cannot be its cause
+		own.Verb, own.Image = t.verb, t.image
+		return &own
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case errors.As(err, &te):

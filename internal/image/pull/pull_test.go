@@ -291,6 +291,13 @@ func TestSentences(t *testing.T) {
 			if !is || e.Reason != tt.reason || e.Error() != tt.want {
 				t.Errorf("got  %v\nwant %s %s", err, tt.reason, tt.want)
 			}
+			depth := 0
+			for inner := err; inner != nil && depth < 100; inner = errors.Unwrap(inner) {
+				depth++
+			}
+			if depth == 100 {
+				t.Error("the error is its own cause: whoever looks into it does not end")
+			}
 			if strings.Contains(fmt.Sprintf("%+v %#v", err, tt.opts), "secret") {
 				t.Error("the secret is shown")
 			}
