@@ -133,9 +133,9 @@ func (c *Config) session(ctx context.Context, dir string, data []byte) (held boo
 // publish makes the node, and returns what tells when it is there no more.
 func (c *Config) publish(conn *zk.Conn, dir string, data []byte) (<-chan zk.Event, error) {
 	acl := zk.WorldACL(zk.PermAll)
-	at := ""
-	for part := range strings.SplitSeq(strings.TrimPrefix(dir, "/"), "/") {
-		at += "/" + part
+	parts := strings.Split(dir, "/") // the first is empty
+	for n := 2; n <= len(parts); n++ {
+		at := strings.Join(parts[:n], "/")
 		if _, err := conn.Create(at, nil, 0, acl); err != nil && !errors.Is(err, zk.ErrNodeExists) {
 			return nil, fmt.Errorf("cannot make %s in ZooKeeper: %w", at, err)
 		}
@@ -159,5 +159,5 @@ type quietly struct{ log *slog.Logger }
 
 // Printf implements zk.Logger.
 func (q quietly) Printf(format string, args ...any) {
-	q.log.Debug("zookeeper: " + fmt.Sprintf(format, args...))
+	q.log.Debug("the ZooKeeper library speaks", "message", fmt.Sprintf(format, args...))
 }
