@@ -11,10 +11,14 @@ import (
 // TestServicePorts shows where an app is reached, whatever its network is.
 func TestServicePorts(t *testing.T) {
 	for _, tt := range []struct{ app, want string }{
-		{`{"id": "/web", "portDefinitions": [{"port": 10007, "name": "http", "protocol": "tcp"}, {"port": 10008, "protocol": "udp,tcp"}, {"port": 10009, "protocol": "udp"}]}`,
-			"  service ports, at the address of any worker: 10007 (http), 10008\n"},
-		{`{"id": "/web", "container": {"portMappings": [{"containerPort": 80, "servicePort": 10007, "protocol": "tcp"}]}}`,
-			"  service ports, at the address of any worker: 10007\n"},
+		{
+			`{"id": "/web", "portDefinitions": [{"port": 10007, "name": "http", "protocol": "tcp"}, {"port": 10008, "protocol": "udp,tcp"}, {"port": 10009, "protocol": "udp"}]}`,
+			"  service ports, at the address of any worker: 10007 (http), 10008\n",
+		},
+		{
+			`{"id": "/web", "container": {"portMappings": [{"containerPort": 80, "servicePort": 10007, "protocol": "tcp"}]}}`,
+			"  service ports, at the address of any worker: 10007\n",
+		},
 		{`{"id": "/web", "portDefinitions": []}`, ""},
 	} {
 		var x marathon.App
