@@ -34,6 +34,7 @@ func builtin(t testing.TB) *stack.Catalog {
 func host(node string) stack.Host {
 	return stack.Host{
 		User: "owner", Dir: "/nodes/" + node, Cache: "/cache",
+		Program: "/bin/howdah", API: "http://127.77.1.1:7070",
 		Java: agentapi.Java{Home: "/jdk", Bin: "/jdk/bin/java", Major: 17, Version: "17.0.1", Key: "jdk-17"},
 	}
 }
@@ -135,7 +136,7 @@ func files(ar *golden.Archive, root string, fs []agentapi.File) {
 // example platform runs with.
 func TestRenderedPlatform(t *testing.T) {
 	stacks := builtin(t)
-	definitions := map[string]string{"warehouse": "hdfs", "batch": "yarn", "stream": "storm", "ensemble": "zookeeper"}
+	definitions := map[string]string{"warehouse": "hdfs", "batch": "yarn", "stream": "storm", "cell": "mesos", "ensemble": "zookeeper"}
 	for cluster, r := range platform(t) {
 		s, _ := stacks.Get(definitions[cluster])
 		for _, m := range members(t, cluster) {
@@ -171,6 +172,7 @@ func members(t *testing.T, cluster string) []string {
 		"warehouse": {"warehouse-master-1", "warehouse-worker-1", "warehouse-worker-2", "warehouse-worker-3"},
 		"batch":     {"batch-master-1", "batch-worker-1", "batch-worker-2"},
 		"stream":    {"stream-coordination-1", "stream-master-1", "stream-worker-1", "stream-worker-2"},
+		"cell":      {"cell-master-1", "cell-worker-1", "cell-worker-2"},
 		"ensemble":  {"ensemble-server-1", "ensemble-server-2", "ensemble-server-3"},
 	}[cluster]
 	if !ok {
@@ -183,7 +185,7 @@ func members(t *testing.T, cluster string) []string {
 func TestRenderedTools(t *testing.T) {
 	stacks := builtin(t)
 	for _, tt := range []struct{ cluster, stack, workload string }{
-		{"warehouse", "hdfs", ""}, {"batch", "yarn", "job"}, {"stream", "storm", "topology"}, {"ensemble", "zookeeper", ""},
+		{"warehouse", "hdfs", ""}, {"batch", "yarn", "job"}, {"stream", "storm", "topology"}, {"cell", "mesos", ""}, {"ensemble", "zookeeper", ""},
 	} {
 		s, _ := stacks.Get(tt.stack)
 		r := platform(t)[tt.cluster]
