@@ -3,10 +3,12 @@ package cgroup
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 // Controllers a group must have to hold a task's limits.
@@ -125,11 +127,16 @@ func (p Parent) Group(name string) Group {
 }
 
 // Remove removes the place itself where it is empty.
-func (p Parent) Remove() {
-	for _, dir := range p.dirs {
-		_ = os.Remove(dir)
-	}
-	for _, dir := range p.traces {
-		_ = os.Remove(dir)
+func (p Parent) Remove() { RemoveEmpty(p.Folders()) }
+
+// Folders are all that the place consists of.
+func (p Parent) Folders() []string {
+	return append(slices.Sorted(maps.Values(p.dirs)), p.traces...)
+}
+
+// RemoveEmpty removes those of some folders that hold no group and no process.
+func RemoveEmpty(folders []string) {
+	for _, dir := range folders {
+		_ = syscall.Rmdir(dir)
 	}
 }

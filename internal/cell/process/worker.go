@@ -64,7 +64,11 @@ func Worker(ctx context.Context, file string, log *slog.Logger) error {
 	if err := ensureDir(cfg.Dir); err != nil {
 		return err
 	}
-	runtimes, err := cfg.runtimes(ctx, address.Addr())
+	place := cfg.place()
+	if place != nil {
+		defer place.Remove() // stays where tasks go on
+	}
+	runtimes, err := cfg.runtimes(ctx, address.Addr(), place)
 	if err != nil {
 		return err
 	}
@@ -108,15 +112,12 @@ func Worker(ctx context.Context, file string, log *slog.Logger) error {
 func (c *WorkerConfig) blocked(a netip.Addr) bool { return !c.LocalFetch && policy.BlockedIP(a) }
 
 // runtimes are those that can be used here, best first.
-func (c *WorkerConfig) runtimes(ctx context.Context, ip netip.Addr) ([]container.Runtime, error) {
+func (c *WorkerConfig) runtimes(ctx context.Context, ip netip.Addr, place *cgroup.Parent) ([]container.Runtime, error) {
 	program, err := bin.Unpack(under(c.Dir, "bin"))
 	if err != nil {
 		return nil, err
 	}
-	shims := container.Shims{Program: program, Node: c.label(), IP: ip.String()}
-	if parent, err := cgroup.Find("/sys/fs/cgroup", "/proc/self/cgroup", filepath.Join("howdah", c.name(), c.Host)); err == nil {
-		shims.Parent = &parent
-	}
+	shims := container.Shims{Program: program, Node: c.label(), IP: ip.String(), Parent: place}
 	if len(c.Runtimes) == 0 {
 		c.Runtimes = List{"runc", "plain"}
 	}
@@ -139,6 +140,15 @@ func (c *WorkerConfig) runtimes(ctx context.Context, ip netip.Addr) ([]container
 		return nil, fmt.Errorf("none of the runtimes %s can be used here", strings.Join(c.Runtimes, ", "))
 	}
 	return out, nil
+}
+
+// place is where control groups of tasks are made, nil where the kernel has none.
+func (c *WorkerConfig) place() *cgroup.Parent {
+	p, err := cgroup.Find("/sys/fs/cgroup", "/proc/self/cgroup", filepath.Join("howdah", c.name()))
+	if err != nil {
+		return nil
+	}
+	return &p
 }
 
 // label is what all tasks carry in their environment: what the node's agent gave

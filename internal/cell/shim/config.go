@@ -47,7 +47,10 @@ type Config struct {
 	Sandbox string        `json:"sandbox"` // where stdout and stderr are written
 	Logs    Logs          `json:"logs"`
 	Cgroup  *cgroup.Group `json:"cgroup,omitempty"` // read and removed; a plain command is put into it
-	Network *Network      `json:"network,omitempty"`
+	// Place are the folders that groups of the worker's tasks are made in. The last
+	// task of a worker that was stopped for good removes them.
+	Place   []string `json:"place,omitempty"`
+	Network *Network `json:"network,omitempty"`
 	// KillTree sends TERM to all the task's processes, not only to the first.
 	KillTree bool          `json:"killTree,omitempty"`
 	Grace    time.Duration `json:"grace"` // between TERM and KILL

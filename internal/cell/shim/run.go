@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"howdah.dev/howdah/internal/cell/cgroup"
 )
 
 // Main is the program: "run DIR" is a shim; the rest it starts itself.
@@ -49,6 +51,7 @@ type shim struct {
 	exit    Exit
 	logs    sync.WaitGroup
 	asked   chan os.Signal
+	alone   bool // told to end by others than the worker
 }
 
 func run(dir string) int {
@@ -207,7 +210,9 @@ func (s *shim) wait() {
 			kill = time.After(time.Second) // again, should something have slipped through
 		case <-s.asked:
 			k := Kill{Grace: s.config.Grace}
-			_ = Read(".", KillFile, &k)
+			if Read(".", KillFile, &k) != nil {
+				s.alone = true // no worker asks: there is none any more
+			}
 			by := time.Now().Add(k.Grace)
 			// The first request stands; a later one may only shorten the time.
 			if !s.exit.Killed {
@@ -300,5 +305,8 @@ func (s *shim) clean() {
 		if err := g.Remove(); err != nil && !errors.Is(err, os.ErrNotExist) {
 			fmt.Fprintln(os.Stderr, err)
 		}
+	}
+	if s.alone {
+		cgroup.RemoveEmpty(s.config.Place)
 	}
 }

@@ -38,6 +38,9 @@ func (s Shims) Group(id string) *cgroup.Group {
 // Config begins the configuration of a shim.
 func (s Shims) Config(spec Spec) shim.Config {
 	cfg := shim.Config{ID: spec.ID, Sandbox: spec.Sandbox, Logs: s.Logs, Grace: spec.Grace, KillTree: spec.Shell, Cgroup: s.Group(spec.ID)}
+	if s.Parent != nil {
+		cfg.Place = s.Parent.Folders()
+	}
 	if cfg.Logs == (shim.Logs{}) {
 		cfg.Logs = defaultLogs()
 	}
