@@ -42,8 +42,13 @@ func (l Labels) String() string {
 // Incarnation of l stands for any. A service covers those it starts and names
 // after itself: worker covers worker/task-1, whatever their incarnation.
 func (l Labels) Matches(have Labels) bool {
-	return l.Node == have.Node &&
-		(l.Service == "" || l.Service == have.Service && (l.Incarnation == 0 || l.Incarnation == have.Incarnation) || strings.HasPrefix(have.Service, l.Service+"/"))
+	if l.Node != have.Node {
+		return false
+	}
+	if l.Service != "" && strings.HasPrefix(have.Service, l.Service+"/") {
+		return true
+	}
+	return (l.Service == "" || l.Service == have.Service) && (l.Incarnation == 0 || l.Incarnation == have.Incarnation)
 }
 
 // Env returns the labels as environment entries.

@@ -10,6 +10,7 @@ func TestMatches(t *testing.T) {
 	}{
 		{Labels{Node: "n"}, task, true},
 		{Labels{Node: "m"}, task, false},
+		{Labels{Node: "n", Incarnation: 2}, task, false},
 		{Labels{Node: "n", Service: "worker"}, task, true},
 		{Labels{Node: "n", Service: "worker", Incarnation: 7}, task, true},
 		{Labels{Node: "n", Service: "work"}, task, false},

@@ -2,6 +2,8 @@ package runc
 
 import (
 	"encoding/json"
+	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -41,6 +43,9 @@ func TestRootless(t *testing.T) {
 	cmd.Env = append(os.Environ(), rootlessEnv+"="+string(text), "TMPDIR=/tmp")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobodyElse, Gid: nobodyElse}}
 	out, err := cmd.CombinedOutput()
+	if errors.Is(err, fs.ErrPermission) {
+		t.Fatalf("%v: another user must be able to reach %s; open the folders above it, or set TMPDIR", err, self)
+	}
 	if err != nil || !strings.Contains(string(out), "--- PASS: TestAsUser") {
 		t.Errorf("as a user: %v\n%s", err, out)
 	}
