@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -151,10 +152,5 @@ func isGood(status int, good []int) bool {
 	if len(good) == 0 {
 		return status >= http.StatusOK && status < http.StatusBadRequest
 	}
-	for _, s := range good {
-		if s == status {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(good, status)
 }

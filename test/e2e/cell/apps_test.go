@@ -25,10 +25,21 @@ func TestApps(t *testing.T) {
 		name string
 		run  func(*cell)
 	}{
-		{"container", container}, {"follow", follow}, {"reasons", reasons},
-		{"upgrade", upgrade}, {"never healthy", neverHealthy}, {"groups", groups}, {"constraints", constraints}, {"drain", drain},
-		{"images that cannot be", badImages}, {"import", importDump}, {"projects", projects},
-		{"denied", denied}, {"walls", walls}, {"sandbox paths", sandboxPaths}, {"plain", plain},
+		{"container", container},
+		{"follow", follow},
+		{"reasons", reasons},
+		{"upgrade", upgrade},
+		{"never healthy", neverHealthy},
+		{"groups", groups},
+		{"constraints", constraints},
+		{"drain", drain},
+		{"images that cannot be", badImages},
+		{"import", importDump},
+		{"projects", projects},
+		{"denied", denied},
+		{"walls", walls},
+		{"sandbox paths", sandboxPaths},
+		{"plain", plain},
 	} {
 		t.Run(s.name, func(t *testing.T) { s.run(c.with(t)) })
 	}
@@ -233,10 +244,9 @@ func neverHealthy(c *cell) {
 
 // groups: an app waits for those it depends on.
 func groups(c *cell) {
-	inner := func(id, more string) string { return spec(id, more) }
 	body := `{"id": "/shopping", "groups": [
-		{"id": "front", "dependencies": ["/shopping/db"], "apps": [` + inner("web", `{}`) + `]},
-		{"id": "db", "apps": [` + inner("store", `{"args": ["sleep", "1500", "listen", "8080", "wait"],
+		{"id": "front", "dependencies": ["/shopping/db"], "apps": [` + spec("web", `{}`) + `]},
+		{"id": "db", "apps": [` + spec("store", `{"args": ["sleep", "1500", "listen", "8080", "wait"],
 			"healthChecks": [{"protocol": "HTTP", "path": "/status/200", "portIndex": 0, "delaySeconds": 0, "intervalSeconds": 1, "gracePeriodSeconds": 20}]}`) + `]}]}`
 	c.want(http.StatusCreated, http.MethodPost, "/v2/groups", body, nil)
 	store, early := app{}, 0

@@ -81,7 +81,7 @@ func (c *cell) as(token string) *cell {
 }
 
 var program = sync.OnceValues(func() (string, error) { //nolint:gochecknoglobals // built once a test program
-	dir, err := os.MkdirTemp("", "howdah-e2e-content-") //nolint:usetesting // shared by tests
+	dir, err := os.MkdirTemp("", "howdah-e2e-content-")
 	if err != nil {
 		return "", err
 	}
