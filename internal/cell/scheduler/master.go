@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"howdah.dev/howdah/internal/cell/instance"
 	"howdah.dev/howdah/internal/cell/mesos"
 	"howdah.dev/howdah/internal/cell/mesos/v1client"
 )
@@ -107,36 +106,6 @@ func (t *tx) subscribed(s *mesos.Subscribed) {
 func (t *tx) disconnected() {
 	t.offers.reset()
 	t.emit("scheduler_disconnected_event", nil)
-}
-
-// ask asks for the state of every task, but for those launched after a moment:
-// their launch may be on its way still, and the master would not know them.
-func (t *tx) ask(before time.Time) {
-	r := &mesos.Reconcile{}
-	for _, i := range t.instances.all() {
-		if i.Condition == instance.Provisioned && i.StagedAt.After(before) {
-			continue
-		}
-		r.Tasks = append(r.Tasks, mesos.ReconcileTask{TaskID: mesos.ID{Value: i.TaskID()}, AgentID: &mesos.ID{Value: i.AgentID}})
-	}
-	if len(r.Tasks) > 0 {
-		t.call(&mesos.Call{Type: mesos.CallReconcile, Reconcile: r})
-	}
-	t.call(&mesos.Call{Type: mesos.CallReconcile, Reconcile: &mesos.Reconcile{}}) // and those it knows and we do not
-}
-
-// reconcile asks for the state of every task from time to time.
-func (e *Engine) reconcile(ctx context.Context) {
-	tick := time.NewTicker(e.cfg.Reconcile)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			e.tell(ctx, func(t *tx) { t.ask(t.now.Add(-onTheWay)) })
-		}
-	}
 }
 
 // outbox holds calls on their way to the master. It has no bound of its own:

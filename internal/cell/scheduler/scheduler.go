@@ -99,12 +99,13 @@ type Engine struct {
 	state *state
 
 	// The rest is the writer's alone.
-	offers *offers
-	timers map[string]time.Time
-	serial int64
-	newest app.Timestamp
-	health *watches
-	ended  chan struct{}
+	offers    *offers
+	questions questions
+	timers    map[string]time.Time
+	serial    int64
+	newest    app.Timestamp
+	health    *watches
+	ended     chan struct{}
 }
 
 // message is something to work through. done, if any, is told how it went once
@@ -207,6 +208,7 @@ func (e *Engine) write(ctx context.Context) error {
 // work takes a batch through: works out what follows, commits it, acts.
 func (e *Engine) work(ctx context.Context, batch []message, first bool) (wake time.Time, err error) {
 	t := newTx(e.state, &e.cfg, time.Now())
+	t.questions = &e.questions
 	t.timers, t.offers, t.serial, t.newest, t.lookup = e.timers, e.offers, e.serial, e.newest, e.Version
 	errs := make([]error, len(batch))
 	for i, m := range batch {

@@ -35,6 +35,7 @@ func (t *tx) status(s *mesos.TaskStatus) {
 	if len(s.UUID) > 0 && s.AgentID != nil {
 		t.call(&mesos.Call{Type: mesos.CallAcknowledge, Acknowledge: &mesos.Acknowledge{AgentID: *s.AgentID, TaskID: s.TaskID, UUID: s.UUID}})
 	}
+	delete(t.questions.open, s.TaskID.Value)
 	id, _, _ := instance.OfTask(s.TaskID.Value)
 	old := t.instances.get(id)
 	condition, known := conditions[s.State]
