@@ -306,28 +306,30 @@ func constraints(c *cell) {
 
 // drain: a worker's instances are replaced elsewhere first, then ended.
 func drain(c *cell) {
-	before := c.run("/moving", `{"instances": 2, "constraints": [["hostname", "GROUP_BY"]], "upgradeStrategy": {"minimumHealthCapacity": 1, "maximumOverCapacity": 1}}`)
-	if before.Tasks[0].Worker == before.Tasks[1].Worker {
-		c.t.Fatalf("both instances are on %s", before.Tasks[0].Worker)
+	before := c.run("/moving", `{"instances": 2, "upgradeStrategy": {"minimumHealthCapacity": 1, "maximumOverCapacity": 1}}`)
+	leaving, other := before.Tasks[0].Worker, "cell-b-1"
+	if leaving == other {
+		other = "cell-a-1"
 	}
-	harness.Contains(c.t, "drain", c.OK("drain", "cell-a-1"), "cell-a-1 is being drained, 0 tasks left on it")
+	harness.Contains(c.t, "drain", c.OK("drain", leaving), leaving+" is being drained, 0 tasks left on it")
 	after := c.settled("/moving")
 	for _, x := range after.Tasks {
-		if x.Worker != "cell-b-1" {
+		if x.Worker != other {
 			c.t.Errorf("%s is on %s", x.ID, x.Worker)
 		}
 	}
 	for _, x := range before.Tasks {
-		if x.Worker == "cell-b-1" && !slices.Contains(ids(after), x.ID) {
+		if x.Worker == other && !slices.Contains(ids(after), x.ID) {
 			c.t.Errorf("%s on the other worker was replaced too", x.ID)
 		}
 	}
 	r := c.Fails(3, "drain", "cell-z-1")
-	harness.Contains(c.t, "the refusal", r.Stderr, "cell has no worker cell-z-1; its workers are cell-a-1, cell-b-1")
-	c.OK("drain", "cell-a-1", "--off")
-	c.OK("app", "scale", "/moving", "4")
-	if now := c.settled("/moving"); !slices.ContainsFunc(now.Tasks, func(t task) bool { return t.Worker == "cell-a-1" }) {
-		c.t.Errorf("nothing came back to cell-a-1: %+v", now.Tasks)
+	harness.Contains(c.t, "the refusal", r.Stderr, "cell has no worker cell-z-1; its workers are ")
+	c.OK("drain", leaving, "--off")
+	// The other one is left no room for all of them.
+	c.put("/moving", `{"instances": 4, "constraints": [["hostname", "MAX_PER", "2"]], "upgradeStrategy": {"minimumHealthCapacity": 0, "maximumOverCapacity": 0}}`)
+	if now := c.settled("/moving"); !slices.ContainsFunc(now.Tasks, func(t task) bool { return t.Worker == leaving }) {
+		c.t.Errorf("nothing came back to %s: %+v", leaving, now.Tasks)
 	}
 	c.delete("/v2/apps/moving")
 }
