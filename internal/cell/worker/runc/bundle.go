@@ -27,6 +27,9 @@ type bundle struct {
 	rootless bool
 	group    string // what runc calls the control group; empty: none
 	swap     bool   // swap can be limited
+	// labels are variables by which the container is found when its shim and its
+	// worker were killed and do not come back.
+	labels []string
 
 	user    specs.User
 	volumes []string // paths of the host, for the shim to mount
@@ -86,7 +89,7 @@ func (b *bundle) config() (*specs.Spec, error) {
 	oci := &specs.Spec{
 		Version: "1.0.2", // of runc 1.1 and later
 		Process: &specs.Process{
-			User: b.user, Args: args, Env: container.Environment(image.Env, b.spec.Env), Cwd: path.Join("/", cwd),
+			User: b.user, Args: args, Env: container.Environment(image.Env, b.spec.Env, b.labels), Cwd: path.Join("/", cwd),
 			Capabilities: capabilities(), Rlimits: limits(b.spec.Ulimits), NoNewPrivileges: true,
 		},
 		Root:     &specs.Root{Path: shim.Rootfs},

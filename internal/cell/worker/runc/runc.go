@@ -19,6 +19,7 @@ import (
 
 	"howdah.dev/howdah/internal/cell/cgroup"
 	"howdah.dev/howdah/internal/cell/shim"
+	"howdah.dev/howdah/internal/cell/shim/keeper"
 	"howdah.dev/howdah/internal/cell/worker/container"
 )
 
@@ -166,6 +167,7 @@ func (r *Runtime) Start(ctx context.Context, spec container.Spec) (container.Run
 		cfg.Cgroup = nil
 	}
 	b := bundle{spec: spec, mapping: r.mapping(), rootless: r.rootless, group: groupPath(r.cfg.Parent, spec.ID)}
+	b.labels = keeper.Labels(r.cfg.Node, spec.ID).Env()
 	if cfg.Cgroup != nil {
 		// Made before runc does, so that it is there to look at whatever runc does.
 		if err := cfg.Cgroup.Create(cgroup.Limits{}); err != nil {
