@@ -134,6 +134,13 @@ func (p Parent) Folders() []string {
 	return append(slices.Sorted(maps.Values(p.dirs)), p.traces...)
 }
 
+// RemoveTraces removes what a runtime made for a group that it does not use.
+func (p Parent) RemoveTraces(name string) {
+	for _, dir := range p.Folders() {
+		RemoveEmpty([]string{filepath.Join(dir, name)})
+	}
+}
+
 // RemoveEmpty removes those of some folders that hold no group and no process.
 func RemoveEmpty(folders []string) {
 	for _, dir := range folders {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -306,7 +307,18 @@ func (s *shim) clean() {
 			fmt.Fprintln(os.Stderr, err)
 		}
 	}
+	// runc made groups that we do not use; it removes them, unless it was ended too.
+	cgroup.RemoveEmpty(within(s.config.Place, s.config.ID))
 	if s.alone {
 		cgroup.RemoveEmpty(s.config.Place)
 	}
+}
+
+// within names a folder in each of some.
+func within(folders []string, name string) []string {
+	out := make([]string, 0, len(folders))
+	for _, f := range folders {
+		out = append(out, filepath.Join(f, name))
+	}
+	return out
 }

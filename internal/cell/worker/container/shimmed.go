@@ -71,7 +71,9 @@ func (s Shims) Clean(id string) error {
 	if g == nil {
 		return nil
 	}
-	return errors.Join(g.Kill(cleanTime), g.Remove())
+	err := errors.Join(g.Kill(cleanTime), g.Remove())
+	s.Parent.RemoveTraces(id)
+	return err
 }
 
 const cleanTime = 10 * time.Second
