@@ -68,7 +68,7 @@ func Worker(ctx context.Context, file string, log *slog.Logger) error {
 	if place != nil {
 		defer place.Remove() // stays where tasks go on
 	}
-	runtimes, err := cfg.runtimes(ctx, address.Addr(), place)
+	runtimes, err := cfg.runtimes(ctx, address.Addr(), place, log)
 	if err != nil {
 		return err
 	}
@@ -112,7 +112,7 @@ func Worker(ctx context.Context, file string, log *slog.Logger) error {
 func (c *WorkerConfig) blocked(a netip.Addr) bool { return !c.LocalFetch && policy.BlockedIP(a) }
 
 // runtimes are those that can be used here, best first.
-func (c *WorkerConfig) runtimes(ctx context.Context, ip netip.Addr, place *cgroup.Parent) ([]container.Runtime, error) {
+func (c *WorkerConfig) runtimes(ctx context.Context, ip netip.Addr, place *cgroup.Parent, log *slog.Logger) ([]container.Runtime, error) {
 	program, err := bin.Unpack(under(c.Dir, "bin"))
 	if err != nil {
 		return nil, err
@@ -132,9 +132,11 @@ func (c *WorkerConfig) runtimes(ctx context.Context, ip netip.Addr, place *cgrou
 		default:
 			return nil, fmt.Errorf("there is no runtime %q; use runc or plain", name)
 		}
-		if _, err := r.Probe(ctx); err == nil {
-			out = append(out, r)
+		if _, err := r.Probe(ctx); err != nil {
+			log.Warn("a runtime cannot be used here", "runtime", name, "reason", err)
+			continue
 		}
+		out = append(out, r)
 	}
 	if len(out) == 0 {
 		return nil, fmt.Errorf("none of the runtimes %s can be used here", strings.Join(c.Runtimes, ", "))

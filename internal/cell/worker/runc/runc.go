@@ -52,6 +52,10 @@ type Runtime struct {
 func New(cfg Config) *Runtime {
 	if cfg.Binary == "" {
 		cfg.Binary = "runc"
+		// Distributions put it where the PATH of plain users does not lead.
+		if _, err := exec.LookPath(cfg.Binary); err != nil {
+			cfg.Binary = "/usr/sbin/runc"
+		}
 	}
 	if cfg.Users.Size == 0 {
 		cfg.Users = defaultUsers()
