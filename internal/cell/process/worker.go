@@ -64,7 +64,7 @@ func Worker(ctx context.Context, file string, log *slog.Logger) error {
 	if err := ensureDir(cfg.Dir); err != nil {
 		return err
 	}
-	place := cfg.place()
+	place := cfg.place(log)
 	if place != nil {
 		defer place.Remove() // stays where tasks go on
 	}
@@ -144,10 +144,14 @@ func (c *WorkerConfig) runtimes(ctx context.Context, ip netip.Addr, place *cgrou
 	return out, nil
 }
 
-// place is where control groups of tasks are made, nil where the kernel has none.
-func (c *WorkerConfig) place() *cgroup.Parent {
+// place is where control groups of tasks are made, nil where none can be.
+func (c *WorkerConfig) place(log *slog.Logger) *cgroup.Parent {
 	p, err := cgroup.Find("/sys/fs/cgroup", "/proc/self/cgroup", filepath.Join("howdah", c.name()))
+	if err == nil {
+		err = p.Check()
+	}
 	if err != nil {
+		log.Warn("tasks have no limits here", "reason", err)
 		return nil
 	}
 	return &p
