@@ -81,11 +81,7 @@ func (c *cell) as(token string) *cell {
 }
 
 var program = sync.OnceValues(func() (string, error) { //nolint:gochecknoglobals // built once a test program
-	dir, err := os.MkdirTemp("", "howdah-e2e-content-")
-	if err != nil {
-		return "", err
-	}
-	out := filepath.Join(dir, "content")
+	out := filepath.Join(shared(), "content")
 	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", out, "howdah.dev/howdah/internal/cell/shim/shimtest/content")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if text, err := cmd.CombinedOutput(); err != nil {
@@ -94,12 +90,20 @@ var program = sync.OnceValues(func() (string, error) { //nolint:gochecknoglobals
 	return out, nil
 })
 
+// shared is a folder of this test program, open to all users.
+func shared() string {
+	return filepath.Join(os.TempDir(), fmt.Sprintf("howdah-e2e-content-%d", os.Getpid()))
+}
+
 // TestMain removes what the tests share.
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if path, err := program(); err == nil {
-		os.RemoveAll(filepath.Dir(path))
+	err := os.Mkdir(shared(), 0o755) //nolint:gosec // a plain user reads there too
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
+	code := m.Run()
+	os.RemoveAll(shared())
 	os.Exit(code)
 }
 

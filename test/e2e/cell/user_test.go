@@ -1,0 +1,105 @@
+package cell
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"howdah.dev/howdah/internal/cell/shim/shimtest"
+	"howdah.dev/howdah/test/e2e/harness"
+)
+
+// nobody is the plain user whose cell it is.
+const nobody = 65534
+
+// asUser makes a home that belongs to a plain user, and in which howdah runs as
+// that user, without root's search path.
+func asUser(t *testing.T, env ...string) *harness.Home {
+	t.Helper()
+	bin, err := filepath.Abs(harness.Binary(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp("", "howdah-e2e-user-") //nolint:usetesting // the user must be able to enter it
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	wrapper := filepath.Join(dir, "howdah")
+	text := "#!/bin/sh\nexport HOME=" + dir + " USER=nobody " + strings.Join(env, " ") + "\nexec setpriv --reuid=65534 --regid=65534 --clear-groups -- " + bin + " \"$@\"\n"
+	if err := os.WriteFile(wrapper, []byte(text), 0o755); err != nil { //nolint:gosec // it is to be executed
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // the user enters it
+		t.Fatal(err)
+	}
+	t.Setenv("HOWDAH_BIN", wrapper)
+	h := harness.NewEmpty(t)
+	for _, d := range []string{dir, h.Dir} {
+		if err := os.Chown(d, nobody, nobody); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return h
+}
+
+// TestPlainUser: a cell of a plain user runs containers without root, and says what
+// is weaker.
+func TestPlainUser(t *testing.T) {
+	shimtest.NeedRunc(t)
+	c := openCell(t, asUser(t, "PATH=/usr/local/bin:/usr/bin:/bin"))
+	c.pack("hello:1", "--env", "SHAPE=round")
+	a := c.run("/box", `{"args": ["env", "SHAPE", "id", "linger", "100", "listen", "8080", "wait"]}`)
+	if got, err := c.get(a.Tasks[0], "/env/PORT0"); err != nil || got == "" {
+		t.Errorf("the container answers %q: %v", got, err)
+	}
+	if got := c.OK("app", "logs", "/box"); got != "round\n0 0 1\nlistening\n" {
+		t.Errorf("the log is %q", got)
+	}
+	if got := c.exec("/box", "env", "SHAPE"); got != "round\n" {
+		t.Errorf("exec prints %q", got)
+	}
+	pids := c.pids()
+	pid := pids[a.Tasks[0].ID]
+	var st syscall.Stat_t
+	if err := syscall.Stat(fmt.Sprintf("/proc/%d", pid), &st); err != nil || st.Uid != nobody {
+		t.Errorf("the container's process %d is one of user %d: %v", pid, st.Uid, err)
+	}
+	logs, _ := filepath.Glob(filepath.Join(c.Dir, "nodes", "cell", "*", "worker", "logs", "*"))
+	text := ""
+	for _, f := range logs {
+		data, _ := os.ReadFile(f)
+		text += string(data)
+	}
+	harness.Contains(t, "what the workers say", text, "all users of a container are the worker's own user: not root", "tasks have no limits here", "limits of memory, processor and processes cannot be set: not root")
+	// A command runs too, as the user.
+	c.run("/plain", `{"container": null, "networks": null, "args": null, "cmd": "id -u; exec sleep 1000"}`)
+	harness.Within(t, 10*time.Second, "the command has spoken", func() (bool, string) {
+		got := c.OK("app", "logs", "/plain")
+		return got == "65534\n", got
+	})
+	c.delete("/v2/apps/box", "/v2/apps/plain")
+	c.OK("delete", "cell", "--yes", "--destroy-data", "cell")
+	if left := c.pids(); len(left) > 0 {
+		t.Errorf("left running: %v", left)
+	}
+}
+
+// TestNoRuntime: where containers cannot be run a cell runs plain commands, and
+// says of apps in containers why they wait.
+func TestNoRuntime(t *testing.T) {
+	h := harness.New(t)
+	h.Up(h.Write("cell.yaml", strings.Replace(definition, "    nodeGroups:", "        worker.yaml: {runtimes: plain}\n    nodeGroups:", 1)))
+	c := &cell{h, t, h.Cluster("cell").Exports["marathon"], token(h, "default", "admin")}
+	c.put("/box", `{}`)
+	harness.Within(t, 20*time.Second, "the reason is told", func() (bool, string) {
+		text := c.OK("app", "describe", "/box")
+		return strings.Count(text, "runs only plain commands, the app needs a container") == 2, text
+	})
+	c.run("/plain", `{"container": null, "networks": null, "args": null, "cmd": "exec sleep 1000"}`)
+	c.delete("/v2/apps/box", "/v2/apps/plain")
+}
