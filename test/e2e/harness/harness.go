@@ -113,9 +113,12 @@ func Binary(t testing.TB) string {
 	}
 	b := filepath.Join(Root(t), "bin", "howdah")
 	build.Do(func() {
-		for _, out := range []string{"howdah ./cmd/howdah", "net-lines ./examples/platform/pipeline/net-lines", "ingest ./examples/apps/ingest"} {
+		for _, out := range []string{
+			"internal/cell/shim/bin/embedded/howdah-shim ./cmd/howdah-shim", // first: howdah carries it
+			"bin/howdah ./cmd/howdah", "bin/net-lines ./examples/platform/pipeline/net-lines", "bin/ingest ./examples/apps/ingest",
+		} {
 			name, pkg, _ := strings.Cut(out, " ")
-			cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", filepath.Join(Root(t), "bin", name), pkg)
+			cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", filepath.Join(Root(t), name), pkg)
 			cmd.Dir, cmd.Env = Root(t), append(os.Environ(), "CGO_ENABLED=0")
 			if out, err := cmd.CombinedOutput(); err != nil {
 				t.Fatalf("cannot build %s: %v\n%s", name, err, out)
