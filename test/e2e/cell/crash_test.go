@@ -34,7 +34,6 @@ func TestCrashes(t *testing.T) {
 		{"node agents", killAgents},
 		{"server stopped", serverStopped},
 		{"all programs", killPrograms},
-		{"deployment under way", killInDeployment},
 		{"everything", killEverything},
 		{"down and up", downUp},
 		{"deleted", deleted},
@@ -213,9 +212,11 @@ func killShim(c *cell) {
 	}
 }
 
-// killInDeployment: all programs die in the middle of an update; it goes on, never
-// with more instances than the update may have.
-func killInDeployment(c *cell) {
+// TestCrashesInDeployment: all programs die in the middle of an update; it goes on,
+// never with more instances than the update may have.
+func TestCrashesInDeployment(t *testing.T) {
+	c := newCell(t)
+	c.pack("hello:1")
 	const strategy = `"instances": 4, "upgradeStrategy": {"minimumHealthCapacity": 0.5, "maximumOverCapacity": 0.25}`
 	c.run("/wave", `{"env": {"V": "1"}, `+strategy+`}`)
 	old := ids(c.app("/wave"))
