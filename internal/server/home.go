@@ -190,7 +190,8 @@ func (h Home) Remove(ctx context.Context) error {
 	if err := os.Remove(h.Settings()); err != nil {
 		return fmt.Errorf("cannot remove %s: %w", h.Dir, err)
 	}
-	if err := os.Remove(h.Dir); err != nil && !errors.Is(err, unix.ENOTEMPTY) {
+	// Others' files stay, and so does a folder that somebody else made for its user.
+	if err := os.Remove(h.Dir); err != nil && !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, fs.ErrPermission) {
 		return fmt.Errorf("cannot remove %s: %w", h.Dir, err)
 	}
 	return nil

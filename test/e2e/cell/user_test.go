@@ -20,7 +20,7 @@ const nobody = 65534
 // that user, without root's search path.
 func asUser(t *testing.T, env ...string) *harness.Home {
 	t.Helper()
-	bin, err := filepath.Abs(harness.Binary(t))
+	program, err := os.ReadFile(harness.Binary(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,8 +29,12 @@ func asUser(t *testing.T, env ...string) *harness.Home {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	wrapper := filepath.Join(dir, "howdah")
-	text := "#!/bin/sh\nexport HOME=" + dir + " USER=nobody " + strings.Join(env, " ") + "\nexec setpriv --reuid=65534 --regid=65534 --clear-groups -- " + bin + " \"$@\"\n"
+	// A copy: the folders above the original may be closed to that user.
+	wrapper, bin := filepath.Join(dir, "howdah"), filepath.Join(dir, "howdah.bin")
+	if err := os.WriteFile(bin, program, 0o755); err != nil { //nolint:gosec // it is to be executed
+		t.Fatal(err)
+	}
+	text := "#!/bin/sh\nexport HOME=" + dir + " TMPDIR=" + dir + " USER=nobody " + strings.Join(env, " ") + "\nexec setpriv --reuid=65534 --regid=65534 --clear-groups -- " + bin + " \"$@\"\n"
 	if err := os.WriteFile(wrapper, []byte(text), 0o755); err != nil { //nolint:gosec // it is to be executed
 		t.Fatal(err)
 	}
