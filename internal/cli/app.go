@@ -213,6 +213,7 @@ func (a *app) deploy(ctx context.Context, f *appFlags, id string, change func(co
 	if err != nil {
 		return err
 	}
+	told := c.failure(ctx, id)
 	r, err := change(ctx, c)
 	if err != nil {
 		return appError(err)
@@ -221,10 +222,15 @@ func (a *app) deploy(ctx context.Context, f *appFlags, id string, change func(co
 		return a.print(r, func(w io.Writer) { fmt.Fprintf(w, "deployment %s of %s\n", r.DeploymentID, id) })
 	}
 	err = c.Wait(ctx, r.DeploymentID, func(d marathon.Deployment) {
-		if a.output == "table" || a.output == "wide" {
-			for app, wait := range d.Waiting {
-				fmt.Fprintf(a.err, "%s: %s\n", tame(app), tame(wait))
-			}
+		if a.output != "table" && a.output != "wide" {
+			return
+		}
+		if now := c.failure(ctx, id); now != told && now.Message != "" {
+			fmt.Fprintf(a.err, "%s: an instance failed: %s\n", tame(id), tame(now.Message))
+			told = now
+		}
+		for app, wait := range d.Waiting {
+			fmt.Fprintf(a.err, "%s: %s\n", tame(app), tame(wait))
 		}
 	})
 	if err != nil {
@@ -238,6 +244,14 @@ func (a *app) deploy(ctx context.Context, f *appFlags, id string, change func(co
 		return appError(err)
 	}
 	return a.print(now, func(w io.Writer) { fmt.Fprintf(w, "%s runs %d of %d\n", id, now.TasksRunning, now.Instances) })
+}
+
+// failure is the last failure of an app, the zero value where there is none.
+func (c *cell) failure(ctx context.Context, id string) marathon.Failure {
+	if x, err := c.App(ctx, id); err == nil && x.LastFailure != nil {
+		return *x.LastFailure
+	}
+	return marathon.Failure{}
 }
 
 // appError gives the cell's refusals the exit codes of their kind.
