@@ -59,6 +59,8 @@ type API struct {
 	closing chan struct{}
 	once    sync.Once
 	started time.Time
+	routes  []route
+	foreign *http.CrossOriginProtection
 
 	lists        lists
 	serviceTable serviceTable
@@ -75,6 +77,7 @@ func New(cfg Config) *API {
 	return &API{
 		Config: cfg, engine: cfg.Engine, hub: cfg.Hub, log: cfg.Log, slots: make(chan struct{}, maxRequests),
 		streams: make(chan struct{}, maxStreams), closing: make(chan struct{}), started: time.Now(), lists: newLists(),
+		routes: routes(), foreign: http.NewCrossOriginProtection(),
 	}
 }
 
@@ -133,7 +136,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (a *API) dispatch(w http.ResponseWriter, c *call) {
 	path := strings.TrimRight(c.URL.Path, "/")
 	var allowed []string
-	for _, rt := range routes() {
+	for _, rt := range a.routes {
 		id, sub, ok := rt.matches(path)
 		if !ok {
 			continue

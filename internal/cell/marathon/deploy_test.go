@@ -66,8 +66,8 @@ func TestRolling(t *testing.T) {
 			old := c.taskIDs("/a")
 			s := c.listen("?event_type=instance_changed_event&event_type=deployment_success")
 			stop := c.watch(ceiling(tc.n, tc.minimum, tc.over))
-			c.ok(http.MethodPut, "/v2/apps/a", `{"cmd": "sleep 2"}`, nil)
-			es := s.until(c, "the deployment is through", has("deployment_success"))
+			id := c.deploy(http.MethodPut, "/v2/apps/a", `{"cmd": "sleep 2"}`)
+			es := s.until(c, "the deployment is through", through(id))
 			stop()
 			running, active, least := map[string]bool{}, map[string]bool{}, tc.n
 			for _, id := range old {

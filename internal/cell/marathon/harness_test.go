@@ -182,7 +182,7 @@ func (c *cell) start() {
 		Principal: func(r *http.Request) (tenant.Token, error) {
 			project, role, _ := strings.Cut(tenant.FromRequest(r), ":")
 			if project == "" {
-				return tenant.Token{Project: marathon.DefaultProject, Role: tenant.Admin}, nil
+				return tenant.Token{Project: tenant.DefaultProject, Role: tenant.Admin}, nil
 			}
 			return tenant.Token{Project: project, Role: tenant.Role(role)}, nil
 		},
@@ -324,11 +324,17 @@ func (c *cell) taskIDs(id string) []string {
 	return ids
 }
 
-// run makes an app and waits until it is as wanted.
+// run makes an app and waits until it is as wanted and until that was told: the
+// state of the API is ahead of its events, and who listens next must not hear
+// of this deployment.
 func (c *cell) run(id, members string) {
 	c.t.Helper()
-	c.ok(http.MethodPost, "/v2/apps", fmt.Sprintf(`{"id": %q, "cmd": "sleep 1000", "cpus": 0.1, "mem": 32, %s}`, id, members), nil)
+	s := c.listen("?event_type=deployment_success")
+	defer s.close()
+	var made appAnswer
+	c.ok(http.MethodPost, "/v2/apps", fmt.Sprintf(`{"id": %q, "cmd": "sleep 1000", "cpus": 0.1, "mem": 32, %s}`, id, members), &made)
 	c.until(id+" is as wanted", func() bool { return c.settled(id) })
+	s.until(c, "the deployment of "+id+" was told", through(made.Deployments[0].ID))
 }
 
 // scrub replaces what differs from run to run.

@@ -21,7 +21,7 @@ type filter struct {
 
 // open tells whether everything passes.
 func (f *filter) open() bool {
-	return f.Cmd == "" && f.ID == "" && len(f.Labels) == 0 && f.who.Project == DefaultProject
+	return f.Cmd == "" && f.ID == "" && len(f.Labels) == 0 && f.who.Project == tenant.DefaultProject
 }
 
 func (f *filter) takes(spec *app.App) bool { return owns(f.who, spec.ID) && f.Match(spec) }

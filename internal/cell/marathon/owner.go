@@ -7,13 +7,10 @@ import (
 	"howdah.dev/howdah/internal/tenant"
 )
 
-// DefaultProject owns everything that is in no other project's group.
-const DefaultProject = "default"
-
 // owns tells whether a caller's project holds an app or group: a project holds
 // the top-level group of its name, the default project holds all.
 func owns(who tenant.Token, id string) bool {
-	return who.Project == DefaultProject || app.Within(id, "/"+who.Project)
+	return who.Project == tenant.DefaultProject || app.Within(id, "/"+who.Project)
 }
 
 func foreign(who tenant.Token, id string) error {

@@ -106,7 +106,7 @@ func (rt *route) matches(path string) (id, sub string, ok bool) {
 
 // guard refuses what a foreign page may have made a browser send.
 func (a *API) guard(r *http.Request) error {
-	if err := http.NewCrossOriginProtection().Check(r); err != nil {
+	if err := a.foreign.Check(r); err != nil {
 		return &statusError{http.StatusForbidden, "The request comes from another site's page."}
 	}
 	host, _, err := net.SplitHostPort(r.Host)

@@ -73,7 +73,7 @@ func (a *API) table(who tenant.Token) (text servicesText, changed <-chan struct{
 	s := &a.serviceTable
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	all := who.Project == DefaultProject
+	all := who.Project == tenant.DefaultProject
 	table := serviceapi.Table{Services: []serviceapi.Service{}}
 	a.engine.View(func(v scheduler.View) {
 		changed = v.Changed()

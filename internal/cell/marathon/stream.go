@@ -65,7 +65,7 @@ func (a *API) events(w http.ResponseWriter, c *call) {
 // others of what is about their own apps.
 func sees(who tenant.Token, e scheduler.Event) bool {
 	about := e.About()
-	return who.Project == DefaultProject || len(about) > 0 && !slices.ContainsFunc(about, func(id string) bool { return !owns(who, id) })
+	return who.Project == tenant.DefaultProject || len(about) > 0 && !slices.ContainsFunc(about, func(id string) bool { return !owns(who, id) })
 }
 
 // relay sends what is queued, and an empty line when nothing is for a while.

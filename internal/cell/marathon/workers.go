@@ -73,10 +73,6 @@ func (a *API) targets(_ http.ResponseWriter, c *call) (any, error) {
 }
 
 func targetsOf(at *scheduler.App, i *instance.Instance) []target {
-	host := i.Address
-	if host == "" {
-		host = i.Host
-	}
 	var out []target
 	for n, p := range i.Ports {
 		if p == 0 {
@@ -88,7 +84,7 @@ func targetsOf(at *scheduler.App, i *instance.Instance) []target {
 		for key, value := range at.Spec.Labels {
 			labels["__meta_marathon_app_label_"+safeLabel(key)] = value
 		}
-		out = append(out, target{[]string{net.JoinHostPort(host, strconv.Itoa(p))}, labels})
+		out = append(out, target{[]string{net.JoinHostPort(i.Reach(), strconv.Itoa(p))}, labels})
 	}
 	return out
 }

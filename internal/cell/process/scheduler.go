@@ -18,6 +18,7 @@ import (
 	"howdah.dev/howdah/internal/cell/mesos/v1client"
 	"howdah.dev/howdah/internal/cell/policy"
 	"howdah.dev/howdah/internal/cell/scheduler"
+	"howdah.dev/howdah/internal/tenant"
 )
 
 // failover is how long the master keeps the tasks of a scheduler that is away,
@@ -82,7 +83,7 @@ func Scheduler(ctx context.Context, file, version string, log *slog.Logger) erro
 	defer stop()
 	hub := marathon.NewHub(epoch())
 	engine, err := scheduler.Open(ctx, scheduler.Config{
-		Path: under(cfg.Dir, "scheduler.db"), Master: client, Framework: cfg.framework(), Secret: cfg.secret, Publish: hub.Publish,
+		Path: filepath.Join(cfg.Dir, "scheduler.db"), Master: client, Framework: cfg.framework(), Secret: cfg.secret, Publish: hub.Publish,
 		ProgressDeadline: cfg.Deadline.Duration, MaxDeployments: cfg.MaxDeployments, Log: log,
 	})
 	if err != nil {
@@ -134,7 +135,7 @@ func (c *SchedulerConfig) framework() mesos.FrameworkInfo {
 
 func (c *SchedulerConfig) policyOf(project string) policy.Policy {
 	rights := c.Projects[project]
-	if project == marathon.DefaultProject {
+	if project == tenant.DefaultProject {
 		rights = c.Policy
 	}
 	host, _ := c.Registry.host() // check has seen that it can be read
