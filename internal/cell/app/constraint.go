@@ -9,9 +9,6 @@ import (
 
 func (c Constraint) key() string { return strings.Join(c, "\x00") }
 
-// Operators are the operators Marathon knows, in its order.
-func Operators() []string { return []string{Unique, Cluster, GroupBy, Like, MaxPer, Unlike, Is} }
-
 // Problem says in Marathon's words what is wrong with a constraint, "" if nothing is.
 func (c Constraint) Problem() string {
 	if len(c) < 2 || len(c) > 3 {

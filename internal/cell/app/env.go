@@ -47,18 +47,6 @@ func Environment(a *App, taskID, host string, ports []int, version, prefix strin
 	return env
 }
 
-// SecretEnv returns the variables whose values are secrets: name to where the secret
-// is kept.
-func SecretEnv(a *App) map[string]SecretDef {
-	out := map[string]SecretDef{}
-	for name, v := range a.Env {
-		if v.Secret != "" {
-			out[name] = a.Secrets[v.Secret]
-		}
-	}
-	return out
-}
-
 // decimal writes a number as Scala does: 1.0, 0.25.
 func decimal(f float64) string {
 	s := strconv.FormatFloat(f, 'f', -1, 64)

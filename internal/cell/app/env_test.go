@@ -92,10 +92,6 @@ MARATHON_APP_LABEL_A_B_C=1
 			}
 		})
 	}
-	a := mustRead(t, `{"id": "a", "cmd": "x", "env": {"A": "1", "S": {"secret": "s"}}, "secrets": {"s": {"source": "/s"}}}`)
-	if diff := cmp.Diff(map[string]SecretDef{"S": {Source: "/s"}}, SecretEnv(a)); diff != "" {
-		t.Error(diff)
-	}
 }
 
 func TestSelectors(t *testing.T) {

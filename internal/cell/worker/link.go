@@ -246,16 +246,3 @@ func (w *Worker) loadID() error {
 	w.info.ID = &id
 	return nil
 }
-
-// SetInfo changes what the worker offers, such as its attributes.
-func (w *Worker) SetInfo(ctx context.Context, info mesos.AgentInfo) error {
-	w.mu.Lock()
-	info.ID = w.info.ID
-	w.info = info
-	l := w.link
-	w.mu.Unlock()
-	if l == nil {
-		return nil // told with the next registration
-	}
-	return w.call(ctx, l, workerapi.Call{Type: workerapi.CallInfo, Info: &info})
-}
