@@ -235,21 +235,16 @@ func beforeOf(a *App) Before {
 	return Before{Version: a.Spec.Version.String(), Instances: a.Spec.Instances, Removed: a.Removed}
 }
 
-// stamp sets the versions of a changed app: a new number of instances is no new
-// configuration.
+// stamp sets the versions of a changed app.
 func (t *tx) stamp(a, old *app.App, version app.Timestamp, c Change) {
-	info := app.VersionInfo{LastScalingAt: version, LastConfigChangeAt: version}
 	switch {
 	case slices.Contains(c.Restart, a.ID):
+		old = nil // as if it were new
 	case slices.Contains(c.Back, a.ID) && a.VersionInfo != nil:
-		info.LastConfigChangeAt = a.VersionInfo.LastConfigChangeAt
-	case old != nil && app.SameConfig(old, a):
-		info.LastConfigChangeAt = old.ConfigVersion()
-		if old.Instances == a.Instances {
-			info, version = *old.VersionInfo, old.Version
-		}
+		a.Version, a.VersionInfo = version, &app.VersionInfo{LastScalingAt: version, LastConfigChangeAt: a.VersionInfo.LastConfigChangeAt}
+		return
 	}
-	a.Version, a.VersionInfo = version, &info
+	app.Stamp(a, old, version)
 }
 
 // makeWay sees to it that no other deployment touches the same apps.
