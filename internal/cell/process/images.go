@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -55,17 +56,17 @@ func (c RegistryConfig) open(dir string, blocked func(netip.Addr) bool, log *slo
 	if err != nil {
 		return nil, err
 	}
-	store, err := imagestore.Open(imagestore.Config{Dir: under(dir, "store")})
+	store, err := imagestore.Open(imagestore.Config{Dir: filepath.Join(dir, "store")})
 	if err != nil {
 		return nil, err
 	}
-	up, err := unpack.Open(unpack.Config{Dir: under(dir, "unpacked"), MaxTotal: maxUnpacked, Log: log})
+	up, err := unpack.Open(unpack.Config{Dir: filepath.Join(dir, "unpacked"), MaxTotal: maxUnpacked, Log: log})
 	if err != nil {
 		return nil, err
 	}
 	token := secretToken(c.Token)
 	return &pulled{own: own, store: store, unpacker: up, log: log, Images: images.New(images.Config{
-		Store: store, Unpacker: up, Merged: under(dir, "merged"),
+		Store: store, Unpacker: up, Merged: filepath.Join(dir, "merged"),
 		Puller: pull.New(pull.Config{Store: store, Transport: transport(own, blocked), Log: log}),
 		Own:    images.Registry{Host: own, PlainHTTP: true, Credentials: func() (pull.Credentials, error) { return pull.Basic("node", token()), nil }},
 	})}, nil

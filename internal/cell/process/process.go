@@ -10,12 +10,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -203,11 +201,8 @@ func epoch() string { return fmt.Sprintf("%x", time.Now().UnixNano()) }
 
 // ensureDir makes a directory for its owner only.
 func ensureDir(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("cannot make directory: %w", err)
 	}
 	return nil
 }
-
-// under joins a name to a directory.
-func under(dir, name string) string { return filepath.Join(dir, name) }

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"os/user"
+	"path/filepath"
 	"strings"
 
 	"howdah.dev/howdah/internal/cell/app"
@@ -51,7 +52,7 @@ type house struct {
 func (c WarehouseConfig) open(dir, address, secret string, log *slog.Logger) (*house, error) {
 	sum := hmac.New(sha256.New, []byte(secret))
 	fmt.Fprintf(sum, "gateway of %s", address)
-	h := &house{cfg: c, key: sum.Sum(nil), address: address, socket: under(dir, "gateway.sock")}
+	h := &house{cfg: c, key: sum.Sum(nil), address: address, socket: filepath.Join(dir, "gateway.sock")}
 	if c.Web == "" {
 		h.handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			http.Error(w, "this cell is linked to no warehouse: links: {hdfs: NAME} in its definition links it", http.StatusNotFound)

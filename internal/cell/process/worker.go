@@ -76,7 +76,7 @@ func Worker(ctx context.Context, file string, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	images, err := cfg.Registry.open(under(cfg.Dir, "images"), cfg.blocked, log)
+	images, err := cfg.Registry.open(filepath.Join(cfg.Dir, "images"), cfg.blocked, log)
 	if err != nil {
 		return err
 	}
@@ -85,7 +85,7 @@ func Worker(ctx context.Context, file string, log *slog.Logger) error {
 		return err
 	}
 	w, err := worker.New(ctx, worker.Config{
-		Dir: under(cfg.Dir, "worker"), Info: info, IP: address.Addr().String(), Address: cfg.Address,
+		Dir: filepath.Join(cfg.Dir, "worker"), Info: info, IP: address.Addr().String(), Address: cfg.Address,
 		Master: func() string { return cfg.Master }, Client: gate.client(), Runtimes: runtimes, Images: images,
 		Fetch: fetch.Config{Blocked: cfg.blocked}, Extras: house.extras, Gateways: house.gateways(), Volumes: cfg.Volumes, Drain: drain,
 		Authorize: gate.worker, Log: log,
@@ -113,7 +113,7 @@ func (c *WorkerConfig) blocked(a netip.Addr) bool { return !c.LocalFetch && poli
 
 // runtimes are those that can be used here, best first.
 func (c *WorkerConfig) runtimes(ctx context.Context, ip netip.Addr, place *cgroup.Parent, log *slog.Logger) ([]container.Runtime, error) {
-	program, err := bin.Unpack(under(c.Dir, "bin"))
+	program, err := bin.Unpack(filepath.Join(c.Dir, "bin"))
 	if err != nil {
 		return nil, err
 	}
