@@ -7,6 +7,8 @@ import (
 	"io"
 	"net/http"
 	"time"
+
+	"howdah.dev/howdah/bench/report"
 )
 
 const (
@@ -73,9 +75,9 @@ func (b *bench) polls(ctx context.Context, c *cell) error {
 		tag = p.tag
 		changed = append(changed, millis(p.took))
 	}
-	b.atMost(2, "the list of 1,000 apps × 8 tasks: 304, ms", median(same))
-	b.atMost(10, "  200 cached, ms", median(cached))
-	b.atMost(20, "  200 after one task changed, ms", median(changed))
+	b.atMost(2, "the list of 1,000 apps × 8 tasks: 304, ms", report.Median(same))
+	b.atMost(10, "  200 cached, ms", report.Median(cached))
+	b.atMost(20, "  200 after one task changed, ms", report.Median(changed))
 	b.note("list: slowest 304 %.1f ms, cached %.1f ms, after a change %.1f ms", quantile(same, 1), quantile(cached, 1), quantile(changed, 1))
 	return nil
 }

@@ -17,6 +17,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"howdah.dev/howdah/bench/report"
 )
 
 // parts are what can be asked for, in the order in which they run.
@@ -102,7 +104,7 @@ func (b *bench) measure(ctx context.Context, asked []string, rounds int) error {
 		}
 		do := map[string]func(context.Context) error{"tasks": b.tasks, "apps0": b.apps0, "apps1": b.apps1, "list": b.list, "events": b.events}[p]
 		for b.part, b.round = p, 1; b.round <= rounds; b.round++ {
-			begun, load := time.Now(), loadavg()
+			begun, load := time.Now(), report.Load()
 			err := do(ctx)
 			b.note("%s, round %d: %.0f s; load before %s", p, b.round, time.Since(begun).Seconds(), load)
 			if err != nil {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -10,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"howdah.dev/howdah/bench/report"
 )
 
 // write prints the table and puts it and the notes into a file.
@@ -25,11 +26,11 @@ func (b *bench) write(path string) error {
 		}
 		verdict := ""
 		if b.share == 1 { // goals are for the whole load
-			verdict = f.verdict(median(values))
+			verdict = f.verdict(report.Median(values))
 		}
-		rows = append(rows, []string{f.name, number(median(values)), strings.Join(all, " "), verdict})
+		rows = append(rows, []string{f.name, number(report.Median(values)), strings.Join(all, " "), verdict})
 	}
-	writeTable(&text, rows)
+	report.Table(&text, rows)
 	fmt.Println()
 	fmt.Print(text.String())
 	if path == "" {
@@ -64,32 +65,6 @@ func number(v float64) string {
 	return strconv.FormatFloat(v, 'f', 2, 64)
 }
 
-// writeTable aligns columns.
-func writeTable(w io.Writer, rows [][]string) {
-	wide := map[int]int{}
-	for _, r := range rows {
-		for i, c := range r {
-			wide[i] = max(wide[i], len([]rune(c)))
-		}
-	}
-	for _, r := range rows {
-		var line strings.Builder
-		for i, c := range r {
-			line.WriteString(c + strings.Repeat(" ", wide[i]-len([]rune(c))+2))
-		}
-		fmt.Fprintln(w, strings.TrimRight(line.String(), " "))
-	}
-}
-
-// median is the middle value; the mean of the middle two where there are two.
-func median(values []float64) float64 {
-	if len(values) == 0 {
-		return 0
-	}
-	s := slices.Sorted(slices.Values(values))
-	return (s[(len(s)-1)/2] + s[len(s)/2]) / 2
-}
-
 // quantile is the value below which a part of all lies.
 func quantile(values []float64, part float64) float64 {
 	if len(values) == 0 {
@@ -100,15 +75,6 @@ func quantile(values []float64, part float64) float64 {
 }
 
 func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-
-// loadavg is what the kernel says of the last minutes.
-func loadavg() string {
-	text, err := os.ReadFile("/proc/loadavg")
-	if err != nil {
-		return "unknown"
-	}
-	return strings.Join(strings.Fields(string(text))[:3], " ")
-}
 
 // machine says what the figures were taken on.
 func machine() string {

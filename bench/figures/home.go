@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"howdah.dev/howdah/api"
+	"howdah.dev/howdah/bench/report"
 	"howdah.dev/howdah/client"
 	"howdah.dev/howdah/internal/agentapi"
 )
@@ -98,7 +99,7 @@ func (b *bench) prepare(ctx context.Context) error {
 				return err
 			}
 		}
-		begun, before := time.Now(), load()
+		begun, before := time.Now(), report.Load()
 		if _, err := b.howdah(ctx, args...); err != nil {
 			return err
 		}

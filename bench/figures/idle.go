@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"howdah.dev/howdah/bench/report"
 )
 
 // Idle cost is looked at for a while, after the platform has calmed down.
@@ -42,7 +44,7 @@ func (b *bench) idle(ctx context.Context) error {
 			services += len(n.Services)
 		}
 	}
-	before := load()
+	before := report.Load()
 	serverWas, agentsWas := cpuSeconds(info.PID), sum(agents, cpuSeconds)
 	begun := time.Now()
 	if err := sleep(ctx, idleWindow); err != nil {
@@ -124,15 +126,6 @@ func field(path, name string) string {
 		}
 	}
 	return ""
-}
-
-// load is the load average over 1, 5 and 15 minutes.
-func load() string {
-	data, err := os.ReadFile("/proc/loadavg")
-	if err != nil {
-		return "unknown"
-	}
-	return strings.Join(strings.Fields(string(data))[:3], " ")
 }
 
 // machine says what the figures were taken on.

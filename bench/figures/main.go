@@ -11,7 +11,6 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -19,6 +18,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"howdah.dev/howdah/bench/report"
 )
 
 // parts are what can be asked for, in the order in which they run.
@@ -82,7 +83,7 @@ func newBench(howdah, dir string, rounds int) (*bench, error) {
 
 // measure runs the parts; whatever happens, the home is suspended afterwards.
 func (b *bench) measure(ctx context.Context, asked []string) (err error) {
-	b.note("load before: %s", load())
+	b.note("load before: %s", report.Load())
 	defer func() {
 		if _, e := b.howdah(context.WithoutCancel(ctx), "down"); err == nil {
 			err = e
@@ -127,14 +128,14 @@ func (b *bench) row(figure string, values []float64, verdict string) {
 	for i, v := range values {
 		all[i] = fmt.Sprintf("%.1f", v)
 	}
-	b.table = append(b.table, []string{figure, fmt.Sprintf("%.1f", median(values)), strings.Join(all, " "), verdict})
+	b.table = append(b.table, []string{figure, fmt.Sprintf("%.1f", report.Median(values)), strings.Join(all, " "), verdict})
 }
 
 // write prints the table and puts it, the machine and the rounds into a file.
 func (b *bench) write(path string) error {
 	var text strings.Builder
 	fmt.Fprintf(&text, "bench/run, %s\n\n%s\n", b.now.Format("2006-01-02 15:04"), b.machine())
-	writeTable(&text, append([][]string{{"FIGURE", "MEDIAN", "ROUNDS", "AGAINST"}}, b.table...))
+	report.Table(&text, append([][]string{{"FIGURE", "MEDIAN", "ROUNDS", "AGAINST"}}, b.table...))
 	fmt.Println()
 	fmt.Print(text.String())
 	if path == "" {
@@ -144,30 +145,4 @@ func (b *bench) write(path string) error {
 		return err
 	}
 	return os.WriteFile(path, []byte(text.String()+"\n"+b.detail.String()), 0o644)
-}
-
-// writeTable aligns columns.
-func writeTable(w io.Writer, rows [][]string) {
-	wide := map[int]int{}
-	for _, r := range rows {
-		for i, c := range r {
-			wide[i] = max(wide[i], len([]rune(c)))
-		}
-	}
-	for _, r := range rows {
-		var line strings.Builder
-		for i, c := range r {
-			line.WriteString(c + strings.Repeat(" ", wide[i]-len([]rune(c))+2))
-		}
-		fmt.Fprintln(w, strings.TrimRight(line.String(), " "))
-	}
-}
-
-// median is the middle value; the mean of the middle two where there are two.
-func median(values []float64) float64 {
-	if len(values) == 0 {
-		return 0
-	}
-	s := slices.Sorted(slices.Values(values))
-	return (s[(len(s)-1)/2] + s[len(s)/2]) / 2
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"howdah.dev/howdah/bench/report"
 	"howdah.dev/howdah/internal/pipeline"
 )
 
@@ -24,7 +25,7 @@ func (b *bench) platform(ctx context.Context) error {
 		if len(services) == 0 {
 			return
 		}
-		b.row("whole platform warm, ready and smoke-tested, s", up, against(median(up), goalPlatform))
+		b.row("whole platform warm, ready and smoke-tested, s", up, against(report.Median(up), goalPlatform))
 		b.row("  its last service ready, s", services, "")
 		b.row("howdah down, s", down, "")
 	}()
@@ -37,7 +38,7 @@ func (b *bench) platform(ctx context.Context) error {
 		if err := sleep(ctx, settling); err != nil {
 			return err
 		}
-		before := load()
+		before := report.Load()
 		begun = time.Now()
 		if _, err := b.howdah(ctx, "up", example); err != nil {
 			return err
@@ -104,7 +105,7 @@ func (b *bench) pipeline(ctx context.Context) error {
 	var seconds []float64
 	defer func() {
 		if len(seconds) > 0 {
-			b.row("pipeline with its verified result, s", seconds, against(median(seconds), goalPipeline))
+			b.row("pipeline with its verified result, s", seconds, against(report.Median(seconds), goalPipeline))
 		}
 	}()
 	for r := range min(pipelineRounds, b.rounds) {
@@ -112,7 +113,7 @@ func (b *bench) pipeline(ctx context.Context) error {
 		if _, err := b.howdah(ctx, "run", "warehouse", "--", "hdfs", "dfs", "-rm", "-f", "-skipTrash", pipeline.RecordPath("go-src")); err != nil {
 			return err
 		}
-		before := load()
+		before := report.Load()
 		begun := time.Now()
 		out, err := b.howdah(ctx, "up", example, "--pipeline")
 		if err != nil {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"howdah.dev/howdah/api"
+	"howdah.dev/howdah/bench/report"
 )
 
 // settling is the pause between two measurements.
@@ -62,7 +63,7 @@ func (b *bench) start(ctx context.Context) error {
 			if err := sleep(ctx, settling); err != nil {
 				return err
 			}
-			before := load()
+			before := report.Load()
 			t, err := do[i](ctx)
 			if err != nil {
 				return fmt.Errorf("round %d, %s: %w", r, names[i], err)
@@ -91,9 +92,9 @@ func (b *bench) startRows(names []string, rounds [][]took) {
 		}
 		verdict := "1"
 		if i == 0 {
-			base = median(seconds)
+			base = report.Median(seconds)
 		} else {
-			verdict = fmt.Sprintf("%.2f of the plain start", median(seconds)/base)
+			verdict = fmt.Sprintf("%.2f of the plain start", report.Median(seconds)/base)
 		}
 		if i == len(names)-1 {
 			verdict += fmt.Sprintf(", goal %.2f", goalStart)
