@@ -33,7 +33,8 @@ func (s *Server) handler() http.Handler {
 	API(mux, s)
 	mux.HandleFunc("POST /v1/blobs", s.upload)
 	mux.HandleFunc("GET /v1/blobs/{sum}", s.serveBlob)
-	mux.Handle("/v2/", registry.New(registry.Config{Store: s.images, Authorize: authorizeImage, Log: s.log}))
+	mux.Handle("/v2/", registry.New(registry.Config{Store: s.images, Authorize: authorizeImage, Realm: realm, Log: s.log}))
+	mux.HandleFunc("GET "+imageTokenPath, s.imageToken)
 	mux.HandleFunc("GET /{$}", s.front)
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		writeProblem(w, http.StatusNotFound, "there is nothing at this address; see /openapi.json")
@@ -125,6 +126,9 @@ func mayCall(who tenant.Token, method string) bool {
 // members those of their project, the default project's all.
 func authorizeImage(r *http.Request, repo, action string) error {
 	who := callerOf(r.Context())
+	if _, node := tenant.NodeOfToken(who.ID); node && who.Expires.IsZero() {
+		return fmt.Errorf("%w: a node's token only buys short-lived ones, at %s", registry.ErrUnauthenticated, imageTokenPath)
+	}
 	need := tenant.Operator
 	if action == registry.ActionLogin || action == registry.ActionPull {
 		need = tenant.Viewer

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,6 +20,10 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/crane"
+	"github.com/google/go-containerregistry/pkg/v1/random"
+	"github.com/google/go-containerregistry/pkg/v1/validate"
 
 	"howdah.dev/howdah/api"
 	"howdah.dev/howdah/internal/agentapi"
@@ -32,6 +37,7 @@ type answer struct {
 	request, kind string
 	status        int
 	body          []byte
+	header        http.Header
 }
 
 // overSocket makes a request as the owner's command line does.
@@ -67,7 +73,7 @@ func send(t *testing.T, c *http.Client, method, address string, body io.Reader, 
 	if err != nil {
 		t.Fatal(err)
 	}
-	return answer{method + " " + address, resp.Header.Get("Content-Type"), resp.StatusCode, data}
+	return answer{method + " " + address, resp.Header.Get("Content-Type"), resp.StatusCode, data, resp.Header}
 }
 
 // problem reads an answer as RFC 9457 has it.
@@ -276,6 +282,90 @@ func TestTokensOfProjects(t *testing.T) {
 				t.Errorf("%s of %s gets %d, not %d: %s", tt.method+" "+tt.path, name, got.status, want, got.body)
 			}
 		}
+	}
+}
+
+// TestImageTokens: a login becomes a token that is good for minutes, for what was
+// asked and never longer than the login.
+func TestImageTokens(t *testing.T) {
+	r := serve(t, newHome(t))
+	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	login := func(seconds int64) string {
+		made, err := r.c.CreateToken(t.Context(), api.TokenRequest{Project: "shop", Role: "operator", Seconds: seconds})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return made.Token
+	}
+	got := send(t, c, http.MethodGet, r.info.Address+"/v2/", nil, nil)
+	realm := r.info.Address + "/v2/token"
+	if want := `Bearer realm="` + realm + `",service="howdah"`; got.status != http.StatusUnauthorized || got.header.Get("WWW-Authenticate") != want {
+		t.Errorf("%d with %q, wanted %q", got.status, got.header.Get("WWW-Authenticate"), want)
+	}
+	if got := send(t, c, http.MethodGet, realm, nil, nil); got.status != http.StatusUnauthorized {
+		t.Errorf("nobody gets %d %s", got.status, got.body)
+	}
+	for _, tt := range []struct {
+		scope      string
+		life       int64 // of the login, in seconds
+		push, good int
+	}{
+		{"", 3600, http.StatusAccepted, 300},
+		{"?scope=repository:shop/web:pull,push", 3600, http.StatusAccepted, 300},
+		{"?scope=repository:shop/web:pull", 3600, http.StatusForbidden, 300},
+		{"?scope=repository:shop/web:pull&scope=repository:shop/base:push", 3600, http.StatusAccepted, 300},
+		{"?scope=repository:shop/web:pull", 60, http.StatusForbidden, 60},
+	} {
+		basic := "Basic " + base64.StdEncoding.EncodeToString([]byte("anybody:"+login(tt.life)))
+		answer := send(t, c, http.MethodGet, realm+tt.scope, nil, http.Header{"Authorization": {basic}})
+		var body struct {
+			Token   string `json:"token"`
+			Expires int    `json:"expires_in"`
+		}
+		if err := json.Unmarshal(answer.body, &body); err != nil || answer.status != http.StatusOK {
+			t.Fatalf("%q: %d %s", tt.scope, answer.status, answer.body)
+		}
+		if body.Expires > tt.good || body.Expires < tt.good-5 {
+			t.Errorf("%q of a login of %d s: good for %d s", tt.scope, tt.life, body.Expires)
+		}
+		bearer := http.Header{"Authorization": {"Bearer " + body.Token}}
+		if got := send(t, c, http.MethodPost, r.info.Address+"/v2/shop/web/blobs/uploads/", nil, bearer); got.status != tt.push {
+			t.Errorf("%q: a push gets %d %s", tt.scope, got.status, got.body)
+		}
+		if got := send(t, c, http.MethodGet, r.info.Address+"/v2/shop/web/tags/list", nil, bearer); got.status != http.StatusNotFound {
+			t.Errorf("%q: a pull gets %d %s", tt.scope, got.status, got.body)
+		}
+		if got := send(t, c, http.MethodGet, r.info.Address+"/v2/other/web/tags/list", nil, bearer); got.status != http.StatusForbidden {
+			t.Errorf("%q: another project's images get %d %s", tt.scope, got.status, got.body)
+		}
+	}
+}
+
+// TestStandardClient: go-containerregistry, as crane and others have it, finds the
+// way from a login to images by itself.
+func TestStandardClient(t *testing.T) {
+	r := serve(t, newHome(t))
+	made, err := r.c.CreateToken(t.Context(), api.TokenRequest{Project: "shop", Role: "operator"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err := random.Image(3000, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	host, login := strings.TrimPrefix(r.info.Address, "http://"), crane.WithAuth(&authn.Basic{Username: "anybody", Password: made.Token})
+	if err := crane.Push(img, host+"/shop/web:1", login, crane.Insecure); err != nil {
+		t.Fatal(err)
+	}
+	got, err := crane.Pull(host+"/shop/web:1", login, crane.Insecure)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := validate.Image(got); err != nil {
+		t.Error(err)
+	}
+	if err := crane.Push(img, host+"/other/web:1", login, crane.Insecure); err == nil || !strings.Contains(err.Error(), "the token is one of project shop") {
+		t.Errorf("a push into another project: %v", err)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -12,6 +13,7 @@ import (
 
 	"howdah.dev/howdah/api"
 	"howdah.dev/howdah/internal/cluster"
+	"howdah.dev/howdah/internal/image/registry"
 	"howdah.dev/howdah/internal/store"
 	"howdah.dev/howdah/internal/tenant"
 )
@@ -44,6 +46,59 @@ func (s *Server) makeToken(r api.TokenRequest) (api.Token, error) {
 		return api.Token{}, err
 	}
 	return api.Token{ID: t.ID, Project: t.Project, Role: string(t.Role), Expires: t.Expires, Token: text}, nil
+}
+
+const (
+	// imageTokenPath is where a login becomes a token for images. No repository can
+	// be there: their names have two parts.
+	imageTokenPath = "/v2/token"
+	// imageTokenLife is how long such a token is good for; clients fetch another in
+	// the middle of a transfer.
+	imageTokenLife = 5 * time.Minute
+)
+
+// realm is the address of imageToken for who made a request.
+func realm(r *http.Request) string { return "http://" + r.Host + imageTokenPath }
+
+// imageToken changes a login into a short-lived token, good for no more than was
+// asked for, as the distribution project's token specification has it: see
+// https://distribution.github.io/distribution/spec/auth/token/.
+func (s *Server) imageToken(w http.ResponseWriter, r *http.Request) {
+	t := callerOf(r.Context())
+	if t.Role == "" {
+		w.Header().Set("WWW-Authenticate", `Basic realm="howdah"`)
+		writeProblem(w, http.StatusUnauthorized, "log in with a token of howdah as the password")
+		return
+	}
+	now := time.Now().UTC().Truncate(time.Second)
+	ends := now.Add(imageTokenLife)
+	if !t.Expires.IsZero() && t.Expires.Before(ends) {
+		ends = t.Expires
+	}
+	t.Issued, t.Expires = now, ends
+	if onlyPulls(r.URL.Query()["scope"]) {
+		t.Role = tenant.Viewer
+	}
+	text, err := s.authority.Sign(t)
+	if err != nil {
+		s.log.Error("cannot sign a token for images", "error", err)
+		writeProblem(w, http.StatusInternalServerError, "no token can be made; the server's log says why")
+		return
+	}
+	writeJSON(w, http.StatusOK, "application/json", map[string]any{
+		"token": text, "access_token": text, "expires_in": int(ends.Sub(now).Seconds()), "issued_at": now,
+	})
+}
+
+// onlyPulls tells whether scopes such as repository:shop/web:pull ask for nothing
+// but reading.
+func onlyPulls(scopes []string) bool {
+	for _, scope := range strings.Fields(strings.Join(scopes, " ")) {
+		if scope[strings.LastIndex(scope, ":")+1:] != registry.ActionPull {
+			return false
+		}
+	}
+	return len(scopes) > 0
 }
 
 // revoked tells whether a token is taken back. A node's token ends with its

@@ -138,7 +138,8 @@ func (a Access) open() (*gate, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the authority's certificate: %w", err)
 	}
-	v, err := tenant.NewVerifier(pem, nil)
+	// A node's token ends with its node, which the server alone knows.
+	v, err := tenant.NewVerifier(pem, func(id string) bool { _, node := tenant.NodeOfToken(id); return node })
 	if err != nil {
 		return nil, err
 	}

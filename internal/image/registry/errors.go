@@ -107,7 +107,7 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		}
 	}
 	if f.status == http.StatusUnauthorized {
-		w.Header().Set("WWW-Authenticate", `Basic realm="howdah"`)
+		w.Header().Set("WWW-Authenticate", s.challenge(r))
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Del("Content-Length")
@@ -116,6 +116,14 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if r.Method != http.MethodHead {
 		_ = json.NewEncoder(w).Encode(map[string]any{"errors": body}) // the client may have gone
 	}
+}
+
+// challenge tells a client how to log in.
+func (s *server) challenge(r *http.Request) string {
+	if s.cfg.Realm == nil {
+		return `Basic realm="howdah"`
+	}
+	return fmt.Sprintf(`Bearer realm=%q,service="howdah"`, s.cfg.Realm(r))
 }
 
 func writeJSON(w http.ResponseWriter, kind string, v any) error {

@@ -33,7 +33,10 @@ type Config struct {
 	Store *imagestore.Store
 	// Authorize decides. repo is <project>/<name...>, and safe.
 	Authorize func(r *http.Request, repo, action string) error
-	Log       *slog.Logger // slog.Default if nil
+	// Realm is the address at which a client changes its login into a token, as the
+	// distribution project's token specification has it. Basic logins alone if nil.
+	Realm func(r *http.Request) string
+	Log   *slog.Logger // slog.Default if nil
 }
 
 type server struct{ cfg Config }
