@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/url"
 	"path"
-	"slices"
 	"strings"
 	"time"
 
@@ -280,9 +279,22 @@ func (a *API) earlier(c *call, u *app.Update) (*app.App, error) {
 		return nil, err
 	}
 	if back == nil {
-		return nil, notFound("App '" + u.ID + "' does not exist in version " + version.String())
+		return nil, unknownAppVersion(c, u.ID, version)
 	}
 	return back, nil
+}
+
+// unknownVersion answers for a version of what a path names that is not kept.
+func unknownVersion(c *call, what, path string, version app.Timestamp) error {
+	f := app.Finding{Message: "there was no such version, or it is not kept any more", Remedy: "Choose one of GET " + path + "/versions."}
+	if c.Method != http.MethodGet {
+		f.Pointer = "/version"
+	}
+	return &app.Error{Status: http.StatusNotFound, Message: what + " does not exist in version " + version.String(), Findings: []app.Finding{f}}
+}
+
+func unknownAppVersion(c *call, id string, version app.Timestamp) error {
+	return unknownVersion(c, "App '"+id+"'", "/v2/apps"+id, version)
 }
 
 // goBack makes an earlier version wanted. What still runs of it is as wanted, and
@@ -486,7 +498,7 @@ func (a *API) appVersions(_ http.ResponseWriter, c *call) (any, error) {
 		return nil, err
 	}
 	versions, err := a.engine.Versions(c.Context(), c.id)
-	return versionsBody{slices.Clip(versions)}, err
+	return versionsBody{versions}, err
 }
 
 func (a *API) appVersion(_ http.ResponseWriter, c *call) (any, error) {
@@ -502,7 +514,7 @@ func (a *API) appVersion(_ http.ResponseWriter, c *call) (any, error) {
 		return nil, err
 	}
 	if spec == nil {
-		return nil, notFound("App '" + c.id + "' does not exist in version " + version.String())
+		return nil, unknownAppVersion(c, c.id, version)
 	}
 	return spec, nil
 }

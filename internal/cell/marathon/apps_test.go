@@ -79,9 +79,9 @@ func TestApps(t *testing.T) {
 
 		{post, "/v2/apps/a/restart?dryRun=true", "", 200, `{"steps":[{"actions":[{"action":"ScaleApplication","app":"/a"}]}]}`},
 		{post, "/v2/apps/a/restart", "", 200, deployed},
-		{get, "/v2/apps/a/versions/2014-03-01T23:42:20.938Z", "", 404, `{"message":"App '/a' does not exist in version TIME"}`},
+		{get, "/v2/apps/a/versions/2014-03-01T23:42:20.938Z", "", 404, `{"message":"App '/a' does not exist in version TIME","findings":[{"pointer":"","message":"there was no such version, or it is not kept any more","remedy":"Choose one of GET /v2/apps/a/versions."}]}`},
 		{get, "/v2/apps/a/versions/yesterday", "", 422, `{"message":"cannot read timestamp \"yesterday\": it must look like TIME"}`},
-		{put, "/v2/apps/a", `{"version": "2014-03-01T23:42:20.938Z"}`, 404, `{"message":"App '/a' does not exist in version TIME"}`},
+		{put, "/v2/apps/a", `{"version": "2014-03-01T23:42:20.938Z"}`, 404, `{"message":"App '/a' does not exist in version TIME","findings":[{"pointer":"/version",…`},
 
 		{get, "/v2/apps/a/tasks", "", 200, `{"tasks":[]}`},
 		{get, "/v2/apps/g/*", "", 200, `{"*":[{"id":"/g/x",…`},
@@ -203,8 +203,8 @@ func TestBack(t *testing.T) {
 		t.Errorf("cmd is %q", got)
 	}
 	c.exchanges([]exchange{
-		{http.MethodPut, "/v2/groups/g", `{"version": "2014-03-01T23:42:20.938Z"}`, 404, `{"message":"Group '/g' does not exist in version TIME"}`},
-		{http.MethodGet, "/v2/groups/g/versions/2014-03-01T23:42:20.938Z", "", 404, `{"message":"Group '/g' does not exist in version TIME"}`},
+		{http.MethodPut, "/v2/groups/g", `{"version": "2014-03-01T23:42:20.938Z"}`, 404, `{"message":"Group '/g' does not exist in version TIME","findings":[{"pointer":"/version","message":"there was no such version, or it is not kept any more","remedy":"Choose one of GET /v2/groups/g/versions."}]}`},
+		{http.MethodGet, "/v2/groups/g/versions/2014-03-01T23:42:20.938Z", "", 404, `{"message":"Group '/g' does not exist in version TIME",…`},
 		{http.MethodGet, "/v2/groups/versions", "", 200, `["TIME","TIME","TIME","TIME"]`},
 	})
 }

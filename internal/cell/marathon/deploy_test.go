@@ -179,7 +179,15 @@ func TestCancel(t *testing.T) {
 	c.run("/a", `"instances": 4, "upgradeStrategy": {"minimumHealthCapacity": 0.5, "maximumOverCapacity": 0}`)
 	old := c.taskIDs("/a")
 	d := c.deploy(http.MethodPut, "/v2/apps/a", `{"cmd": "slow"}`)
-	c.until("half is replaced", func() bool { a := c.app("/a"); return a.TasksRunning == 2 && a.TasksStaged == 2 })
+	c.until("half is replaced", func() bool {
+		starting := 0 // as the worker says: before that it would still say it after it was told to run them
+		for _, task := range c.app("/a").Tasks {
+			if task.State == "TASK_STARTING" {
+				starting++
+			}
+		}
+		return c.app("/a").TasksRunning == 2 && starting == 2
+	})
 	half := c.taskIDs("/a")
 	got := c.ask(http.MethodDelete, "/v2/deployments/"+d+"?force=true", "")
 	if got.code != 202 || got.body != "" {

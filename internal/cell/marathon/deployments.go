@@ -1,6 +1,7 @@
 package marathon
 
 import (
+	"errors"
 	"net/http"
 	"slices"
 
@@ -93,6 +94,13 @@ func (a *API) cancelDeployment(w http.ResponseWriter, c *call) (any, error) {
 		return noContent(http.StatusAccepted), a.engine.Cancel(c.Context(), id)
 	}
 	d, err := a.engine.Rollback(c.Context(), id, dry)
+	var gone *scheduler.GoneError
+	if errors.As(err, &gone) {
+		return nil, &app.Error{
+			Status: http.StatusUnprocessableEntity, Message: "The deployment cannot be taken back: " + gone.Error(),
+			Findings: []app.Finding{{Message: gone.Error(), Remedy: "Cancel it as it stands with DELETE /v2/deployments/" + clean(id) + "?force=true, then change " + gone.App + " to what it is to be."}},
+		}
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -1,11 +1,11 @@
 package marathon
 
 import (
-	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"howdah.dev/howdah/internal/cell/app"
@@ -20,9 +20,14 @@ func tree(wanted scheduler.Wanted) *app.Group {
 		apps[spec.ID] = spec
 	}
 	for g := range wanted.Groups() {
-		groups[g.ID] = &app.Group{ID: g.ID, Dependencies: g.Dependencies, EnforceRole: g.EnforceRole, Version: g.Version}
+		groups[g.ID] = shell(g)
 	}
 	return app.Tree(apps, groups)
+}
+
+// shell is a group without what is in it.
+func shell(g *scheduler.Group) *app.Group {
+	return &app.Group{ID: g.ID, Dependencies: g.Dependencies, EnforceRole: g.EnforceRole, Version: g.Version}
 }
 
 // differ computes the change that makes one tree of another.
@@ -118,30 +123,79 @@ func (a *API) groupUpdate(w http.ResponseWriter, c *call, allowed func(scheduler
 	return answer, nil
 }
 
-// groupBack takes the apps of a group back to what they were at a time.
+// groupBack takes a group back to what it held at a version: apps and groups made
+// since go, those removed since come back.
 func (a *API) groupBack(w http.ResponseWriter, c *call, id string, version app.Timestamp) (any, error) {
-	ids := a.appIDs(c, id)
-	was, known, err := a.asOf(c, ids, version)
+	past, err := a.groupAt(c, id, version)
 	if err != nil {
 		return nil, err
 	}
-	if !known {
-		return nil, notFound(fmt.Sprintf("Group '%s' does not exist in version %s", id, version))
-	}
 	return a.update(w, c, false, func(wanted scheduler.Wanted) (scheduler.Change, error) {
-		var change scheduler.Change
-		for _, appID := range ids {
-			switch now := wanted.App(appID); {
-			case now == nil:
-			case was[appID] == nil:
-				change.Remove = append(change.Remove, appID)
-			case now.Version != was[appID].Version:
-				one := goBack(was[appID], now)
-				change.Put, change.Back = append(change.Put, one.Put...), append(change.Back, one.Back...)
+		for at := id; at != "/"; at = app.Parent(at) {
+			if wanted.App(at) != nil {
+				return scheduler.Change{}, &statusError{http.StatusConflict, "An app with id [" + at + "] already exists; a group cannot have its name."}
 			}
+		}
+		change := differ(tree(wanted), past.onto(wanted, id))
+		for _, spec := range change.Put {
+			change.Back = append(change.Back, goBack(spec, wanted.App(spec.ID)).Back...)
 		}
 		return change, nil
 	})
+}
+
+// past is what a group held at a version.
+type past struct{ *scheduler.Past }
+
+// tree builds the root group of it.
+func (p past) tree() *app.Group {
+	groups := map[string]*app.Group{}
+	for id, g := range p.Groups {
+		groups[id] = shell(g)
+	}
+	return app.Tree(p.Apps, groups)
+}
+
+// onto returns the root group as it is wanted, but for the group of an id, which
+// is as it was.
+func (p past) onto(wanted scheduler.Wanted, id string) *app.Group {
+	apps, groups := map[string]*app.App{}, map[string]*app.Group{}
+	for spec := range wanted.Apps() {
+		was, inside := p.Apps[spec.ID], app.Within(spec.ID, id)
+		if !inside || was != nil && was.Version.Equal(spec.Version.Time) {
+			apps[spec.ID] = spec
+		}
+	}
+	for at, was := range p.Apps {
+		if apps[at] == nil {
+			apps[at] = was
+		}
+	}
+	for g := range wanted.Groups() {
+		if !app.Within(g.ID, id) {
+			groups[g.ID] = shell(g)
+		}
+	}
+	for at, g := range p.Groups {
+		groups[at] = shell(g)
+	}
+	return app.Tree(apps, groups)
+}
+
+// groupAt looks up what a group held at a version.
+func (a *API) groupAt(c *call, id string, version app.Timestamp) (past, error) {
+	found, err := a.engine.GroupAt(c.Context(), id, version.String())
+	if err != nil {
+		return past{}, err
+	}
+	if found != nil {
+		maps.DeleteFunc(found.Apps, func(id string, _ *app.App) bool { return !owns(c.who, id) })
+		maps.DeleteFunc(found.Groups, func(id string, _ *scheduler.Group) bool { return id != "/" && !owns(c.who, id) })
+	}
+	if found == nil || (past{found}).tree().Find(id) == nil {
+		return past{}, unknownVersion(c, "Group '"+id+"'", strings.TrimSuffix("/v2/groups"+id, "/"), version)
+	}
+	return past{found}, nil
 }
 
 func (a *API) patchGroup(w http.ResponseWriter, c *call) (any, error) {
@@ -235,7 +289,7 @@ func viewTree(v scheduler.View, who tenant.Token) *app.Group {
 		if g.ID != "/" && !owns(who, g.ID) {
 			continue
 		}
-		groups[g.ID] = &app.Group{ID: g.ID, Dependencies: g.Dependencies, EnforceRole: g.EnforceRole, Version: g.Version}
+		groups[g.ID] = shell(g)
 	}
 	return app.Tree(apps, groups)
 }
@@ -300,76 +354,30 @@ func (a *API) groupApps(_ http.ResponseWriter, c *call) (any, error) {
 	return out, nil
 }
 
-// appIDs returns the caller's apps in a group.
-func (a *API) appIDs(c *call, group string) []string {
-	var ids []string
-	a.engine.View(func(v scheduler.View) {
-		for at := range v.Apps() {
-			if app.Within(at.Spec.ID, group) && owns(c.who, at.Spec.ID) {
-				ids = append(ids, at.Spec.ID)
-			}
-		}
-	})
-	return ids
-}
-
-// groupVersions lists the versions of everything in a group, newest first.
+// groupVersions lists the versions a group can be taken back to, newest first.
 func (a *API) groupVersions(_ http.ResponseWriter, c *call) (any, error) {
 	id := c.groupID()
 	if err := a.groupExists(c, id); err != nil {
 		return nil, err
 	}
-	ids := a.appIDs(c, id)
-	all := []string{}
-	for _, appID := range ids {
-		versions, err := a.engine.Versions(c.Context(), appID)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, versions...)
-	}
-	slices.Sort(all)
-	all = slices.Compact(all)
-	slices.Reverse(all)
-	return all, nil
+	return a.engine.GroupVersions(c.Context(), id, func(id string) bool { return owns(c.who, id) })
 }
 
-// groupVersion shows the apps of a group as they were at a time.
+// groupVersion shows a group as it was at a version.
 func (a *API) groupVersion(_ http.ResponseWriter, c *call) (any, error) {
 	version, err := app.ParseTimestamp(c.sub)
 	if err != nil {
 		return nil, &statusError{http.StatusUnprocessableEntity, err.Error()}
 	}
 	id := c.groupID()
-	ids := a.appIDs(c, id)
-	apps, _, err := a.asOf(c, ids, version)
+	if id != "/" && !owns(c.who, id) {
+		return nil, unknownGroup(id)
+	}
+	was, err := a.groupAt(c, id, version)
 	if err != nil {
 		return nil, err
 	}
-	g := app.Tree(apps, nil).Find(id)
-	if g == nil {
-		return nil, notFound(fmt.Sprintf("Group '%s' does not exist in version %s", id, version))
-	}
+	g := was.tree().Find(id)
+	g.Version = groupVersionOf(g)
 	return g, nil
-}
-
-// asOf returns apps as they were at a time, without those that were not there
-// yet. known tells whether one of them changed at just that time.
-func (a *API) asOf(c *call, ids []string, version app.Timestamp) (was map[string]*app.App, known bool, err error) {
-	was = map[string]*app.App{}
-	for _, id := range ids {
-		versions, err := a.engine.Versions(c.Context(), id)
-		if err != nil {
-			return nil, false, err
-		}
-		known = known || slices.Contains(versions, version.String())
-		n := slices.IndexFunc(versions, func(v string) bool { return v <= version.String() }) // they come newest first
-		if n < 0 {
-			continue
-		}
-		if was[id], err = a.engine.Version(c.Context(), id, versions[n]); err != nil {
-			return nil, false, err
-		}
-	}
-	return was, known, nil
 }

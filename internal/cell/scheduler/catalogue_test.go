@@ -24,7 +24,7 @@ func TestCatalogue(t *testing.T) {
 				id := rapid.SampledFrom(ids).Draw(rt, "id")
 				switch rapid.IntRange(0, 3).Draw(rt, "kind") {
 				case 0:
-					tx.unwant(id)
+					tx.unwant(id, app.Timestamp{})
 				case 1: // gone at last
 					if a := tx.apps.get(id); a != nil && a.Removed {
 						tx.forget(a)

@@ -167,7 +167,7 @@ func (t *tx) undo(ctx context.Context, e *Engine, d *Deployment) (Change, error)
 			return c, err
 		}
 		if spec == nil {
-			return c, fmt.Errorf("cannot go back: version %s of %s is not kept any more", was.Version, id)
+			return c, &GoneError{App: id, Version: was.Version}
 		}
 		spec.Instances = was.Instances
 		c.Put, c.Back = append(c.Put, spec), append(c.Back, id)

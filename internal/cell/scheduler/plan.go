@@ -91,9 +91,6 @@ func (t *tx) forget(a *App) {
 	t.apps.remove(id)
 	t.decisions.remove(id)
 	t.visible[id] = true
-	if t.deploymentOf(id) == nil {
-		t.forgotten = append(t.forgotten, id)
-	}
 	t.emit("app_terminated_event", appEvent{AppID: id})
 }
 

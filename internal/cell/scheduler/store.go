@@ -10,21 +10,17 @@ import (
 	"io/fs"
 	"maps"
 
-	"howdah.dev/howdah/internal/cell/app"
 	"howdah.dev/howdah/internal/sqlite"
 )
 
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// maxVersions is how many versions of an app are kept, as Marathon's
-// zk_max_versions.
-const maxVersions = 50
-
 // Keys of the meta table.
 const (
 	metaFramework = "framework"
 	metaDrained   = "drained"
+	metaHorizon   = "horizon" // the version before which some removed object is unknown
 )
 
 func openStore(ctx context.Context, path string) (*sqlite.DB, error) {
@@ -117,7 +113,7 @@ func (t *tx) commit(ctx context.Context, db *sql.DB) error {
 		save(ctx, stx, "grp", t.groups.changed),
 		save(ctx, stx, "instance", t.instances.changed),
 		save(ctx, stx, "deployment", t.worthWriting()),
-		t.saveVersions(ctx, stx),
+		t.saveHistory(ctx, stx),
 	)
 	if err != nil {
 		return err
@@ -166,70 +162,4 @@ func save[V any](ctx context.Context, stx *sql.Tx, table string, changed map[str
 		}
 	}
 	return nil
-}
-
-func (t *tx) saveVersions(ctx context.Context, stx *sql.Tx) error {
-	for _, id := range t.forgotten {
-		if t.apps.get(id) != nil { // it is back
-			continue
-		}
-		if _, err := stx.ExecContext(ctx, "DELETE FROM version WHERE app = ?", id); err != nil {
-			return fmt.Errorf("cannot forget versions of %s: %w", id, err)
-		}
-	}
-	for _, a := range t.versions {
-		doc, err := json.Marshal(a)
-		if err != nil {
-			return fmt.Errorf("cannot encode %s: %w", a.ID, err)
-		}
-		if _, err := stx.ExecContext(ctx, "INSERT OR REPLACE INTO version (app, version, doc) VALUES (?, ?, ?)", a.ID, a.Version.String(), string(doc)); err != nil {
-			return fmt.Errorf("cannot write version of %s: %w", a.ID, err)
-		}
-		// Only apps with many versions pay for the look at the old ones.
-		_, err = stx.ExecContext(ctx, `DELETE FROM version WHERE app = ? AND version <=
-			(SELECT version FROM version WHERE app = ? ORDER BY version DESC LIMIT 1 OFFSET ?)`, a.ID, a.ID, maxVersions)
-		if err != nil {
-			return fmt.Errorf("cannot prune versions of %s: %w", a.ID, err)
-		}
-	}
-	return nil
-}
-
-// Versions returns the versions of an app, newest first.
-func (e *Engine) Versions(ctx context.Context, id string) ([]string, error) {
-	rs, err := e.db.Read.QueryContext(ctx, "SELECT version FROM version WHERE app = ? ORDER BY version DESC", id)
-	if err != nil {
-		return nil, fmt.Errorf("cannot read versions of %s: %w", id, err)
-	}
-	defer rs.Close()
-	var out []string
-	for rs.Next() {
-		var v string
-		if err := rs.Scan(&v); err != nil {
-			return nil, fmt.Errorf("cannot read versions of %s: %w", id, err)
-		}
-		out = append(out, v)
-	}
-	return out, rs.Err()
-}
-
-// Version returns an app as it was in one version, or nil.
-func (e *Engine) Version(ctx context.Context, id, version string) (*app.App, error) {
-	return readVersion(ctx, e.db.Read, id, version)
-}
-
-func readVersion(ctx context.Context, db *sql.DB, id, version string) (*app.App, error) {
-	var doc []byte
-	err := db.QueryRowContext(ctx, "SELECT doc FROM version WHERE app = ? AND version = ?", id, version).Scan(&doc)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("cannot read version %s of %s: %w", version, id, err)
-	}
-	a := new(app.App)
-	if err := json.Unmarshal(doc, a); err != nil {
-		return nil, fmt.Errorf("cannot read version %s of %s: %w", version, id, err)
-	}
-	return a, nil
 }

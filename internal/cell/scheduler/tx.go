@@ -30,8 +30,7 @@ type tx struct {
 	decisions   overlay[deploy.Decision]
 	waiting     overlay[Waiting]
 	light       map[string]bool // deployments of which nothing changed but their progress
-	versions    []*app.App      // new ones
-	forgotten   []string        // apps whose versions are of no use any more
+	history     []past          // new versions
 	meta        map[string]string
 
 	dirty   map[string]bool      // apps to plan again
@@ -53,7 +52,7 @@ type tx struct {
 }
 
 func (t *tx) empty() bool {
-	return len(t.apps.changed)+len(t.groups.changed)+len(t.deployments.changed)+len(t.instances.changed)+len(t.versions)+len(t.forgotten)+len(t.meta) == 0
+	return len(t.apps.changed)+len(t.groups.changed)+len(t.deployments.changed)+len(t.instances.changed)+len(t.history)+len(t.meta) == 0
 }
 
 // matters tells whether the batch leaves anything behind.
@@ -132,17 +131,11 @@ func (t *tx) putDeployment(d *Deployment) {
 	t.show(d)
 }
 
-// removeDeployment forgets a deployment, and the versions of apps that only it
-// could have brought back.
+// removeDeployment forgets a deployment; its apps show that.
 func (t *tx) removeDeployment(d *Deployment) {
 	t.deployments.remove(d.ID)
 	delete(t.light, d.ID)
 	t.show(d)
-	for id := range d.Before {
-		if t.apps.get(id) == nil {
-			t.forgotten = append(t.forgotten, id)
-		}
-	}
 }
 
 func (t *tx) show(d *Deployment) {

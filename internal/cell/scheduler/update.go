@@ -34,6 +34,15 @@ func (e *LockedError) Error() string {
 	return "App is locked by one or more deployments. Override with the option '?force=true'. View details at '/v2/deployments/<DEPLOYMENT_ID>'."
 }
 
+// GoneError says that a version of an app is not kept any more.
+type GoneError struct {
+	App, Version string
+}
+
+func (e *GoneError) Error() string {
+	return "version " + e.Version + " of " + e.App + " is not kept any more"
+}
+
 // Change is what an update wants different.
 type Change struct {
 	// Put are new or changed apps, normalised and valid. Their versions are set here.
@@ -150,16 +159,11 @@ func (t *tx) update(c Change, opts UpdateOptions) (*Deployment, error) {
 		t.want(a)
 	}
 	for _, id := range c.Remove {
-		t.unwant(id)
+		t.unwant(id, d.Version)
 	}
 	for id, g := range c.Groups {
 		d.Groups[id] = t.groups.get(id)
-		if g == nil {
-			t.groups.remove(id)
-		} else {
-			g.Version = d.Version
-			t.groups.put(id, g)
-		}
+		t.wantGroup(id, g, d)
 	}
 	for _, id := range c.Kill {
 		if i := t.instances.get(id); i != nil {
@@ -284,8 +288,21 @@ func (t *tx) want(spec *app.App) {
 		}
 	}
 	t.emitChecks(old, spec)
-	t.versions = append(t.versions, spec)
+	t.remember(kindApp, spec.ID, spec.Version, spec)
 	t.putApp(a)
+}
+
+// wantGroup keeps what is said of a group, nil for nothing any more.
+func (t *tx) wantGroup(id string, g *Group, d *Deployment) {
+	switch {
+	case g != nil:
+		g.Version = d.Version
+		t.groups.put(id, g)
+		t.remember(kindGroup, id, d.Version, g)
+	case t.groups.get(id) != nil:
+		t.groups.remove(id)
+		t.remember(kindGroup, id, d.Version, nil)
+	}
 }
 
 // emitChecks tells of the checks of a new configuration, and of those that end.
@@ -308,7 +325,7 @@ func (t *tx) emitNoChecks(spec *app.App) {
 }
 
 // unwant has an app end.
-func (t *tx) unwant(id string) {
+func (t *tx) unwant(id string, version app.Timestamp) {
 	old := t.apps.get(id)
 	if old == nil {
 		return
@@ -316,6 +333,7 @@ func (t *tx) unwant(id string) {
 	t.wantedWas(old)
 	if !old.Removed {
 		t.emitNoChecks(old.Spec)
+		t.remember(kindApp, id, version, nil)
 	}
 	a := clone(old)
 	a.Removed = true

@@ -1,0 +1,137 @@
+package scheduler
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"howdah.dev/howdah/internal/cell/app"
+)
+
+// keeper is an engine of which only the history is used.
+type keeper struct {
+	*Engine
+	t   *testing.T
+	now time.Time
+}
+
+func newKeeper(t *testing.T) *keeper {
+	e, err := Open(context.Background(), Config{Path: filepath.Join(t.TempDir(), "scheduler.db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = e.db.Close() })
+	return &keeper{e, t, time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
+}
+
+// change keeps one version of some apps, and returns it; removed ones begin with "-".
+func (k *keeper) change(ids ...string) string {
+	k.t.Helper()
+	k.now = k.now.Add(time.Second)
+	tx := newTx(newState(), &k.cfg, k.now)
+	version := app.At(k.now)
+	for _, id := range ids {
+		if id[0] == '-' {
+			tx.remember(kindApp, id[1:], version, nil)
+		} else {
+			tx.remember(kindApp, id, version, &app.App{ID: id, Version: version})
+		}
+	}
+	if err := tx.commit(context.Background(), k.db.Write); err != nil {
+		k.t.Fatal(err)
+	}
+	return version.String()
+}
+
+// at lists the apps of a group as of a version, or says that it is unknown.
+func (k *keeper) at(group, version string) string {
+	k.t.Helper()
+	past, err := k.GroupAt(context.Background(), group, version)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	if past == nil {
+		return "unknown"
+	}
+	var ids []string
+	for id := range past.Apps {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return fmt.Sprint(ids)
+}
+
+func (k *keeper) versions(group string) []string {
+	k.t.Helper()
+	out, err := k.GroupVersions(context.Background(), group, func(string) bool { return true })
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	return out
+}
+
+// TestHistoryEnds: a version of a group of which a part is not kept any more is
+// unknown, and never one without that part.
+func TestHistoryEnds(t *testing.T) {
+	k := newKeeper(t)
+	first := k.change("/g/a", "/g/b", "/h/a", "/g0")
+	second := k.change("/g/a")
+	for range maxVersions - 2 {
+		k.change("/g/a")
+	}
+	last := k.change("/g/a")
+	for _, want := range []struct{ group, version, holds string }{
+		{"/g", first, "unknown"}, // /g/a has had 51 versions
+		{"/g", second, "[/g/a /g/b]"},
+		{"/g", last, "[/g/a /g/b]"},
+		{"/h", first, "[/h/a]"},
+		{"/", first, "unknown"},
+		{"/g", "2014-03-01T23:42:20.938Z", "unknown"},
+	} {
+		if got := k.at(want.group, want.version); got != want.holds {
+			t.Errorf("%s at %s: %s, not %s", want.group, want.version, got, want.holds)
+		}
+	}
+	if got := k.versions("/g"); len(got) != maxVersions || got[0] != last || got[maxVersions-1] != second {
+		t.Errorf("%d versions from %s to %s", len(got), got[len(got)-1], got[0])
+	}
+	if got, err := k.Versions(context.Background(), "/g/a"); err != nil || len(got) != maxVersions {
+		t.Errorf("%d versions of the app, %v", len(got), err)
+	}
+}
+
+// TestRemovedAreForgotten: of those removed only the newest many can come back,
+// and before the newest that cannot nothing is known for sure.
+func TestRemovedAreForgotten(t *testing.T) {
+	k := newKeeper(t)
+	before := k.change("/old", "/stays")
+	k.change("-/old")
+	many, minus := make([]string, maxRemoved), make([]string, maxRemoved)
+	for i := range many {
+		many[i] = fmt.Sprintf("/many/a%d", i)
+		minus[i] = "-" + many[i]
+	}
+	full := k.change(many...)
+	if got := k.at("/", before); got != "[/old /stays]" {
+		t.Errorf("before anything is forgotten: %s", got)
+	}
+	k.change(minus...)
+	if got := k.at("/", before); got != "unknown" {
+		t.Errorf("with more removed than are kept: %s", got)
+	}
+	if got := k.at("/stays", full); got != "[/stays]" {
+		t.Errorf("after it: %s", got)
+	}
+	if past, err := k.GroupAt(context.Background(), "/many", full); err != nil || len(past.Apps) != maxRemoved {
+		t.Errorf("%v: of the newest removed %d are kept", err, len(past.Apps))
+	}
+	if got := k.versions("/"); len(got) != 2 || got[1] != full {
+		t.Errorf("versions are %v", got)
+	}
+	if v, err := k.Version(context.Background(), "/old", before); err != nil || v != nil {
+		t.Errorf("what is forgotten is kept: %v %v", v, err)
+	}
+}
