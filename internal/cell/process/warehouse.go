@@ -47,6 +47,8 @@ type house struct {
 	socket  string
 	handler http.Handler
 	server  *http.Server // on the socket; nil without a warehouse
+	// holds tells whether the worker has a task that has not ended.
+	holds func(framework, task string) bool
 }
 
 func (c WarehouseConfig) open(dir, address, secret string, log *slog.Logger) (*house, error) {
@@ -112,21 +114,22 @@ func (h *house) gateways() []shim.Gateway {
 }
 
 // claim is what a task's token says. It is signed with a key of this worker
-// alone, so that nothing need be kept of it.
+// alone, so that nothing need be kept of it, and is good until the task ends.
 type claim struct {
-	Task     string            `json:"task"`
-	Project  string            `json:"project"`
-	User     string            `json:"user"`
-	Datasets map[string]string `json:"datasets"` // name to path, with ":ro" behind those that are only read
+	Framework string            `json:"framework"`
+	Task      string            `json:"task"`
+	Project   string            `json:"project"`
+	User      string            `json:"user"`
+	Datasets  map[string]string `json:"datasets"` // name to path, with ":ro" behind those that are only read
 }
 
 // extras gives a task the way to the warehouse and the datasets its labels name.
-func (h *house) extras(_ mesos.ID, info *mesos.TaskInfo) (worker.Extras, error) {
+func (h *house) extras(framework mesos.ID, info *mesos.TaskInfo) (worker.Extras, error) {
 	var x worker.Extras
 	if h.server == nil || info.Labels == nil {
 		return x, nil
 	}
-	c := claim{Task: info.TaskID.Value, Project: projectOf(info), User: h.cfg.User, Datasets: map[string]string{}}
+	c := claim{Framework: framework.Value, Task: info.TaskID.Value, Project: projectOf(info), User: h.cfg.User, Datasets: map[string]string{}}
 	x.Env = map[string]string{}
 	for _, l := range info.Labels.Labels {
 		if name, ok := strings.CutPrefix(l.Key, app.DatasetLabel); ok {
@@ -184,7 +187,7 @@ func (h *house) authorize(token string) (gateway.Grant, bool) {
 		return gateway.Grant{}, false
 	}
 	var c claim
-	if json.Unmarshal(body, &c) != nil {
+	if json.Unmarshal(body, &c) != nil || !h.holds(c.Framework, c.Task) {
 		return gateway.Grant{}, false
 	}
 	g := gateway.Grant{Project: c.Project, User: c.User}

@@ -93,6 +93,7 @@ func Worker(ctx context.Context, file string, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	house.holds = w.Holds
 	for _, sentence := range w.Weaker() {
 		log.Warn("something is weaker here than it could be", "what", sentence)
 	}

@@ -37,7 +37,7 @@ func (w *Worker) serveExec(rw http.ResponseWriter, r *http.Request) {
 	}
 	run := t.runningNow()
 	switch {
-	case !w.loaded.Load():
+	case !w.ready():
 		starting(rw)
 		return
 	case t == nil:

@@ -94,7 +94,7 @@ func (w *Worker) ofSandbox(serve func(served)) func(http.ResponseWriter, *http.R
 			return
 		}
 		switch {
-		case !w.loaded.Load():
+		case !w.ready():
 			starting(rw)
 		case path == "":
 			http.Error(rw, "Expecting 'path=value' in query.", http.StatusBadRequest)

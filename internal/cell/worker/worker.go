@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -128,7 +127,7 @@ type Worker struct {
 	weaker   []string
 	started  time.Time
 
-	loaded  atomic.Bool   // the tasks of an earlier life are known
+	loaded  chan struct{} // closed when the tasks of an earlier life are known
 	prepare chan struct{} // a place for each task that is prepared
 	running sync.WaitGroup
 
@@ -148,7 +147,7 @@ func New(ctx context.Context, cfg Config) (*Worker, error) {
 	}
 	w := &Worker{
 		cfg: cfg, log: cfg.Log, info: cfg.Info, started: time.Now(), tasks: map[taskKey]*task{},
-		prepare: make(chan struct{}, cfg.Parallel), changed: make(chan struct{}),
+		loaded: make(chan struct{}), prepare: make(chan struct{}, cfg.Parallel), changed: make(chan struct{}),
 	}
 	for _, r := range cfg.Runtimes {
 		weaker, err := r.Probe(ctx)
@@ -202,7 +201,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	if err := w.load(ctx); err != nil {
 		return err
 	}
-	w.loaded.Store(true)
+	close(w.loaded)
 	w.serve(ctx)
 	return nil
 }
@@ -265,6 +264,28 @@ func (w *Worker) add(ctx context.Context, t *task) {
 	if tell {
 		w.running.Go(func() { t.deliver(ctx) })
 	}
+}
+
+// ready tells whether the tasks of an earlier life are known.
+func (w *Worker) ready() bool {
+	select {
+	case <-w.loaded:
+		return true
+	default:
+		return false
+	}
+}
+
+// Holds tells whether a task is here and has not ended. It waits until the tasks of
+// an earlier life are known.
+func (w *Worker) Holds(framework, id string) bool {
+	<-w.loaded
+	t := w.task(framework, id)
+	if t == nil {
+		return false
+	}
+	rec, _ := t.snapshot()
+	return rec.Phase != phaseEnded
 }
 
 func (w *Worker) task(framework, id string) *task {
