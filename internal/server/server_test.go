@@ -364,7 +364,7 @@ func TestStandardClient(t *testing.T) {
 	if err := validate.Image(got); err != nil {
 		t.Error(err)
 	}
-	if err := crane.Push(img, host+"/other/web:1", login, crane.Insecure); err == nil || !strings.Contains(err.Error(), "the token is one of project shop") {
+	if err := crane.Push(img, host+"/other/web:1", login, crane.Insecure); err == nil || !strings.Contains(err.Error(), "403 Forbidden") {
 		t.Errorf("a push into another project: %v", err)
 	}
 }

@@ -25,6 +25,7 @@ type world struct {
 	gateway *Gateway
 	server  *httptest.Server
 	http    *http.Client
+	busy    sync.WaitGroup // requests that the gateway is at; an answer is not their end
 
 	mu      sync.Mutex
 	grants  map[string]Grant
@@ -63,6 +64,12 @@ func newWorld(t *testing.T, change func(*Config)) *world {
 	w.gateway = g
 	w.server = httptest.NewUnstartedServer(nil)
 	w.server.Config = g.Server()
+	serve := w.server.Config.Handler
+	w.server.Config.Handler = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		w.busy.Add(1)
+		defer w.busy.Done()
+		serve.ServeHTTP(rw, r)
+	})
 	w.server.Start()
 	w.http = w.server.Client()
 	w.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
@@ -118,7 +125,9 @@ func (w *world) do(method, target string, body io.Reader) (reply, string) {
 	return reply{resp.StatusCode, resp.Status, resp.Header}, string(data)
 }
 
+// audited returns what was noted of requests since it was asked last.
 func (w *world) audited() []Record {
+	w.busy.Wait()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	all := w.records
