@@ -118,7 +118,12 @@ func (s setup) serve() error {
 	if err != nil {
 		return err
 	}
-	go func() { _ = http.Serve(l, w.Handler()) }()
+	mux := http.NewServeMux()
+	mux.Handle("/", w.Handler())
+	mux.HandleFunc("/holds/{framework}/{task}", func(rw http.ResponseWriter, r *http.Request) {
+		_, _ = fmt.Fprint(rw, w.Holds(r.PathValue("framework"), r.PathValue("task")))
+	})
+	go func() { _ = http.Serve(l, mux) }()
 	return w.Run(context.Background())
 }
 
@@ -467,6 +472,21 @@ func (c *cell) get(path string) (int, string) {
 	var b bytes.Buffer
 	_, _ = b.ReadFrom(resp.Body)
 	return resp.StatusCode, b.String()
+}
+
+// holds checks whether the worker says that it has a task, as soon as it answers.
+func (c *cell) holds(id string, want bool) {
+	c.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		code, got := c.get("/holds/" + c.id.Value + "/" + id)
+		if code == http.StatusOK && got == fmt.Sprint(want) {
+			return
+		}
+		if code != 0 || time.Now().After(deadline) {
+			c.t.Errorf("the worker holds %s: %s", id, got)
+			return
+		}
+	}
 }
 
 func (c *cell) dirOf(id string) string {

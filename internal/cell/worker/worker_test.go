@@ -108,11 +108,14 @@ func TestWorkerKilled(t *testing.T) {
 			t.Fatal("the task died with the worker")
 		}
 		c.startWorker()
+		c.holds(stays, true)
 		c.file(stays, "stdout", "up")
 	}
+	c.holds("another", false)
 	if end := c.end(ends); end.State != mesos.TaskFailed || end.Message != "Command exited with status 43" {
 		t.Errorf("ended meanwhile: %s %q", end.State, end.Message)
 	}
+	c.holds(ends, false)
 	if !alive(pid) {
 		t.Fatal("the task's process is another")
 	}
@@ -324,31 +327,5 @@ func (c *cell) eventually(what string, cond func() bool) {
 		if time.Now().After(end) {
 			c.t.Fatalf("not in 20 s: %s", what)
 		}
-	}
-}
-
-// TestEndTasks ends what a worker left, and the worker tells of it when it is back.
-func TestEndTasks(t *testing.T) {
-	c := newCell(t, nil)
-	id := c.launch(shell("trap 'exit 9' TERM; echo up; while :; do sleep 0.01; done"), "")
-	c.file(id, "stdout", "up")
-	pid := c.untilState(id, mesos.TaskRunning).ContainerStatus.ExecutorPID
-	cfg, err := c.setup.config()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := EndTasks(t.Context(), c.setup.Dir, cfg.Runtimes, time.Second); err == nil || !strings.HasPrefix(err.Error(), "cannot end the tasks of a worker: it still runs in ") {
-		t.Errorf("while the worker runs: %v", err)
-	}
-	c.killWorker()
-	if err := EndTasks(t.Context(), c.setup.Dir, cfg.Runtimes, time.Second); err != nil || alive(pid) {
-		t.Errorf("%v; alive %v", err, alive(pid))
-	}
-	c.startWorker()
-	if end := c.end(id); end.State != mesos.TaskFailed || end.Message != "Command exited with status 9: it was ended from outside of the cell" {
-		t.Errorf("%s %q", end.State, end.Message)
-	}
-	if err := EndTasks(t.Context(), filepath.Join(t.TempDir(), "none"), cfg.Runtimes, time.Second); err != nil {
-		t.Errorf("where there never was one: %v", err)
 	}
 }

@@ -1,0 +1,74 @@
+package process
+
+import (
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"howdah.dev/howdah/internal/cell/mesos"
+	"howdah.dev/howdah/internal/warehouse/gateway"
+)
+
+// TestTaskTokens: a task's token opens the datasets of its labels, at its worker,
+// until it ends.
+func TestTaskTokens(t *testing.T) {
+	open := func(address, secret string) *house {
+		h, err := WarehouseConfig{Web: "http://127.0.0.1:9870", User: "ads"}.open(t.TempDir(), address, secret, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.holds = func(framework, task string) bool { return framework == "f1" && task == "t1" }
+		return h
+	}
+	h := open("127.0.0.2:5051", "secret")
+	x, err := h.extras(mesos.ID{Value: "f1"}, &mesos.TaskInfo{Name: "web.shop", TaskID: mesos.ID{Value: "t1"}, Labels: &mesos.Labels{Labels: []mesos.Label{
+		{Key: "HOWDAH_DATASET_CLICKS", Value: "/data/clicks"}, {Key: "HOWDAH_DATASET_GEO", Value: "/data/geo:ro"}, {Key: "owner", Value: "me"},
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := string(x.Files[tokenFile])
+	want := map[string]string{
+		"HOWDAH_DATASET_CLICKS": "/data/clicks", "HOWDAH_DATASET_GEO": "/data/geo",
+		"HOWDAH_TOKEN_FILE": "{sandbox}/.howdah-token", "WEBHDFS_URL": "http://127.0.0.2:5051/webhdfs/v1",
+	}
+	if diff := cmp.Diff(want, x.Env); diff != "" {
+		t.Error(diff)
+	}
+	grant, ok := h.authorize(token)
+	if !ok || grant.Project != "shop" || grant.User != "ads" {
+		t.Fatalf("%v %+v", ok, grant)
+	}
+	got := map[string]gateway.Access{}
+	for _, d := range grant.Datasets {
+		got[d.Path] = d.Access
+	}
+	if diff := cmp.Diff(map[string]gateway.Access{"/data/clicks": gateway.ReadWrite, "/data/geo": gateway.ReadOnly}, got); diff != "" {
+		t.Error(diff)
+	}
+	body, sig, _ := strings.Cut(token, ".")
+	for name, tt := range map[string]struct {
+		house *house
+		token string
+	}{
+		"another worker":      {open("127.0.0.3:5051", "secret"), token},
+		"another cell":        {open("127.0.0.2:5051", "other"), token},
+		"another's signature": {h, body + "x." + sig},
+		"no signature":        {h, body + "."},
+		"nothing":             {h, ""},
+	} {
+		if _, ok := tt.house.authorize(tt.token); ok {
+			t.Errorf("%s: it opens the warehouse", name)
+		}
+	}
+	h.holds = func(string, string) bool { return false }
+	if _, ok := h.authorize(token); ok {
+		t.Error("the token of a task that ended opens the warehouse")
+	}
+	// Without datasets there is nothing to open.
+	if x, err := h.extras(mesos.ID{Value: "f1"}, &mesos.TaskInfo{Name: "web.shop", Labels: &mesos.Labels{}}); err != nil || len(x.Files)+len(x.Env) > 0 {
+		t.Errorf("%+v, %v", x, err)
+	}
+}
