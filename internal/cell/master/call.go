@@ -15,10 +15,15 @@ func (c *core) kill(f *framework, k *mesos.Kill) {
 		c.reconcileOne(f, mesos.ReconcileTask{TaskID: k.TaskID, AgentID: k.AgentID})
 		return
 	}
-	t.kill = &workerapi.Kill{FrameworkID: mesos.ID{Value: f.id}, TaskID: k.TaskID, KillPolicy: k.KillPolicy}
+	t.kill = f.killOrder(k.TaskID, k.KillPolicy)
 	if w := c.workers[t.worker]; w != nil {
 		c.order(w, workerapi.Order{Type: workerapi.OrderKill, Kill: t.kill})
 	}
+}
+
+// killOrder is how a worker is told to end one of the framework's tasks.
+func (f *framework) killOrder(task mesos.ID, policy *mesos.KillPolicy) *workerapi.Kill {
+	return &workerapi.Kill{FrameworkID: mesos.ID{Value: f.id}, TaskID: task, KillPolicy: policy, Announce: f.info.Has(mesos.CapTaskKillingState)}
 }
 
 // acknowledge passes on that a status is kept. One that does not reach the worker
@@ -58,9 +63,15 @@ func (c *core) reconcile(f *framework, r *mesos.Reconcile) {
 	}
 }
 
+// tellLatest tells the newest state of a task. Of one that has ended it says what
+// the worker said, unlike Mesos: when that is still on its way, this answer is what
+// the framework keeps.
 func (c *core) tellLatest(f *framework, t *task) {
 	s := t.status
-	s.UUID, s.Reason, s.Message = nil, mesos.ReasonReconciliation, "Reconciliation: Latest task state"
+	s.UUID, s.Reason = nil, mesos.ReasonReconciliation
+	if !s.State.Terminal() || s.Message == "" {
+		s.Message = "Reconciliation: Latest task state"
+	}
 	c.tell(f, s)
 }
 

@@ -427,6 +427,33 @@ func TestReconcile(t *testing.T) {
 	})
 }
 
+// TestReconcileKeepsWhy: an answer about a task that has ended says why, though the
+// worker's own word is still on its way.
+func TestReconcileKeepsWhy(t *testing.T) {
+	bubble(t, func(e *env) {
+		s, a := running(e, named("f"))
+		a.set(func() { a.why = "Command exited with status 7" })
+		a.end("one", mesos.TaskFailed)
+		wantState(t, s.status(), "one", mesos.TaskFailed, "", "Command exited with status 7") // not acknowledged
+		e.reconcile(s)
+		wantState(t, s.status(), "one", mesos.TaskFailed, mesos.ReasonReconciliation, "Command exited with status 7")
+	})
+}
+
+// TestKillAnnounced: a worker is told to say TASK_KILLING to those that know it.
+func TestKillAnnounced(t *testing.T) {
+	for _, info := range []mesos.FrameworkInfo{named("knows", mesos.CapTaskKillingState), named("knows not")} {
+		bubble(t, func(e *env) {
+			s, a := running(e, info)
+			s.kill("one")
+			wantState(t, s.status(), "one", mesos.TaskKilled, "", "")
+			if got, want := strings.Contains(a.did(), "KILL one announced"), info.Name == "knows"; got != want {
+				t.Errorf("%s: %s", info.Name, a.did())
+			}
+		})
+	}
+}
+
 func TestHeartbeats(t *testing.T) {
 	bubble(t, func(e *env) {
 		stream, err := e.client("sched").Subscribe(e.t.Context(), mesos.Subscribe{FrameworkInfo: named("f")})

@@ -219,7 +219,7 @@ func (c *core) takeTask(w *worker, f *framework, t *task, r *workerapi.Task, was
 	}
 	if t.lost && t.kill == nil {
 		// Its framework has put another in its place.
-		t.kill = &workerapi.Kill{FrameworkID: mesos.ID{Value: f.id}, TaskID: r.Info.TaskID}
+		t.kill = f.killOrder(r.Info.TaskID, nil)
 	}
 	if t.kill != nil && !t.released {
 		c.order(w, workerapi.Order{Type: workerapi.OrderKill, Kill: t.kill})

@@ -27,8 +27,9 @@ type agent struct {
 	session string
 	tasks   map[string]*workerapi.Task
 	orders  []string
-	dead    bool // hears nothing
-	slow    bool // does not end tasks when it is told to shut down
+	dead    bool   // hears nothing
+	why     string // what it says of statuses
+	slow    bool   // does not end tasks when it is told to shut down
 }
 
 func (e *env) worker(host, resources string) *agent {
@@ -138,7 +139,9 @@ func (a *agent) obey(session string, order workerapi.Order) {
 		a.report(session, id, mesos.TaskRunning)
 	case workerapi.OrderKill:
 		id := order.Kill.TaskID.Value
-		note += " " + id
+		if note += " " + id; order.Kill.Announce {
+			note += " announced"
+		}
 		a.report(session, id, mesos.TaskKilled)
 	case workerapi.OrderShutdown:
 		for id, t := range a.tasks {
@@ -169,7 +172,7 @@ func (a *agent) report(session, id string, state mesos.TaskState) {
 		return
 	}
 	unique := uuid.New()
-	t.Status = mesos.TaskStatus{TaskID: t.Info.TaskID, State: state, Source: mesos.SourceExecutor, AgentID: a.info.ID, UUID: unique[:]}
+	t.Status = mesos.TaskStatus{TaskID: t.Info.TaskID, State: state, Message: a.why, Source: mesos.SourceExecutor, AgentID: a.info.ID, UUID: unique[:]}
 	if t.Pending = append(t.Pending, t.Status); len(t.Pending) == 1 || state.Terminal() {
 		a.repeat(session, id)
 	}

@@ -171,7 +171,7 @@ func newCell(t testing.TB, change func(*setup)) *cell {
 	c.setup.Master = "http://" + c.listener
 	c.startMaster()
 	t.Cleanup(func() { c.stopMaster() })
-	c.subscribe()
+	c.subscribe(mesos.Capability{Type: mesos.CapTaskKillingState})
 	c.startWorker()
 	t.Cleanup(c.tearDown)
 	return c
@@ -233,13 +233,14 @@ func (c *cell) stopMaster() {
 	c.server = nil
 }
 
-func (c *cell) subscribe() {
+// subscribe registers the test's framework, the same one each time.
+func (c *cell) subscribe(capabilities ...mesos.Capability) {
 	c.t.Helper()
 	client, err := v1client.New(v1client.Config{URL: c.setup.Master})
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	info := mesos.FrameworkInfo{User: "root", Name: "test", FailoverTimeout: 3600, Capabilities: []mesos.Capability{{Type: mesos.CapTaskKillingState}}}
+	info := mesos.FrameworkInfo{User: "root", Name: "test", FailoverTimeout: 3600, Capabilities: capabilities}
 	if c.id.Value != "" {
 		info.ID = &c.id
 	}

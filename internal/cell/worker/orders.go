@@ -25,7 +25,7 @@ func (w *Worker) obey(ctx context.Context, l *link, o workerapi.Order) {
 	case o.Type == workerapi.OrderShutdown && o.Shutdown != nil:
 		for _, t := range w.all() {
 			if t.key().framework == o.Shutdown.FrameworkID.Value {
-				t.ordered(nil)
+				t.ordered(nil, false)
 			}
 		}
 	case o.Type == workerapi.OrderPing:
@@ -63,7 +63,7 @@ func (w *Worker) launch(ctx context.Context, o *workerapi.Launch) {
 func (w *Worker) kill(ctx context.Context, o *workerapi.Kill) {
 	t := w.task(o.FrameworkID.Value, o.TaskID.Value)
 	if t != nil {
-		t.ordered(o.KillPolicy)
+		t.ordered(o.KillPolicy, o.Announce)
 		return
 	}
 	t = w.newTask(o.FrameworkID, mesos.TaskInfo{TaskID: o.TaskID})
@@ -86,11 +86,11 @@ func grace(policies ...*mesos.KillPolicy) time.Duration {
 	return defaultGrace
 }
 
-// ordered kills the task because somebody wants it.
-func (t *task) ordered(policy *mesos.KillPolicy) {
+// ordered kills the task because somebody wants it, and says so if that is asked for.
+func (t *task) ordered(policy *mesos.KillPolicy, announce bool) {
 	t.mu.Lock()
 	first, running := t.rec.Kill == nil, t.rec.Phase == phaseRunning
-	k := killing{Grace: grace(policy, t.info.KillPolicy)}
+	k := killing{Grace: grace(policy, t.info.KillPolicy), Announce: announce}
 	t.mu.Unlock()
 	if first && running {
 		t.killing(k)
@@ -107,10 +107,14 @@ func (t *task) hasPorts() bool {
 	return slices.ContainsFunc(t.info.Resources, func(r mesos.Resource) bool { return r.Name == "ports" })
 }
 
-// killing reports that the task was ordered to end, and has not yet.
+// killing keeps that the task was ordered to end, and has not yet.
 func (t *task) killing(k killing) {
-	if k.Reason == "" {
-		_ = t.report(status{state: mesos.TaskKilling, set: func(r *record) { r.Kill = &k }})
+	keep := func(r *record) { r.Kill = &k }
+	switch {
+	case k.Announce:
+		_ = t.report(status{state: mesos.TaskKilling, set: keep})
+	case k.Reason == "":
+		_ = t.change(keep)
 	}
 }
 

@@ -49,6 +49,8 @@ type killing struct {
 	Grace   time.Duration `json:"grace"`
 	Reason  string        `json:"reason,omitempty"` // empty: ordered
 	Message string        `json:"message,omitempty"`
+	// Announce says that whoever ordered it wants to hear of it (TASK_KILLING).
+	Announce bool `json:"announce,omitempty"`
 }
 
 const recordFile = "record.json"

@@ -92,6 +92,19 @@ func TestKill(t *testing.T) {
 	}
 }
 
+// TestKillUnannounced: a framework that does not know TASK_KILLING is not told it.
+func TestKillUnannounced(t *testing.T) {
+	c := newCell(t, nil)
+	c.subscribe()
+	id := c.launch(shell("trap 'exit 7' TERM; echo up; while :; do sleep 0.01; done"), "")
+	c.file(id, "stdout", "up")
+	c.kill(id)
+	end := c.end(id)
+	if got := describe(c.history(id)); got != "STARTING RUNNING KILLED" || end.Message != "Command exited with status 7" {
+		t.Errorf("%s, %q", got, end.Message)
+	}
+}
+
 // TestWorkerKilled kills the worker while tasks run, end, and wait for their start.
 func TestWorkerKilled(t *testing.T) {
 	c := newCell(t, nil)
@@ -267,7 +280,7 @@ func TestMasterAway(t *testing.T) {
 		}
 	}
 	c.startMaster()
-	c.subscribe()
+	c.subscribe(mesos.Capability{Type: mesos.CapTaskKillingState})
 	if end := c.end(id); end.Message != "Command exited with status 5" || end.AgentID.Value != first.AgentID.Value {
 		t.Errorf("%s %q of %s", end.State, end.Message, end.AgentID.Value)
 	}

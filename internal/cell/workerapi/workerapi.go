@@ -85,6 +85,9 @@ type Kill struct {
 	FrameworkID mesos.ID          `json:"framework_id"`
 	TaskID      mesos.ID          `json:"task_id"`
 	KillPolicy  *mesos.KillPolicy `json:"kill_policy,omitempty"` // instead of the task's own
+	// Announce asks for TASK_KILLING as soon as the task was told: its framework
+	// knows that state (TASK_KILLING_STATE).
+	Announce bool `json:"announce,omitempty"`
 }
 
 // Acknowledge says that the framework keeps a status; the worker may forget it.
