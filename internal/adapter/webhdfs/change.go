@@ -47,6 +47,12 @@ func (c *Client) Rename(ctx context.Context, from, to string) error {
 	return cannot("rename", from+" to "+to, err)
 }
 
+// Replace moves a file to a name, in one step in the place of a file that has it.
+func (c *Client) Replace(ctx context.Context, from, to string) error {
+	r := request{method: "PUT", op: "RENAME", path: from, params: map[string]string{"destination": to, "renameoptions": "OVERWRITE"}}
+	return cannot("rename", from+" to "+to, c.do(ctx, r, nil))
+}
+
 func (c *Client) whyNotMoved(ctx context.Context, from, to string) error {
 	if _, err := c.Status(ctx, from); errors.Is(err, fs.ErrNotExist) {
 		return fs.ErrNotExist

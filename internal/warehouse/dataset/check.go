@@ -12,15 +12,16 @@ import (
 
 const (
 	maxDatasets = 1000
-	// recordDir is where Howdah remembers what it made. Nothing else goes there.
-	recordDir = "/data/.howdah"
+	// RecordDir is where Howdah keeps what it remembers in a warehouse. Nothing else
+	// goes there.
+	RecordDir = "/data/.howdah"
 	// oneBlockMB is what HDFS sets aside for a file while it is written, for
 	// each copy: a block, of the size that is its default.
 	oneBlockMB = 128
 )
 
 // reserved are folders that belong to HDFS or to all.
-var reserved = []string{"/user", "/tmp", "/system", "/.reserved", recordDir}
+var reserved = []string{"/user", "/tmp", "/system", "/.reserved", RecordDir}
 
 // Check looks at the datasets of a list for what their tags cannot say. The
 // node is the list, for the places of findings.

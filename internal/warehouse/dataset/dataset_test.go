@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"howdah.dev/howdah/api"
 )
@@ -31,7 +32,7 @@ datasets:
 		{Name: "go-src", Path: "/data/go-src", Owner: "ads", QuotaMB: 1024, RetentionDays: 30},
 		{Name: "geo", Path: "/data/geo", Owner: "maps", Access: []Access{{"ads", ReadOnly}, {"bi", ReadWrite}}},
 	}}
-	if diff := cmp.Diff(want, f); diff != "" {
+	if diff := cmp.Diff(want, f, cmpopts.IgnoreUnexported(File{})); diff != "" {
 		t.Error(diff)
 	}
 	if got := f.Datasets[0].Variable(); got != "HOWDAH_DATASET_GO_SRC" {

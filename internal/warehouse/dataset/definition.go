@@ -22,6 +22,8 @@ const (
 type File struct {
 	Warehouse string    `json:"warehouse" doc:"Cluster whose files the datasets are" minLength:"1"`
 	Datasets  []Dataset `json:"datasets" doc:"The datasets" minItems:"1" maxItems:"1000"`
+
+	list *document.Node // the datasets, for the places of findings
 }
 
 // Dataset is a folder of the warehouse with an owner.
@@ -57,7 +59,8 @@ func Parse(name string, data []byte) (*File, api.Diagnostics) {
 	f := &File{}
 	found = append(found, document.Decode(roots[0], f)...)
 	found = append(found, document.Check(roots[0], f)...)
-	found = append(found, Check(roots[0].Get("datasets"), f.Datasets)...)
+	f.list = roots[0].Get("datasets")
+	found = append(found, Check(f.list, f.Datasets)...)
 	slices.SortStableFunc(found, inFile)
 	if found.HasErrors() {
 		return nil, found

@@ -139,7 +139,7 @@ func TestEnsureCutShort(t *testing.T) {
 func TestExpire(t *testing.T) {
 	s, files := newFiles(t)
 	ctx, now := t.Context(), time.Now()
-	if moved, err := Expire(ctx, files, clicks, now, "root"); err != nil || moved != nil {
+	if moved, err := Expire(ctx, files, clicks, now, "root"); err != nil || moved.Files != nil {
 		t.Errorf("no folder: %v, %v", moved, err)
 	}
 	if _, err := Ensure(ctx, files, clicks, ads); err != nil {
@@ -152,16 +152,21 @@ func TestExpire(t *testing.T) {
 	}
 	never := clicks
 	never.RetentionDays = 0
-	if moved, err := Expire(ctx, files, never, now, "root"); err != nil || moved != nil {
+	if moved, err := Expire(ctx, files, never, now, "root"); err != nil || moved.Files != nil {
 		t.Errorf("no retention: %v, %v", moved, err)
 	}
+	want := Expired{Files: []string{clicks.Path + "/old", clicks.Path + "/sub/older"}, Bytes: int64(len("old" + "sub/older"))}
+	before := s.Paths("/")
+	if found, err := Old(ctx, files, clicks, now); err != nil || !cmp.Equal(found, want) || !cmp.Equal(before, s.Paths("/")) {
+		t.Errorf("old: %v, %v", found, err)
+	}
 	moved, err := Expire(ctx, files, clicks, now, "root")
-	if diff := cmp.Diff([]string{clicks.Path + "/old", clicks.Path + "/sub/older"}, moved); diff != "" || err != nil {
+	if diff := cmp.Diff(want, moved); diff != "" || err != nil {
 		t.Errorf("%s, %v", diff, err)
 	}
 	s.Put(clicks.Path+"/old", "again")
 	s.Age(clicks.Path+"/old", 31*day)
-	if moved, err := Expire(ctx, files, clicks, now, "root"); err != nil || len(moved) != 1 {
+	if moved, err := Expire(ctx, files, clicks, now, "root"); err != nil || len(moved.Files) != 1 {
 		t.Errorf("again: %v, %v", moved, err)
 	}
 	var trash []string
@@ -180,8 +185,8 @@ func TestExpire(t *testing.T) {
 	s.Remove(clicks.Path)
 	s.Put(clicks.Path+"/old", "theirs")
 	s.Age(clicks.Path+"/old", 31*day)
-	want := "cannot expire files of dataset clicks: Howdah did not make /data/in/clicks"
-	if moved, err := Expire(ctx, files, clicks, now, "root"); err == nil || err.Error() != want || moved != nil {
+	refusal := "cannot expire files of dataset clicks: Howdah did not make its folder"
+	if moved, err := Expire(ctx, files, clicks, now, "root"); !errors.Is(err, ErrNotMade) || err.Error() != refusal || moved.Files != nil {
 		t.Errorf("made by another: %v, %v", moved, err)
 	}
 }
@@ -194,11 +199,11 @@ func TestForgedRecord(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	good := record{Format: recordFormat, Name: "clicks", Path: clicks.Path, Folder: status.ID}
+	good := record{Format: recordFormat, Dataset: clicks, Folder: status.ID}
 	for name, change := range map[string]func(*record){
 		"as it was":      func(*record) {},
 		"another format": func(r *record) { r.Format = "x" },
-		"another path":   func(r *record) { r.Path = "/data/other" },
+		"another path":   func(r *record) { r.Dataset.Path = "/data/other" },
 		"another folder": func(r *record) { r.Folder++ },
 		"no folder":      func(r *record) { r.Folder = 0 },
 	} {
@@ -249,7 +254,7 @@ func TestReal(t *testing.T) {
 		t.Errorf("%+v, %v", o, err)
 	}
 	moved, err := Expire(ctx, files, d, time.Now().AddDate(0, 0, 2), user)
-	if err != nil || !slices.Equal(moved, []string{d.Path + "/a"}) {
+	if err != nil || !slices.Equal(moved.Files, []string{d.Path + "/a"}) {
 		t.Errorf("%v, %v", moved, err)
 	}
 	if s, err := files.Status(ctx, "/user/"+user+"/.Trash/Current"+d.Path+"/a"); err != nil || s.Length != 5 {

@@ -19,51 +19,77 @@ const (
 	maxDepth   = 64
 )
 
-// Expire moves the files of a dataset that were not written for its retention
-// into HDFS's trash, from where a user may take them back until HDFS empties it
-// (fs.trash.interval of the NameNode; 0 keeps them). Folders stay. It returns
-// what it moved.
-//
-// It moves nothing without declared retention, and nothing in a folder that
-// Howdah did not make. trashOf is the HDFS user whose trash is used: the one it
-// runs as, which must be the superuser.
-func Expire(ctx context.Context, files Files, d Dataset, now time.Time, trashOf string) (moved []string, err error) {
+// Expired says what of a dataset was moved, or would be.
+type Expired struct {
+	Files []string `json:"files" doc:"Files older than the retention"`
+	Bytes int64    `json:"bytes" doc:"Bytes of those files"`
+	More  bool     `json:"more,omitempty" doc:"Whether there is more to do: one run has a limit"`
+}
+
+// ErrNotMade says that nothing expires in a folder that was there before it was declared.
+var ErrNotMade = errors.New("Howdah did not make its folder")
+
+// Old returns the files of a dataset that were not written for its retention, and
+// changes nothing. There are none without declared retention. In a folder that
+// Howdah did not make the error is ErrNotMade.
+func Old(ctx context.Context, files Files, d Dataset, now time.Time) (Expired, error) {
+	x, err := old(ctx, files, d, now)
+	if err != nil {
+		return Expired{}, fmt.Errorf("cannot expire files of dataset %s: %w", d.Name, err)
+	}
+	return x, nil
+}
+
+func old(ctx context.Context, files Files, d Dataset, now time.Time) (Expired, error) {
 	if d.RetentionDays <= 0 {
-		return nil, nil
+		return Expired{}, nil
 	}
 	status, err := files.Status(ctx, d.Path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return Expired{}, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("cannot expire files of dataset %s: %w", d.Name, err)
+		return Expired{}, err
 	}
 	rec, err := readRecord(ctx, files, d.Name)
 	if err != nil {
-		return nil, fmt.Errorf("cannot expire files of dataset %s: %w", d.Name, err)
+		return Expired{}, err
 	}
 	if !rec.proves(d, status) {
-		return nil, fmt.Errorf("cannot expire files of dataset %s: Howdah did not make %s", d.Name, d.Path)
+		return Expired{}, ErrNotMade
 	}
 	x := &expiry{files: files, before: now.AddDate(0, 0, -d.RetentionDays)}
-	if err := x.walk(ctx, d.Path, 0); err != nil {
-		return nil, fmt.Errorf("cannot expire files of dataset %s: %w", d.Name, err)
-	}
-	trash := path.Join("/user", trashOf, ".Trash/Current")
-	for _, name := range x.old {
-		if err := toTrash(ctx, files, trash, name, now); err != nil {
-			return moved, fmt.Errorf("cannot expire files of dataset %s: %w", d.Name, err)
-		}
-		moved = append(moved, name)
-	}
-	return moved, nil
+	err = x.walk(ctx, d.Path, 0)
+	return x.found, err
 }
+
+// Expire moves the files that Old finds into HDFS's trash, from where a user may
+// take them back until HDFS empties it (fs.trash.interval of the NameNode; 0
+// keeps them). Folders stay. It returns what it moved.
+//
+// trashOf is the HDFS user whose trash is used: the one it runs as, which must be
+// the superuser.
+func Expire(ctx context.Context, files Files, d Dataset, now time.Time, trashOf string) (Expired, error) {
+	found, err := Old(ctx, files, d, now)
+	if err != nil {
+		return Expired{}, err
+	}
+	for i, name := range found.Files {
+		if err := toTrash(ctx, files, Trash(trashOf), name, now); err != nil {
+			return Expired{Files: found.Files[:i], More: true}, fmt.Errorf("cannot expire files of dataset %s: %w", d.Name, err)
+		}
+	}
+	return found, nil
+}
+
+// Trash returns the folder that files of any path are moved to.
+func Trash(user string) string { return path.Join("/user", user, ".Trash/Current") }
 
 // expiry collects files that are too old.
 type expiry struct {
 	files  Files
 	before time.Time
-	old    []string
+	found  Expired
 	walked int
 }
 
@@ -81,12 +107,14 @@ func (x *expiry) walk(ctx context.Context, folder string, depth int) error {
 		}
 		x.walked++
 		switch {
-		case x.walked > maxWalked, len(x.old) == maxExpired:
+		case x.walked > maxWalked, len(x.found.Files) == maxExpired:
+			x.found.More = true
 			return nil
 		case s.Dir:
 			folders = append(folders, s.Path)
 		case x.tooOld(s):
-			x.old = append(x.old, s.Path)
+			x.found.Files = append(x.found.Files, s.Path)
+			x.found.Bytes += s.Length
 		}
 	}
 	for _, name := range folders {

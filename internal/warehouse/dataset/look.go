@@ -25,23 +25,39 @@ type Observed struct {
 	CompleteAt time.Time `json:"completeAt,omitzero" doc:"When that was written"`
 }
 
-// Look returns what is in HDFS of a dataset. A missing folder is no error.
+// Look returns what is in HDFS of a dataset. A missing folder is no error, and
+// neither is a file in its place, which counts as missing.
 func Look(ctx context.Context, files Files, d Dataset) (Observed, error) {
-	o := Observed{Quota: -1}
+	o, err := look(ctx, files, d)
+	if err != nil {
+		return o.Observed, fmt.Errorf("cannot look at dataset %s: %w", d.Name, err)
+	}
+	return o.Observed, nil
+}
+
+// seen is what is at the path of a dataset.
+type seen struct {
+	Observed
+	file bool // where a folder should be
+}
+
+func look(ctx context.Context, files Files, d Dataset) (seen, error) {
+	o := seen{Observed: Observed{Quota: -1}}
 	status, err := files.Status(ctx, d.Path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return o, nil
 	}
-	if err != nil {
-		return o, fmt.Errorf("cannot look at dataset %s: %w", d.Name, err)
+	if err != nil || !status.Dir {
+		o.file = err == nil
+		return o, err
 	}
 	sum, err := files.ContentSummary(ctx, d.Path)
 	if err != nil {
-		return o, fmt.Errorf("cannot look at dataset %s: %w", d.Name, err)
+		return o, err
 	}
 	rec, err := readRecord(ctx, files, d.Name)
 	if err != nil {
-		return o, fmt.Errorf("cannot look at dataset %s: %w", d.Name, err)
+		return o, err
 	}
 	o.Exists, o.Made, o.Owner = true, rec.proves(d, status), status.Owner
 	o.Files, o.Bytes, o.Space, o.Quota = sum.Files, sum.Length, sum.Space, sum.SpaceQuota
@@ -50,7 +66,7 @@ func Look(ctx context.Context, files Files, d Dataset) (Observed, error) {
 	case err == nil:
 		o.Complete, o.CompleteAt = true, success.Modified.UTC()
 	case !errors.Is(err, fs.ErrNotExist):
-		return o, fmt.Errorf("cannot look at dataset %s: %w", d.Name, err)
+		return o, err
 	}
 	return o, nil
 }

@@ -3,6 +3,7 @@ package dataset
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,7 +18,8 @@ import (
 
 const (
 	recordFormat = "howdah.dataset-record/1"
-	maxRecord    = 64 << 10
+	recordSuffix = ".json"
+	maxRecord    = 1 << 20
 )
 
 // Files is HDFS as this package uses it; *webhdfs.Client is one. Errors about a
@@ -30,28 +32,34 @@ type Files interface {
 	Create(ctx context.Context, name string, r io.Reader, o webhdfs.CreateOptions) error
 	Mkdirs(ctx context.Context, name string, perm fs.FileMode) error
 	Rename(ctx context.Context, from, to string) error
+	Replace(ctx context.Context, from, to string) error
 	Delete(ctx context.Context, name string, recursive bool) error
 	SetOwner(ctx context.Context, name, owner, group string) error
 	SetQuota(ctx context.Context, name string, names, space int64) error
 }
 
-// record is what the warehouse remembers of a dataset. It proves that Howdah
-// made the folder: the id is the inode's, which nobody can give to another
-// folder. It is kept beside the data, so that it comes and goes with them.
+// record is what the warehouse remembers of a dataset: its declaration, and
+// whether Howdah made the folder. The folder's id is the inode's, which nobody can
+// give to another folder. It is kept beside the data, so that it comes and goes
+// with them.
 type record struct {
-	Format string    `json:"format"`
-	Name   string    `json:"name"`
-	Path   string    `json:"path"`
-	Folder int64     `json:"folder"` // inode id
-	Made   time.Time `json:"made"`
+	Format  string    `json:"format"`
+	Dataset Dataset   `json:"dataset"`
+	Folder  int64     `json:"folder,omitempty"` // inode id; absent if the folder was there before
+	Made    time.Time `json:"made,omitzero"`
 }
 
-func recordPath(name string) string { return path.Join(recordDir, "datasets", name+".json") }
+var recordsDir = path.Join(RecordDir, "datasets")
+
+func recordPath(name string) string { return path.Join(recordsDir, name+recordSuffix) }
 
 // proves reports whether the record says that Howdah made this very folder.
 func (r record) proves(d Dataset, folder webhdfs.Status) bool {
-	return r.Format == recordFormat && r.Path == d.Path && r.Folder != 0 && r.Folder == folder.ID && folder.Dir
+	return r.Format == recordFormat && r.Dataset.Path == d.Path && r.Folder != 0 && r.Folder == folder.ID && folder.Dir
 }
+
+// declares reports whether the record holds a declaration, under its own name.
+func (r record) declares(name string) bool { return r.Format == recordFormat && r.Dataset.Name == name }
 
 // readRecord returns an empty record if there is none that can be read.
 func readRecord(ctx context.Context, files Files, name string) (record, error) {
@@ -71,14 +79,20 @@ func readRecord(ctx context.Context, files Files, name string) (record, error) {
 	return rec, err
 }
 
+// writeRecord puts the record in the place of an older one, in one step.
 func writeRecord(ctx context.Context, files Files, rec record) error {
 	data, err := json.Marshal(rec)
 	if err != nil {
 		return err
 	}
-	// A reader may see half of it; then nothing is proven, and nothing expires.
-	if err := files.Create(ctx, recordPath(rec.Name), bytes.NewReader(append(data, '\n')), webhdfs.CreateOptions{Overwrite: true, Permission: 0o644}); err != nil {
-		return fmt.Errorf("cannot remember dataset: %w", err)
+	name := rec.Dataset.Name
+	tmp := path.Join(recordsDir, "_record-"+name+"-"+rand.Text())
+	err = files.Create(ctx, tmp, bytes.NewReader(append(data, '\n')), webhdfs.CreateOptions{Permission: 0o644})
+	if err == nil {
+		err = files.Replace(ctx, tmp, recordPath(name))
+	}
+	if err != nil {
+		return fmt.Errorf("cannot remember dataset: %w", errors.Join(err, ignoreMissing(files.Delete(ctx, tmp, false))))
 	}
 	return nil
 }
