@@ -28,14 +28,25 @@ type Policy struct {
 	// names no user is the worker's choice and always allowed.
 	Users                []string `json:"users,omitempty"`
 	RootForPlainCommands bool     `json:"rootForPlainCommands,omitempty"`
-	// Datasets are paths of the warehouse; they and what is below them may be used.
+	// Datasets are paths of the warehouse; they and what is below them may be used,
+	// save what is declared.
 	Datasets []string `json:"datasets,omitempty"`
+	// Declared are all declared datasets. Of their folders the declaration decides.
+	Declared []Dataset `json:"-"`
+	// Unknown says why it is not known what is declared; then no path may be used.
+	Unknown string `json:"-"`
 	// LocalFetch allows file: URIs and those of loopback and link-local addresses.
 	LocalFetch bool `json:"localFetch,omitempty"`
 	// Images are projects whose images of the own registry may be used; * is all.
 	Images []string `json:"images,omitempty"`
 	// Registry is the own registry's host:port. Without it images are not looked at.
 	Registry string `json:"registry,omitempty"`
+}
+
+// Dataset is a declared dataset as a project sees it.
+type Dataset struct {
+	Name, Path, Owner string
+	Read, Write       bool // what the project may do
 }
 
 // Finding is one thing that is denied.
@@ -219,20 +230,6 @@ func clip(s string) string {
 		return string(r[:most]) + "…"
 	}
 	return s
-}
-
-// judgeDataset checks a path of the warehouse, perhaps with ":ro" behind it.
-func (p Policy) judgeDataset(value string) (message, remedy string) {
-	at := strings.TrimSuffix(value, ":ro")
-	if !strings.HasPrefix(at, "/") || path.Clean(at) != at || at == "/" {
-		return fmt.Sprintf("%q is no dataset", clip(value)), "Write a clean absolute path below the root, with :ro behind it to read only."
-	}
-	for _, allowed := range p.Datasets {
-		if UnderPrefix(at, allowed) {
-			return "", ""
-		}
-	}
-	return fmt.Sprintf("the dataset %s is not the project's", clip(at)), "Use one of " + orNothing(p.Datasets) + ", " + askOperator + "."
 }
 
 // judgeImage checks whose image of the own registry it is. Others' registries know

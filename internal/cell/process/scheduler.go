@@ -42,6 +42,8 @@ type SchedulerConfig struct {
 	Policy         Rights            `json:"policy"`   // of the default project
 	Projects       map[string]Rights `json:"projects"` // of others; none is the safe default
 	Registry       RegistryConfig    `json:"registry"` // whose images are a project's
+	// Warehouse is the one whose declared datasets say who may use which folder.
+	Warehouse WarehouseConfig `json:"warehouse"`
 }
 
 // Ports are a first and a last port.
@@ -89,13 +91,15 @@ func Scheduler(ctx context.Context, file, version string, log *slog.Logger) erro
 	if err != nil {
 		return err
 	}
+	declared := cfg.Warehouse.datasets(log)
 	api := marathon.New(marathon.Config{
 		Engine: engine, Hub: hub, Settings: app.Settings{Role: cfg.Role}, Address: cfg.Address, MesosURL: cfg.Master, Principal: gate.who,
-		Policy: cfg.policyOf, ServicePorts: [2]int{cfg.Service.First, cfg.Service.Last}, Shutdown: stop, Version: version, Log: log,
+		Policy:       func(project string) policy.Policy { return declared.of(project, cfg.policyOf(project)) },
+		ServicePorts: [2]int{cfg.Service.First, cfg.Service.Last}, Shutdown: stop, Version: version, Log: log,
 	})
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return engine.Run(ctx) })
-	g.Go(func() error { return serve(ctx, cfg.Address, api, api.Close, log) })
+	g.Go(func() error { return serve(ctx, cfg.Address, declared.before(api), api.Close, log) })
 	return g.Wait()
 }
 

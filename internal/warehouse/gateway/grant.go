@@ -3,6 +3,8 @@ package gateway
 import (
 	"strings"
 	"time"
+
+	"howdah.dev/howdah/internal/warehouse/dataset"
 )
 
 // Access is what may be done with a dataset.
@@ -90,6 +92,8 @@ func (g Grant) allow(p hdfsPath, c *call) (Dataset, error) {
 	for i, reading := range p.readings {
 		d, ok := g.of(reading)
 		switch {
+		case within(reading, dataset.RecordDir):
+			return d, denied("%s is Howdah's own and in no dataset", reading)
 		case !ok:
 			return d, denied("%s is in no dataset of project %s; its datasets are %s", reading, g.Project, g.names())
 		case c.op.need == write && d.Access != ReadWrite:

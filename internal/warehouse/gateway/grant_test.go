@@ -14,8 +14,9 @@ func TestPermit(t *testing.T) {
 		{Name: "odd", Path: "/data/odd/", Access: ReadWrite},
 		{Name: "root", Path: "/", Access: ReadWrite},
 		{Name: "none", Path: "/data/none", Access: "admin"},
+		{Name: "records", Path: "/data/.howdah", Access: ReadWrite},
 	}}
-	const all = "clicks (/data/clicks, rw), frozen (/data/clicks/frozen, ro), geo (/data/geo, ro), shared (/data/shared, rw), odd (/data/odd/, rw), root (/, rw), none (/data/none, admin)"
+	const all = "clicks (/data/clicks, rw), frozen (/data/clicks/frozen, ro), geo (/data/geo, ro), shared (/data/shared, rw), odd (/data/odd/, rw), root (/, rw), none (/data/none, admin), records (/data/.howdah, rw)"
 	tests := []struct{ method, target, user, err string }{
 		{"GET", "/data/clicks/a?op=OPEN", "ads", ""},
 		{"GET", "/data/clicks?op=LISTSTATUS", "ads", ""},
@@ -31,6 +32,8 @@ func TestPermit(t *testing.T) {
 		{"GET", "/data/odd/a?op=OPEN", "", "/data/odd/a is in no dataset of project ads; its datasets are " + all},
 		{"GET", "/etc?op=OPEN", "", "/etc is in no dataset of project ads; its datasets are " + all},
 		{"GET", "/data/none/a?op=OPEN", "", `dataset none cannot be used: its access is "admin"`},
+		{"PUT", "/data/.howdah/datasets/clicks.json?op=CREATE&overwrite=true", "", "/data/.howdah/datasets/clicks.json is Howdah's own and in no dataset"},
+		{"PUT", "/data/clicks/a?op=RENAME&destination=/data/.howdah/a", "", "/data/.howdah/a is Howdah's own and in no dataset"},
 		{"PUT", "/data/geo/a?op=CREATE", "", "dataset geo is read-only for project ads: CREATE is not allowed on /data/geo/a"},
 		{"POST", "/data/clicks/frozen/a?op=APPEND", "", "dataset frozen is read-only for project ads: APPEND is not allowed on /data/clicks/frozen/a"},
 		{"PUT", "/data/clicks/a?op=RENAME&destination=/data/geo/a", "", "dataset geo is read-only for project ads: RENAME is not allowed on /data/geo/a"},
