@@ -104,6 +104,39 @@ func traceOf(name string) string {
 	return strings.TrimPrefix(name, "name=")
 }
 
+// Of returns the group that a process is in, to look at. mount is /sys/fs/cgroup and
+// file /proc/PID/cgroup.
+func Of(mount, file string) (Group, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return Group{}, fmt.Errorf("cannot read the control groups of a process: %w", err)
+	}
+	g := Group{Version: 1, Dirs: map[string]string{}}
+	if exists(filepath.Join(mount, "cgroup.controllers")) {
+		g.Version = 2
+	}
+	for line := range strings.Lines(string(text)) {
+		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if len(parts) != 3 {
+			continue
+		}
+		if g.Version == 2 {
+			if parts[1] == "" {
+				g.Dirs[""] = filepath.Join(mount, parts[2])
+			}
+			continue
+		}
+		for name := range strings.SplitSeq(parts[1], ",") {
+			for _, base := range []string{parts[1], name} {
+				if dir := filepath.Join(mount, base, parts[2]); slices.Contains([]string{memory, cpu, cpuacct, pids}, name) && exists(dir) {
+					g.Dirs[name] = dir
+				}
+			}
+		}
+	}
+	return g, nil
+}
+
 // Check tells why groups with limits cannot be made here, by making one.
 func (p Parent) Check() error {
 	g := p.Group("probe")

@@ -2,6 +2,7 @@ package process
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -21,6 +22,7 @@ import (
 	"howdah.dev/howdah/internal/cell/shim/bin"
 	"howdah.dev/howdah/internal/cell/worker"
 	"howdah.dev/howdah/internal/cell/worker/container"
+	"howdah.dev/howdah/internal/cell/worker/docker"
 	"howdah.dev/howdah/internal/cell/worker/fetch"
 	"howdah.dev/howdah/internal/cell/worker/plain"
 	"howdah.dev/howdah/internal/cell/worker/runc"
@@ -37,7 +39,8 @@ type WorkerConfig struct {
 	Access     Access          `json:"access"`
 	Resources  string          `json:"resources"`  // as Mesos writes them
 	Attributes string          `json:"attributes"` // as Mesos writes them
-	Runtimes   List            `json:"runtimes"`   // of runc and plain; both where absent
+	Runtimes   List            `json:"runtimes"`   // of docker, runc and plain; all where absent
+	Docker     DockerConfig    `json:"docker"`
 	Volumes    List            `json:"volumes"`    // folders of the host that may be mounted
 	LocalFetch bool            `json:"localFetch"` // URIs may lead to loopback and link-local addresses
 	Registry   RegistryConfig  `json:"registry"`
@@ -45,6 +48,13 @@ type WorkerConfig struct {
 	Scheduler  string          `json:"scheduler"` // URL
 	// ServiceProxy opens the service ports of the cell's apps here; true where absent.
 	ServiceProxy *bool `json:"serviceProxy"`
+}
+
+// DockerConfig says which Docker engine runs containers.
+type DockerConfig struct {
+	// Socket is its path on this host. Where absent the default socket is used, if an
+	// engine of root answers there.
+	Socket string `json:"socket"`
 }
 
 // Worker runs a worker of a cell until ctx ends. Its tasks go on.
@@ -68,11 +78,15 @@ func Worker(ctx context.Context, file string, log *slog.Logger) error {
 	if place != nil {
 		defer place.Remove() // stays where tasks go on
 	}
-	runtimes, err := cfg.runtimes(ctx, address.Addr(), place, log)
+	runtimes, err := cfg.runtimes(address.Addr(), place)
 	if err != nil {
 		return err
 	}
-	info, err := cfg.info(address, runtimes)
+	usable, err := cfg.usable(ctx, runtimes, log)
+	if err != nil {
+		return err
+	}
+	info, err := cfg.info(address, usable)
 	if err != nil {
 		return err
 	}
@@ -112,37 +126,54 @@ func Worker(ctx context.Context, file string, log *slog.Logger) error {
 // blocked tells whether nothing may be fetched from an address.
 func (c *WorkerConfig) blocked(a netip.Addr) bool { return !c.LocalFetch && policy.BlockedIP(a) }
 
-// runtimes are those that can be used here, best first.
-func (c *WorkerConfig) runtimes(ctx context.Context, ip netip.Addr, place *cgroup.Parent, log *slog.Logger) ([]container.Runtime, error) {
+// runtimes are those that are wanted, best first; also such as cannot be used now: of
+// one whose engine is down there may be tasks.
+func (c *WorkerConfig) runtimes(ip netip.Addr, place *cgroup.Parent) ([]container.Runtime, error) {
 	program, err := bin.Unpack(filepath.Join(c.Dir, "bin"))
 	if err != nil {
 		return nil, err
 	}
 	shims := container.Shims{Program: program, Node: c.label(), IP: ip.String(), Parent: place}
 	if len(c.Runtimes) == 0 {
-		c.Runtimes = List{"runc", "plain"}
+		c.Runtimes = List{"docker", "runc", "plain"}
 	}
 	var out []container.Runtime
 	for _, name := range c.Runtimes {
 		var r container.Runtime
+		var err error
 		switch name {
+		case "docker":
+			r, err = docker.New(docker.Config{Shims: shims, Socket: c.Docker.Socket})
 		case "runc":
 			r = runc.New(runc.Config{Shims: shims})
 		case "plain":
 			r = plain.New(plain.Config{Shims: shims})
 		default:
-			return nil, fmt.Errorf("there is no runtime %q; use runc or plain", name)
+			err = fmt.Errorf("there is no runtime %q; use docker, runc or plain", name)
 		}
-		if _, err := r.Probe(ctx); err != nil {
-			log.Warn("a runtime cannot be used here", "runtime", name, "reason", err)
-			continue
+		if err != nil {
+			return nil, err
 		}
 		out = append(out, r)
 	}
-	if len(out) == 0 {
+	return out, nil
+}
+
+// usable names those of the runtimes that can be used here.
+func (c *WorkerConfig) usable(ctx context.Context, runtimes []container.Runtime, log *slog.Logger) ([]string, error) {
+	var names []string
+	for _, r := range runtimes {
+		_, err := r.Probe(ctx)
+		if err == nil {
+			names = append(names, r.Name())
+		} else if !errors.Is(err, container.ErrAbsent) {
+			log.Warn("a runtime cannot be used here", "runtime", r.Name(), "reason", err)
+		}
+	}
+	if len(names) == 0 {
 		return nil, fmt.Errorf("none of the runtimes %s can be used here", strings.Join(c.Runtimes, ", "))
 	}
-	return out, nil
+	return names, nil
 }
 
 // place is where control groups of tasks are made, nil where none can be.
@@ -173,7 +204,7 @@ func (c *WorkerConfig) name() string {
 	return strings.ReplaceAll(ip, ".", "-")
 }
 
-func (c *WorkerConfig) info(address netip.AddrPort, runtimes []container.Runtime) (mesos.AgentInfo, error) {
+func (c *WorkerConfig) info(address netip.AddrPort, runtimes []string) (mesos.AgentInfo, error) {
 	info := mesos.AgentInfo{Hostname: c.Host, Port: int(address.Port())}
 	resources, err := mesos.ParseResources(c.Resources)
 	if err != nil {
@@ -185,12 +216,8 @@ func (c *WorkerConfig) info(address netip.AddrPort, runtimes []container.Runtime
 			return info, fmt.Errorf("attributes: %w", err)
 		}
 	}
-	var names []string
-	for _, r := range runtimes {
-		names = append(names, r.Name())
-	}
 	info.Attributes = append(info.Attributes, mesos.Attribute{
-		Name: scheduler.AttributeRuntimes, Type: mesos.Text, Text: &mesos.TextValue{Value: strings.Join(names, ",")},
+		Name: scheduler.AttributeRuntimes, Type: mesos.Text, Text: &mesos.TextValue{Value: strings.Join(runtimes, ",")},
 	})
 	return info, nil
 }

@@ -37,12 +37,13 @@ const (
 	runcLogFile = "runc.log"
 )
 
-// Config says what a shim does. Exactly one of Command and Container is set.
+// Config says what a shim does. Exactly one of Command, Container and Engine is set.
 type Config struct {
 	ID string `json:"id"` // of the container; unique on the host
 
 	Command   *Command   `json:"command,omitempty"`
 	Container *Container `json:"container,omitempty"`
+	Engine    *Engine    `json:"engine,omitempty"`
 
 	Sandbox string        `json:"sandbox"` // where stdout and stderr are written
 	Logs    Logs          `json:"logs"`
@@ -91,6 +92,22 @@ type Container struct {
 	Rootless bool `json:"rootless,omitempty"`
 	// Try puts everything together and starts nothing: to find out whether it can be.
 	Try bool `json:"try,omitempty"`
+}
+
+// Engine is a container that a Docker engine of this host has made, to be started. Its
+// first process is Gate with the command as its arguments.
+type Engine struct {
+	Socket string `json:"socket"`
+	ID     string `json:"id"` // as the engine calls the container
+	// Volumes are looked at again once they are mounted, before the command runs.
+	Volumes []EngineVolume `json:"volumes,omitempty"`
+}
+
+// EngineVolume is a path of the host without symbolic links, and where the container
+// has it.
+type EngineVolume struct {
+	Path   string `json:"path"`
+	Target string `json:"target"`
 }
 
 // Mapping maps the ids 0 to Size-1 to those from Base on.

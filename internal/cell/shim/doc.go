@@ -2,7 +2,8 @@
 // It outlives the worker, so that a worker may die and come back while its tasks
 // go on, and it alone learns how its task ended.
 //
-//	worker ── starts ──▶ shim ── starts ──▶ task (a command, or a container by runc)
+//	worker ── starts ──▶ shim ── starts ──▶ task (a command, or a container
+//	  │                   │                by runc or a Docker engine)
 //	  │                   │ stdout, stderr: files in the sandbox, rotated by size
 //	  │                   │ ports: host address ──▶ loopback of the container
 //	  │                   │ gateway: loopback of the container ──▶ outside

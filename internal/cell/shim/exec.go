@@ -15,6 +15,10 @@ import (
 // exec runs a command in the task and carries its input and output. When the worker
 // hangs up, the command is killed.
 func (s *shim) exec(c net.Conn, r ExecRequest) {
+	if s.config.Engine != nil {
+		s.execEngine(c, r)
+		return
+	}
 	files, err := openExecFiles(r)
 	if err == nil {
 		defer files.close()

@@ -59,6 +59,20 @@ func (n *netns) make() error {
 	return err
 }
 
+// joinNetns returns the namespace of a process, with its loopback up.
+func joinNetns(pid int) (*netns, error) {
+	home, err := os.Open(ownNetns)
+	if err != nil {
+		return nil, fmt.Errorf("cannot enter the network namespace: %w", err)
+	}
+	n := &netns{home: home}
+	if n.file, err = os.Open("/proc/" + strconv.Itoa(pid) + "/ns/net"); err != nil {
+		home.Close()
+		return nil, fmt.Errorf("cannot enter the network namespace: %w", err)
+	}
+	return n, n.in(loopbackUp)
+}
+
 func loopbackUp() error {
 	sock, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

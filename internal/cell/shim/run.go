@@ -17,9 +17,12 @@ import (
 	"howdah.dev/howdah/internal/cell/cgroup"
 )
 
-// Main is the program: "run DIR" is a shim; the rest it starts itself.
+// Main is the program: "run DIR" is a shim; the rest it starts itself, or has an engine
+// start.
 func Main(args []string) int {
 	switch {
+	case len(args) > 1 && args[0] == gateVerb:
+		return gate(args[1:])
 	case len(args) == 2 && args[0] == "run":
 		return run(args[1])
 	case len(args) == 1 && args[0] == "trampoline":
@@ -48,6 +51,7 @@ type shim struct {
 	lock   *os.File // held while we live
 
 	task    *child
+	engine  *engineTask // nil unless an engine runs the task
 	started Started
 	exit    Exit
 	logs    sync.WaitGroup
@@ -139,7 +143,8 @@ func (s *shim) start() error {
 	if err := s.makeNamespaces(); err != nil {
 		return err
 	}
-	if n := s.config.Network; n != nil {
+	// The network of an engine's container is there only once that has started.
+	if n := s.config.Network; n != nil && s.config.Engine == nil {
 		if err := openForwards(n, s.netns); err != nil {
 			return err
 		}
@@ -148,16 +153,17 @@ func (s *shim) start() error {
 	if err != nil {
 		return err
 	}
-	if s.config.Container != nil {
+	switch {
+	case s.config.Engine != nil:
+		s.task, err = s.startEngine(files)
+	case s.config.Container != nil:
 		s.task, err = s.startContainer(files)
-	} else {
-		s.task, err = s.family.spawn(*s.config.Command, s.config.Cgroup, files, false)
-		if err == nil {
+		files.close()
+	default:
+		if s.task, err = s.family.spawn(*s.config.Command, s.config.Cgroup, files, false); err == nil {
 			s.family.forget()
 		}
-	}
-	for _, f := range []*os.File{files.in, files.out, files.err} {
-		f.Close()
+		files.close()
 	}
 	if err != nil {
 		return err
@@ -235,7 +241,7 @@ func (s *shim) term() {
 		return
 	}
 	root := os.Getpid()
-	if s.config.Container != nil {
+	if s.config.Command == nil {
 		root = s.task.pid
 	}
 	for _, pid := range descendants(root) {
@@ -249,10 +255,7 @@ func (s *shim) term() {
 // the others are sought.
 func (s *shim) end() {
 	s.family.signal(s.task, syscall.SIGKILL)
-	if s.config.Container != nil {
-		return
-	}
-	if s.config.Cgroup != nil {
+	if s.config.Command != nil && s.config.Cgroup != nil {
 		_ = s.config.Cgroup.Kill(settle)
 	}
 }
@@ -301,6 +304,9 @@ func (s *shim) clean() {
 	}
 	if s.config.Container != nil {
 		s.deleteContainer()
+	}
+	if s.config.Engine != nil {
+		s.finishEngine()
 	}
 	if g != nil {
 		if err := g.Remove(); err != nil && !errors.Is(err, os.ErrNotExist) {

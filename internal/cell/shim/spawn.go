@@ -9,12 +9,15 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // child is a process that the shim waits for: one it started, or one that runc
-// left to it.
+// left to it, or an engine's, which the engine waits for.
 type child struct {
 	pid    int
+	pidfd  int           // of an engine's, else 0
 	done   chan struct{} // closed once it has ended
 	status syscall.WaitStatus
 	usage  syscall.Rusage
@@ -134,6 +137,10 @@ func (f *family) collect() bool {
 
 // signal reaches a child that was not collected yet, so its number is still its own.
 func (f *family) signal(c *child, sig syscall.Signal) {
+	if c.pidfd > 0 {
+		_ = unix.PidfdSendSignal(c.pidfd, sig, nil, 0)
+		return
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.members[c.pid] == c {

@@ -87,7 +87,10 @@ func (t *task) image(ctx context.Context, w *wish) (*container.Image, error) {
 	if w.dockerConfig == nil {
 		w.dockerConfig = t.fetchedLogins()
 	}
-	return t.w.cfg.Images.Prepare(ctx, ImageRequest{Name: w.image, Force: w.force, DockerConfig: w.dockerConfig, Lease: t.id})
+	packer, ok := t.runtime.(container.Packer)
+	return t.w.cfg.Images.Prepare(ctx, ImageRequest{
+		Name: w.image, Force: w.force, DockerConfig: w.dockerConfig, Packed: ok && packer.Packed(), Lease: t.id,
+	})
 }
 
 // fetchedLogins is .docker/config.json, which Marathon's users have fetched as

@@ -20,10 +20,10 @@ import (
 	"howdah.dev/howdah/internal/cell/worker/fetch"
 )
 
-// Images makes images be there as folders.
+// Images makes images be there.
 type Images interface {
-	// Prepare returns the image, unpacked. The lease keeps it until Release, whatever
-	// happens to this process.
+	// Prepare returns the image. The lease keeps one that is unpacked until Release,
+	// whatever happens to this process.
 	Prepare(ctx context.Context, r ImageRequest) (*container.Image, error)
 	// Release gives up a lease; one that is not there is no error.
 	Release(lease string) error
@@ -36,6 +36,7 @@ type ImageRequest struct {
 	Name         string
 	Force        bool   // ask the registry even if the image is here
 	DockerConfig []byte // a docker config.json with logins; may be nil
+	Packed       bool   // as an archive rather than unpacked: then there is no lease
 	Lease        string
 }
 
@@ -151,6 +152,9 @@ func New(ctx context.Context, cfg Config) (*Worker, error) {
 	}
 	for _, r := range cfg.Runtimes {
 		weaker, err := r.Probe(ctx)
+		if errors.Is(err, container.ErrAbsent) {
+			continue
+		}
 		if err != nil {
 			w.weaker = append(w.weaker, fmt.Sprintf("%s: %v", r.Name(), err))
 			continue

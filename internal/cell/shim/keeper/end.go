@@ -115,6 +115,9 @@ func (s *Shim) sweep(ctx context.Context) error {
 		// Fails where the container is gone already.
 		_ = exec.CommandContext(ctx, c.Runc, "--root", c.Root, "delete", "--force", s.config.ID).Run()
 	}
+	if e := s.config.Engine; e != nil {
+		errs = append(errs, e.Remove())
+	}
 	if g := s.config.Cgroup; g != nil {
 		errs = append(errs, g.Remove())
 	}

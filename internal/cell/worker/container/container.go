@@ -7,6 +7,7 @@ package container
 
 import (
 	"context"
+	"errors"
 	"net"
 	"time"
 
@@ -39,24 +40,6 @@ type Spec struct {
 type Ulimit struct {
 	Name       string
 	Soft, Hard uint64
-}
-
-// Image is an image that was unpacked.
-type Image struct {
-	Name   string
-	Layers []string // directories, lowest first; not written to
-	// UserXattr says that the layers must be put together with the option userxattr.
-	UserXattr bool
-	Config    ImageConfig
-}
-
-// ImageConfig is what an image says about how to run it.
-type ImageConfig struct {
-	Env        []string
-	Entrypoint []string
-	Cmd        []string
-	User       string
-	WorkingDir string
 }
 
 // Volume is a folder of the host, or a file with a secret, seen by the task.
@@ -101,6 +84,10 @@ type Session interface {
 	Send(kind byte, data []byte) error
 	Close() error
 }
+
+// ErrAbsent is what Probe says of a runtime that nobody named and that is not there:
+// nothing is wrong.
+var ErrAbsent = errors.New("not there")
 
 // Runtime runs tasks in one way.
 type Runtime interface {

@@ -3,6 +3,7 @@ package container
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"time"
 
@@ -101,6 +102,11 @@ func (s shimmed) Run(ctx context.Context, r shim.ExecRequest, limit int) (int, [
 func (s shimmed) Stats() cgroup.Stats {
 	if g := s.Config().Cgroup; g != nil {
 		return g.Stats()
+	}
+	if started, ok := s.Started(); ok && s.Config().Engine != nil {
+		if g, err := cgroup.Of("/sys/fs/cgroup", fmt.Sprintf("/proc/%d/cgroup", started.PID)); err == nil {
+			return g.Stats()
+		}
 	}
 	return cgroup.Stats{}
 }

@@ -1,5 +1,5 @@
 // Package images brings images to a worker: pulled from their registry, unpacked once
-// for all containers, held while one uses them. It ties internal/image to the
+// for all containers and held while one uses them, or left packed for an engine. It ties internal/image to the
 // worker's interface, and knows nothing of tasks.
 package images
 
@@ -9,13 +9,17 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 
 	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"howdah.dev/howdah/internal/cell/worker"
 	"howdah.dev/howdah/internal/cell/worker/container"
+	"howdah.dev/howdah/internal/image"
+	"howdah.dev/howdah/internal/image/archive"
 	"howdah.dev/howdah/internal/image/imagestore"
 	"howdah.dev/howdah/internal/image/pull"
 	"howdah.dev/howdah/internal/image/unpack"
@@ -47,7 +51,7 @@ var _ worker.Images = (*Images)(nil)
 // New returns the images of a worker.
 func New(cfg Config) *Images { return &Images{cfg: cfg} }
 
-// Prepare pulls the image unless it is here, and unpacks it.
+// Prepare pulls the image unless it is here, and unpacks it unless it is wanted packed.
 func (i *Images) Prepare(ctx context.Context, r worker.ImageRequest) (*container.Image, error) {
 	options, err := i.options(r)
 	if err != nil {
@@ -57,15 +61,16 @@ func (i *Images) Prepare(ctx context.Context, r worker.ImageRequest) (*container
 	if err != nil {
 		return nil, err
 	}
+	if r.Packed {
+		return i.packed(r.Name, pulled)
+	}
 	unpacked, err := i.cfg.Unpacker.Unpack(ctx, i.cfg.Store, pulled.Manifest, r.Lease)
 	if err != nil {
 		return nil, err
 	}
 	img := &container.Image{Name: r.Name, Layers: unpacked.Layers, UserXattr: unpacked.UserXattr}
 	if c := unpacked.Config; c != nil {
-		img.Config = container.ImageConfig{
-			Env: c.Config.Env, Entrypoint: c.Config.Entrypoint, Cmd: c.Config.Cmd, User: c.Config.User, WorkingDir: c.Config.WorkingDir,
-		}
+		img.Config = configOf(c)
 	}
 	if !unpacked.Overlay {
 		target := i.merged(r.Lease)
@@ -82,6 +87,32 @@ func (i *Images) Prepare(ctx context.Context, r worker.ImageRequest) (*container
 		img.Layers, img.UserXattr = []string{target}, false
 	}
 	return img, nil
+}
+
+// packed returns an image that is written from the store when somebody wants it.
+func (i *Images) packed(name string, pulled pull.Pulled) (*container.Image, error) {
+	blob, _, err := i.cfg.Store.Open(pulled.Manifest.Config.Digest)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the configuration of %s: %w", name, err)
+	}
+	defer blob.Close()
+	config, err := image.ParseConfig(blob)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the configuration of %s: %w", name, err)
+	}
+	digest := pulled.Manifest.Digest.String()
+	return &container.Image{
+		Name: name, Config: configOf(config), Digest: digest,
+		Archive: func(ctx context.Context, as string, w io.Writer) error {
+			return archive.Export(ctx, pulled.Repo, digest, w, archive.Exporting{Name: as})
+		},
+	}, nil
+}
+
+func configOf(c *v1.ConfigFile) container.ImageConfig {
+	return container.ImageConfig{
+		Env: c.Config.Env, Entrypoint: c.Config.Entrypoint, Cmd: c.Config.Cmd, User: c.Config.User, WorkingDir: c.Config.WorkingDir,
+	}
 }
 
 func (i *Images) merged(lease string) string { return filepath.Join(i.cfg.Merged, lease) }

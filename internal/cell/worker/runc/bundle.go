@@ -8,12 +8,10 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/moby/profiles/seccomp"
 	"github.com/opencontainers/runtime-spec/specs-go"
-	"golang.org/x/sys/unix"
 
 	"howdah.dev/howdah/internal/cell/cgroup"
 	"howdah.dev/howdah/internal/cell/shim"
@@ -73,18 +71,14 @@ func (b *bundle) host(id uint32) int {
 }
 
 func (b *bundle) config() (*specs.Spec, error) {
-	args, err := b.args()
+	args, err := container.Args(b.spec)
 	if err != nil {
 		return nil, err
 	}
 	image := b.spec.Image.Config
 	cwd := image.WorkingDir
 	if cwd == "" {
-		cwd = SandboxPath
-	}
-	hostname := b.spec.Hostname
-	if hostname == "" {
-		hostname = b.spec.ID[:min(12, len(b.spec.ID))]
+		cwd = container.SandboxPath
 	}
 	oci := &specs.Spec{
 		Version: "1.0.2", // of runc 1.1 and later
@@ -93,7 +87,7 @@ func (b *bundle) config() (*specs.Spec, error) {
 			Capabilities: capabilities(), Rlimits: limits(b.spec.Ulimits), NoNewPrivileges: true,
 		},
 		Root:     &specs.Root{Path: shim.Rootfs},
-		Hostname: hostname,
+		Hostname: b.spec.Host(),
 		Mounts:   b.mounts,
 		Linux: &specs.Linux{
 			CgroupsPath: b.group,
@@ -118,51 +112,17 @@ func (b *bundle) config() (*specs.Spec, error) {
 	return oci, nil
 }
 
-// args joins command and image as engines do: arguments replace the image's own
-// command, a program or shell line also its entry point.
-func (b *bundle) args() ([]string, error) {
-	image := b.spec.Image.Config
-	var args []string
-	switch {
-	case b.spec.Shell:
-		args = append([]string{"/bin/sh", "-c"}, b.spec.Argv...)
-	case b.spec.Program:
-		args = b.spec.Argv
-	case len(b.spec.Argv) > 0:
-		args = append(append(args, image.Entrypoint...), b.spec.Argv...)
-	default:
-		args = append(append(args, image.Entrypoint...), image.Cmd...)
-	}
-	if len(args) == 0 {
-		return nil, fmt.Errorf("image %s has no command of its own, and the task gives none", b.spec.Image.Name)
-	}
-	return args, nil
-}
-
-// capabilities are those that programs need which begin as root and become another.
+// capabilities are granted to the first process and what it starts, but for users other
+// than root.
 func capabilities() *specs.LinuxCapabilities {
-	list := []string{
-		"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL",
-		"CAP_SETGID", "CAP_SETUID", "CAP_NET_BIND_SERVICE",
-	}
+	list := container.Capabilities()
 	return &specs.LinuxCapabilities{Bounding: list, Effective: list, Permitted: list}
 }
 
-// limits are ours, but for those that the task asks for; none is above our own.
 func limits(asked []container.Ulimit) []specs.POSIXRlimit {
-	files := uint64(container.MaxFiles)
-	var now unix.Rlimit
-	if unix.Getrlimit(unix.RLIMIT_NOFILE, &now) == nil {
-		files = min(files, now.Max)
-	}
-	list := []specs.POSIXRlimit{{Type: "RLIMIT_NOFILE", Hard: files, Soft: files}, {Type: "RLIMIT_CORE"}}
-	for _, u := range asked {
-		limit := specs.POSIXRlimit{Type: "RLIMIT_" + strings.ToUpper(u.Name), Hard: u.Hard, Soft: u.Soft}
-		if i := slices.IndexFunc(list, func(l specs.POSIXRlimit) bool { return l.Type == limit.Type }); i >= 0 {
-			list[i] = limit
-			continue
-		}
-		list = append(list, limit)
+	var list []specs.POSIXRlimit
+	for _, u := range container.Ulimits(asked) {
+		list = append(list, specs.POSIXRlimit{Type: "RLIMIT_" + strings.ToUpper(u.Name), Hard: u.Hard, Soft: u.Soft})
 	}
 	return list
 }
@@ -206,72 +166,24 @@ func (b *bundle) namespaces() []specs.LinuxNamespace {
 	return ns
 }
 
-var errNoUser = errors.New("no such name")
-
 // findUser finds the ids of the task's user, or the image's, in the image's files.
 func findUser(spec container.Spec) (specs.User, error) {
-	name := spec.User
-	if name == "" {
-		name = spec.Image.Config.User
-	}
-	if name == "" {
-		return specs.User{}, nil
-	}
-	who, group, hasGroup := strings.Cut(name, ":")
-	var u specs.User
-	fields, err := lookUp(spec.Image, "etc/passwd", who)
-	id, idErr := strconv.ParseUint(who, 10, 16)
-	switch {
-	case err == nil && len(fields) >= 4:
-		uid, err1 := strconv.ParseUint(fields[2], 10, 16)
-		gid, err2 := strconv.ParseUint(fields[3], 10, 16)
-		if errors.Join(err1, err2) != nil {
-			return u, fmt.Errorf("image %s has no usable ids for user %q", spec.Image.Name, who)
-		}
-		u.UID, u.GID = uint32(uid), uint32(gid)
-	case idErr == nil:
-		u.UID = uint32(id)
-	default:
-		return u, fmt.Errorf("image %s has no user %q", spec.Image.Name, who)
-	}
-	if !hasGroup {
-		return u, nil
-	}
-	fields, err = lookUp(spec.Image, "etc/group", group)
-	text := group
-	if err == nil && len(fields) >= 3 {
-		text = fields[2]
-	}
-	gid, err := strconv.ParseUint(text, 10, 16)
-	if err != nil {
-		return u, fmt.Errorf("image %s has no group %q", spec.Image.Name, group)
-	}
-	u.GID = uint32(gid)
-	return u, nil
+	u, err := container.FindUser(spec, func(file string) (string, error) { return readImage(spec.Image, file) })
+	return specs.User{UID: u.UID, GID: u.GID}, err
 }
 
 const maxPasswd = 1 << 20
 
-// lookUp finds a line by its first or third field in a file of an image: in the
-// highest layer that has the file.
-func lookUp(image *container.Image, file, name string) ([]string, error) {
+// readImage reads a file of an image: of the highest layer that has it.
+func readImage(image *container.Image, file string) (string, error) {
 	for _, v := range slices.Backward(image.Layers) {
 		text, err := readLayer(v, file)
 		if errors.Is(err, os.ErrNotExist) {
 			continue
 		}
-		if err != nil {
-			return nil, err
-		}
-		for line := range strings.Lines(text) {
-			f := strings.Split(strings.TrimSpace(line), ":")
-			if len(f) >= 3 && (f[0] == name || f[2] == name) {
-				return f, nil
-			}
-		}
-		return nil, errNoUser
+		return text, err
 	}
-	return nil, errNoUser
+	return "", container.ErrNoUser
 }
 
 func readLayer(dir, file string) (string, error) {
@@ -286,7 +198,7 @@ func readLayer(dir, file string) (string, error) {
 	}
 	// A device stands for a file that this layer took away.
 	if !info.Mode().IsRegular() || info.Size() > maxPasswd {
-		return "", errNoUser
+		return "", container.ErrNoUser
 	}
 	text, err := root.ReadFile(file)
 	return string(text), err

@@ -16,10 +16,13 @@ import (
 	"howdah.dev/howdah/internal/cell/shim"
 	"howdah.dev/howdah/internal/cell/shim/shimtest"
 	"howdah.dev/howdah/internal/cell/worker/container"
+	"howdah.dev/howdah/internal/cell/worker/container/containertest"
 )
 
 const (
 	rootlessEnv = "HOWDAH_TEST_ROOTLESS"
+	home        = "/" + "root"
+	private     = home + "/private"
 	nobodyElse  = 54321 // an id that nobody has
 )
 
@@ -68,9 +71,9 @@ func TestAsUser(t *testing.T) {
 	if err := json.Unmarshal([]byte(text), &paths); err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{t: t, node: "runc-rootless", image: &container.Image{Name: "content", Layers: []string{paths[1]}}}
-	b.Runtime = New(Config{Shims: container.Shims{Program: paths[0], Node: b.node, IP: "127.0.0.1"}})
-	t.Cleanup(b.checkClean)
+	b := &containertest.Bench{T: t, Node: "runc-rootless", Image: &container.Image{Name: "content", Layers: []string{paths[1]}}}
+	b.Runtime = New(Config{Shims: container.Shims{Program: paths[0], Node: b.Node, IP: "127.0.0.1"}})
+	t.Cleanup(b.CheckClean)
 	weaker, err := b.Probe(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -82,17 +85,17 @@ func TestAsUser(t *testing.T) {
 	if !slices.Equal(weaker, want) {
 		t.Errorf("weaker: %q", weaker)
 	}
-	port := freePort(t, "tcp")
-	spec := b.spec("id", "cat", private, "write", home+"/new", "write", "/mnt/mesos/sandbox/new", "mount", "trap", "6", "listen", "80", "wait")
+	port := containertest.FreePort(t, "tcp")
+	spec := b.Spec("id", "cat", private, "write", home+"/new", "write", "/mnt/mesos/sandbox/new", "mount", "trap", "6", "listen", "80", "wait")
 	spec.Network.Forwards = []shim.Forward{{Protocol: "tcp", Listen: port, Port: 80}}
 	spec.Volumes = []container.Volume{{ContainerPath: "/run/secret", Data: []byte("hush")}}
-	r := b.start(spec)
-	b.until("it listens", func() bool { return strings.Contains(b.output(spec), "listening") || !b.started(r) })
-	if want := "0 0 1\nof root\nerror: operation not permitted\nlistening\n"; b.output(spec) != want {
+	r := b.Begin(spec)
+	b.Until("it listens", func() bool { return strings.Contains(b.Output(spec), "listening") || !started(b, r) })
+	if want := "0 0 1\nof root\nerror: operation not permitted\nlistening\n"; b.Output(spec) != want {
 		log, _ := os.ReadFile(filepath.Join(spec.Dir, shim.LogFile))
-		t.Errorf("output %q, log %s", b.output(spec), log)
+		t.Errorf("output %q, log %s", b.Output(spec), log)
 	}
-	if text := fetch(t, "http://"+port+"/"); text != "hello from 1, port 80\n" {
+	if text := containertest.Fetch(t, "http://"+port+"/"); text != "hello from 1, port 80\n" {
 		t.Errorf("through the port: %q", text)
 	}
 	code, out, err := r.Run(t.Context(), shim.ExecRequest{Argv: []string{"/bin/content", "cat", "/run/secret", "exit", "4"}}, 100)
@@ -100,23 +103,23 @@ func TestAsUser(t *testing.T) {
 		t.Errorf("exec: %d %q %v", code, out, err)
 	}
 	_ = r.Kill(spec.Grace)
-	if exit := b.wait(r); exit.ExitCode != 6 || !exit.Killed || exit.Error != "" {
+	if exit := b.Wait(r); exit.ExitCode != 6 || !exit.Killed || exit.Error != "" {
 		t.Errorf("exit %+v", exit)
 	}
 	if _, err := os.Stat(filepath.Join(paths[1], "root", "new")); err == nil {
 		t.Error("the layer was written to")
 	}
-	first := b.spec("wait")
+	first := b.Spec("wait")
 	first.ID = "killed"
-	killed := b.start(first)
+	killed := b.Begin(first)
 	started, ok := killed.Started()
 	if !ok {
-		t.Fatalf("%+v", b.wait(killed))
+		t.Fatalf("%+v", b.Wait(killed))
 	}
 	if err := syscall.Kill(killed.(interface{ PID() int }).PID(), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	if exit := b.wait(killed); exit.Error != "its shim was killed; the task was ended with it" {
+	if exit := b.Wait(killed); exit.Error != "its shim was killed; the task was ended with it" {
 		t.Errorf("exit %+v", exit)
 	}
 	if stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(started.PID), "stat")); err == nil && !strings.Contains(string(stat), ") Z ") {
@@ -124,10 +127,10 @@ func TestAsUser(t *testing.T) {
 	}
 }
 
-func (b *bench) started(r container.Running) bool {
+func started(b *containertest.Bench, r container.Running) bool {
 	_, ok := r.Started()
 	if !ok {
-		b.t.Fatalf("not started: %+v", b.wait(r))
+		b.T.Fatalf("not started: %+v", b.Wait(r))
 	}
 	return ok
 }

@@ -23,9 +23,6 @@ import (
 	"howdah.dev/howdah/internal/cell/worker/container"
 )
 
-// SandboxPath is where a container sees its sandbox.
-const SandboxPath = "/mnt/mesos/sandbox"
-
 // Config of the runtime.
 type Config struct {
 	container.Shims
