@@ -16,7 +16,7 @@ const schemaBase = "https://howdah.dev/schema/marathon/"
 //nolint:gochecknoglobals // never changed
 var schemas = sync.OnceValues(func() (map[string]*jsonschema.Schema, error) {
 	c := jsonschema.NewCompiler()
-	files := []string{"app.json", "group.json", "error.json"}
+	files := []string{"app.json", "group.json", "error.json", "answers.json", "events.json"}
 	for _, file := range files {
 		raw, err := Schemas.ReadFile("schema/" + file)
 		if err != nil {

@@ -18,6 +18,15 @@ func Safe(app string) string {
 	return strings.ReplaceAll(strings.TrimPrefix(app, "/"), "/", "_")
 }
 
+// AppOf returns the app that an instance id names, "" where it names none.
+func AppOf(id string) string {
+	name, _, ok := strings.Cut(id, ".instance-")
+	if !ok {
+		return ""
+	}
+	return "/" + strings.ReplaceAll(name, "_", "/")
+}
+
 // OfTask returns the instance's id and the incarnation that a task id names.
 func OfTask(task string) (id string, incarnation int, ok bool) {
 	id, n, ok := strings.Cut(task, "._app.")

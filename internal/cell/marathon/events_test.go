@@ -41,6 +41,7 @@ func (e event) app() string {
 
 // stream gathers events.
 type stream struct {
+	t      testing.TB
 	mu     sync.Mutex
 	events []event
 	bad    []string     // what is no frame
@@ -53,7 +54,7 @@ type stream struct {
 func (c *cell) listen(query string, headers ...string) *stream {
 	c.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &stream{close: cancel}
+	s := &stream{t: c.t, close: cancel}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.api.URL+"/v2/events"+query, nil)
 	if err != nil {
 		c.t.Fatal(err)
@@ -117,8 +118,14 @@ func (s *stream) add(text string) {
 	if e.data["eventType"] != e.kind {
 		s.bad = append(s.bad, text)
 	}
+	if e.kind != noise {
+		conforms(s.t, "events.json#/$defs/"+e.kind, m[2])
+	}
 	s.events = append(s.events, e)
 }
+
+// noise is a kind of event that only tests know.
+const noise = "noise"
 
 func (s *stream) all() []event {
 	s.mu.Lock()
@@ -291,7 +298,7 @@ func TestSlowListener(t *testing.T) {
 	}{strings.Repeat("x", 1000)}
 	for n := range batches {
 		for range each {
-			c.hub.Publish(scheduler.Event{Type: "noise", At: time.Now(), Body: body})
+			c.hub.Publish(scheduler.Event{Type: noise, At: time.Now(), Body: body})
 		}
 		good.until(c, "all so far", func(es []event) bool { return len(es) == (n+1)*each })
 	}

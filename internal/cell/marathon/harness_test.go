@@ -243,6 +243,9 @@ func (c *cell) try(method, path, body string, headers ...string) (a answer, err 
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
+	if name := shapeOf(method, path, resp.StatusCode); name != "" && err == nil && len(text) < maxChecked {
+		conforms(c.t, name, string(text))
+	}
 	return answer{resp.StatusCode, resp.Header, string(text)}, err
 }
 
@@ -348,33 +351,115 @@ func scrub(body string) string {
 	return body
 }
 
+// maxChecked is up to how many bytes every answer is checked against its schema;
+// longer ones are of the same kinds.
+const maxChecked = 64 << 10
+
+// shapeOf names the schema of what a call is answered with, "" for none.
+func shapeOf(method, path string, code int) string {
+	path, query, _ := strings.Cut(path, "?")
+	path = strings.TrimSuffix(path, "/")
+	top, rest, _ := strings.Cut(strings.TrimPrefix(path, "/v2/"), "/")
+	versions := regexp.MustCompile(`(^|/)versions(/[^/]+)?$`).FindStringSubmatch(rest)
+	get := method == http.MethodGet
+	switch {
+	case method == http.MethodHead || code == 202 || code == 204 || code == 302 || code == 304:
+		return ""
+	case code >= 400:
+		return "error.json"
+	case path == "/metrics":
+		return "answers.json#/$defs/metrics"
+	case !strings.HasPrefix(path, "/v2/"):
+		return ""
+	}
+	kind := top
+	switch {
+	case top == "tasks" && !get, top == "apps" && regexp.MustCompile(`/tasks(/[^/]+)?$`).MatchString(rest) && !get:
+		kind = "killed"
+	case top == "leader" && !get:
+		kind = "message"
+	case !get && regexp.MustCompile(`(?i)dryRun=true`).MatchString(query):
+		kind = "dryRun"
+	case top == "apps" && method == http.MethodPost && rest == "":
+		return "app.json"
+	case (top == "apps" || top == "groups" || top == "deployments") && !get:
+		kind = "result"
+	case versions != nil && versions[2] != "":
+		return strings.TrimSuffix(top, "s") + ".json"
+	case versions != nil && top == "apps":
+		kind = "versions"
+	case versions != nil:
+		kind = "groupVersions"
+	case top == "groups" && strings.HasSuffix(rest, "/apps"):
+		kind = "apps"
+	case top == "groups" && query == "":
+		return "group.json"
+	case top == "apps" && strings.HasSuffix(rest, "/tasks"):
+		kind = "appTasks"
+	case top == "apps" && strings.HasSuffix(rest, "*"):
+		kind = "appsOf"
+	case top == "apps" && rest != "":
+		kind = "app"
+	case top == "groups" || top == "plugins" || top == "pods" || top == "events":
+		return ""
+	}
+	return "answers.json#/$defs/" + kind
+}
+
+// schemas are those of package app, compiled when they are first asked for.
+//
+//nolint:gochecknoglobals // every answer of every test is checked
+var schemas = struct {
+	sync.Mutex
+	compiler *jsonschema.Compiler
+	compiled map[string]*jsonschema.Schema
+}{compiled: map[string]*jsonschema.Schema{}}
+
+func schema(t testing.TB, name string) *jsonschema.Schema {
+	t.Helper()
+	const base = "https://howdah.dev/schema/marathon/"
+	schemas.Lock()
+	defer schemas.Unlock()
+	if schemas.compiler == nil {
+		schemas.compiler = jsonschema.NewCompiler()
+		for _, file := range []string{"app.json", "group.json", "error.json", "answers.json", "events.json"} {
+			raw, err := app.Schemas.ReadFile("schema/" + file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
+			if err != nil {
+				t.Fatalf("%s: %v", file, err)
+			}
+			if err := schemas.compiler.AddResource(base+file, doc); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if schemas.compiled[name] == nil {
+		compiled, err := schemas.compiler.Compile(base + name)
+		if err != nil {
+			t.Errorf("there is no schema %s: %v", name, err)
+			return nil
+		}
+		schemas.compiled[name] = compiled
+	}
+	return schemas.compiled[name]
+}
+
 // conforms checks an answer against one of package app's schemas.
 func conforms(t testing.TB, name, body string) {
 	t.Helper()
-	c := jsonschema.NewCompiler()
-	const base = "https://howdah.dev/schema/marathon/"
-	for _, file := range []string{"app.json", "group.json", "error.json"} {
-		raw, err := app.Schemas.ReadFile("schema/" + file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := c.AddResource(base+file, doc); err != nil {
-			t.Fatal(err)
-		}
-	}
-	schema, err := c.Compile(base + name)
-	if err != nil {
-		t.Fatal(err)
+	against := schema(t, name)
+	if against == nil {
+		return
 	}
 	value, err := jsonschema.UnmarshalJSON(strings.NewReader(body))
 	if err != nil {
-		t.Fatalf("%v in %s", err, body)
+		t.Errorf("%v in %s", err, body)
+		return
 	}
-	if err := schema.Validate(value); err != nil {
-		t.Errorf("%v\n%s", err, body)
+	if err := against.Validate(value); err != nil {
+		t.Errorf("%s: %v\n%s", name, err, body)
 	}
 }

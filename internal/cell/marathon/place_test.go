@@ -269,7 +269,7 @@ func TestTasks(t *testing.T) {
 		}
 	}
 	_, body := c.call(http.MethodGet, "/v2/apps/g/a/tasks", "")
-	want := `{"tasks":[{"id":"g_a.instance-UUID._app.1","appId":"/g/a","host":"127.0.0.1","worker":"worker-N","ipAddresses":[],"ports":[PORT],"servicePorts":[10000],"slaveId":"UUID","state":"TASK_RUNNING","stagedAt":"TIME","startedAt":"TIME","version":"TIME","localVolumes":[],"role":"*"}]}`
+	want := `{"tasks":[{"id":"g_a.instance-UUID._app.1","appId":"/g/a","host":"127.0.0.1","worker":"worker-N","ipAddresses":[],"ports":[PORT],"slaveId":"UUID","state":"TASK_RUNNING","stagedAt":"TIME","startedAt":"TIME","version":"TIME","localVolumes":[],"role":"*"}]}`
 	got := scrub(body)
 	for _, n := range []string{"1", "2"} {
 		got = strings.ReplaceAll(got, `"worker-`+n+`"`, `"worker-N"`)
@@ -277,5 +277,8 @@ func TestTasks(t *testing.T) {
 	got = portPattern.ReplaceAllString(got, `"ports":[PORT]`)
 	if got != want {
 		t.Errorf("%s\nwanted\n%s", got, want)
+	}
+	if _, body = c.call(http.MethodGet, "/v2/tasks?status=running", ""); !strings.Contains(body, `"servicePorts":[10000]`) {
+		t.Error(body)
 	}
 }

@@ -43,9 +43,58 @@ type processed struct {
 }
 
 type unusedOffer struct {
-	Offer     mesos.Offer   `json:"offer"`
+	Offer     offerView     `json:"offer"`
 	Reason    []string      `json:"reason"`
 	Timestamp app.Timestamp `json:"timestamp"`
+}
+
+// offerView is an offer in Marathon's form, which is flatter than Mesos's.
+type offerView struct {
+	ID         string      `json:"id"`
+	AgentID    string      `json:"agentId"`
+	Hostname   string      `json:"hostname"`
+	Resources  []valueView `json:"resources"`
+	Attributes []valueView `json:"attributes"`
+}
+
+// valueView is a resource or an attribute. One of the values is there.
+type valueView struct {
+	Name   string        `json:"name"`
+	Role   string        `json:"role,omitempty"`
+	Scalar *float64      `json:"scalar,omitempty"`
+	Ranges []mesos.Range `json:"ranges,omitzero"`
+	Set    []string      `json:"set,omitzero"`
+	Text   *string       `json:"text,omitempty"`
+}
+
+func showOffer(o mesos.Offer) offerView {
+	out := offerView{ID: o.ID.Value, AgentID: o.AgentID.Value, Hostname: o.Hostname, Resources: []valueView{}, Attributes: []valueView{}}
+	for _, r := range o.Resources {
+		v := showValue(r.Name, r.Scalar, r.Ranges, r.Set)
+		v.Role = r.ReservedFor()
+		out.Resources = append(out.Resources, v)
+	}
+	for _, a := range o.Attributes {
+		v := showValue(a.Name, a.Scalar, a.Ranges, a.Set)
+		if a.Text != nil {
+			v.Text = &a.Text.Value
+		}
+		out.Attributes = append(out.Attributes, v)
+	}
+	return out
+}
+
+func showValue(name string, scalar *mesos.ScalarValue, ranges *mesos.RangesValue, set *mesos.SetValue) valueView {
+	v := valueView{Name: name}
+	switch {
+	case scalar != nil:
+		v.Scalar = &scalar.Value
+	case ranges != nil:
+		v.Ranges = append([]mesos.Range{}, ranges.Range...)
+	case set != nil:
+		v.Set = append([]string{}, set.Item...)
+	}
+	return v
 }
 
 func (a *API) queue(_ http.ResponseWriter, c *call) (any, error) {
@@ -84,7 +133,7 @@ func showQueued(at *scheduler.App, q *scheduler.Queued, withOffers bool) queued 
 	for _, o := range q.Held {
 		n := slices.IndexFunc(q.Last.Workers, func(r match.Refusal) bool { return r.AgentID == o.AgentID.Value })
 		if n >= 0 {
-			out.Offers = append(out.Offers, unusedOffer{o.Offer, []string{q.Last.Workers[n].Reason}, app.At(q.LastUnused)})
+			out.Offers = append(out.Offers, unusedOffer{showOffer(o.Offer), []string{q.Last.Workers[n].Reason}, app.At(q.LastUnused)})
 		}
 	}
 	return out

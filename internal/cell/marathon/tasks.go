@@ -72,7 +72,7 @@ func (a *API) appTasks(_ http.ResponseWriter, c *call) (any, error) {
 				continue
 			}
 			for _, i := range v.Instances(at.Spec.ID) {
-				out.Tasks = append(out.Tasks, withServicePorts(at.Spec, showTask(v, i)))
+				out.Tasks = append(out.Tasks, showTask(v, i))
 			}
 		}
 	})

@@ -52,7 +52,7 @@ type appEvent struct {
 }
 
 type registeredEvent struct {
-	FrameworkID string `json:"frameworkId"`
+	FrameworkID string `json:"frameworkId,omitempty"`
 	Master      string `json:"master"`
 }
 
@@ -171,9 +171,13 @@ func (t *tx) emitStatus(i *instance.Instance, s *mesos.TaskStatus) {
 	for _, a := range i.Addresses {
 		addresses = append(addresses, mesos.IPAddress{IPAddress: a, Protocol: "IPv4"})
 	}
+	ports := i.Ports
+	if ports == nil {
+		ports = []int{}
+	}
 	t.emit("status_update_event", statusEvent{
 		SlaveID: i.AgentID, TaskID: i.TaskID(), TaskStatus: s.State, Message: s.Message, AppID: i.App, Host: i.Reach(),
-		IPAddresses: addresses, Ports: i.Ports, Version: app.Timestamp{Time: i.Version},
+		IPAddresses: addresses, Ports: ports, Version: app.Timestamp{Time: i.Version},
 	})
 	t.emitCondition(i)
 }

@@ -83,17 +83,17 @@ func (e *Engine) event(ctx context.Context, ev *mesos.Event) {
 // happened meanwhile is asked for.
 func (t *tx) subscribed(s *mesos.Subscribed) {
 	id := s.FrameworkID.Value
-	kind := "scheduler_reregistered_event"
-	if t.base.framework != id {
-		t.meta[metaFramework] = id
-		kind = "scheduler_registered_event"
-	}
 	master := ""
 	if s.MasterInfo != nil && s.MasterInfo.Address != nil {
 		master = hostPort(s.MasterInfo.Address)
 	}
 	t.leader = &master
-	t.emit(kind, registeredEvent{FrameworkID: id, Master: master})
+	if t.base.framework != id {
+		t.meta[metaFramework] = id
+		t.emit("scheduler_registered_event", registeredEvent{FrameworkID: id, Master: master})
+	} else {
+		t.emit("scheduler_reregistered_event", registeredEvent{Master: master})
+	}
 	t.offers.reset()
 	t.ask(t.now)
 	for _, i := range t.instances.all() {

@@ -113,7 +113,7 @@ func obsolete(i *instance.Instance, s *mesos.TaskStatus) bool {
 // stranger deals with a task the scheduler does not know (any more).
 func (t *tx) stranger(s *mesos.TaskStatus, id string, c instance.Condition) {
 	if s.State.Terminal() || s.State == mesos.TaskUnreachable {
-		t.emit("unknown_instance_terminated_event", unknownEvent{InstanceID: id, Condition: c})
+		t.emit("unknown_instance_terminated_event", unknownEvent{InstanceID: id, RunSpecID: instance.AppOf(id), Condition: c})
 		return
 	}
 	t.call(&mesos.Call{Type: mesos.CallKill, Kill: &mesos.Kill{TaskID: s.TaskID, AgentID: s.AgentID}})
