@@ -193,6 +193,7 @@ func (e *env) get(path string, into any) {
 	if err := json.Unmarshal([]byte(text), into); err != nil {
 		e.t.Fatalf("GET %s: %v", path, err)
 	}
+	conforms(e.t, path, text)
 }
 
 // metric is one number of /metrics/snapshot.

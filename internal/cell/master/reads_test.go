@@ -47,6 +47,7 @@ func TestReads(t *testing.T) {
 		task := todo(t, "one", "cpus:1;mem:64;ports(web):[443]", offer)
 		task.Labels = &mesos.Labels{Labels: []mesos.Label{{Key: "k", Value: "v"}}}
 		task.Discovery = &mesos.DiscoveryInfo{Visibility: "FRAMEWORK", Name: "one", Ports: &mesos.DiscoveryPorts{Ports: []mesos.DiscoveryPort{{Number: 443}}}}
+		task.Command.User = "web-user"
 		s.launch(offer, task)
 		s.ack(s.status())
 		worker, pid := w.info.ID.Value, "slave(1)@127.1.2.3:5051"
@@ -68,7 +69,7 @@ func TestReads(t *testing.T) {
 			{"/state", "web", []any{"frameworks", 0, "role"}},
 			{"/state", "sched", []any{"frameworks", 0, "principal"}},
 			{"/state", map[string]any{
-				"id": "one", "name": "one", "framework_id": s.id, "executor_id": "", "slave_id": worker, "state": "TASK_RUNNING", "role": "web",
+				"id": "one", "name": "one", "framework_id": s.id, "executor_id": "", "slave_id": worker, "state": "TASK_RUNNING", "role": "web", "user": "web-user",
 				"resources": map[string]any{"cpus": 1.0, "mem": 64.0, "disk": 0.0, "gpus": 0.0, "ports": "[443-443]"},
 				"labels":    []any{map[string]any{"key": "k", "value": "v"}},
 				"discovery": map[string]any{"visibility": "FRAMEWORK", "name": "one", "ports": map[string]any{"ports": []any{map[string]any{"number": 443.0}}}},

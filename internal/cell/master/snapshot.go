@@ -44,6 +44,7 @@ type workerView struct {
 type taskView struct {
 	*mesos.TaskInfo
 	framework, worker, role string
+	user                    string
 	use                     mesos.Resources
 	state                   mesos.TaskState
 	statuses                []mesos.TaskStatus
@@ -93,10 +94,10 @@ func (f *framework) view() frameworkView {
 		tasks: make([]taskView, 0, len(f.tasks)), completed: make([]taskView, 0, len(f.completed)),
 	}
 	for _, t := range sortedBy(f.tasks) {
-		v.tasks = append(v.tasks, t.view())
+		v.tasks = append(v.tasks, t.view(f.info.User))
 	}
 	for _, t := range f.completed {
-		v.completed = append(v.completed, t.view())
+		v.completed = append(v.completed, t.view(f.info.User))
 	}
 	var offered []mesos.Resources
 	for _, o := range sortedBy(f.offers) {
@@ -119,8 +120,12 @@ func (w *worker) view() workerView {
 	return v
 }
 
-func (t *task) view() taskView {
+func (t *task) view(user string) taskView {
+	if t.user != "" {
+		user = t.user
+	}
 	return taskView{
+		user:     user,
 		TaskInfo: &t.info, framework: t.framework, worker: t.worker, role: t.role, use: t.use,
 		state: t.status.State, statuses: t.statuses, released: t.released,
 	}

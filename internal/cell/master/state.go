@@ -142,6 +142,7 @@ type taskObject struct {
 	State       mesos.TaskState      `json:"state"`
 	Resources   object               `json:"resources"`
 	Role        string               `json:"role"`
+	User        string               `json:"user"`
 	Statuses    []statusObject       `json:"statuses"`
 	Labels      []mesos.Label        `json:"labels,omitempty"`
 	Discovery   *mesos.DiscoveryInfo `json:"discovery,omitempty"`
@@ -167,7 +168,7 @@ func labels(l *mesos.Labels) []mesos.Label {
 func (t taskView) object() taskObject {
 	out := taskObject{
 		ID: t.TaskID.Value, Name: t.Name, FrameworkID: t.framework, SlaveID: t.worker, State: t.state,
-		Resources: amounts(t.use), Role: t.role, Labels: labels(t.Labels), Discovery: t.Discovery,
+		Resources: amounts(t.use), Role: t.role, User: t.user, Labels: labels(t.Labels), Discovery: t.Discovery,
 		Container: t.Container, HealthCheck: t.HealthCheck, Statuses: make([]statusObject, len(t.statuses)),
 	}
 	for i, s := range t.statuses {

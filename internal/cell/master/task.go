@@ -20,6 +20,7 @@ type task struct {
 	worker    string
 	info      mesos.TaskInfo // without what only its worker needs
 	role      string
+	user      string          // "": the framework's
 	use       mesos.Resources // in normal form, allocated to nobody
 
 	status   mesos.TaskStatus   // the newest
@@ -39,6 +40,9 @@ func newTask(framework, worker string, info mesos.TaskInfo) *task {
 			t.role = role
 			break
 		}
+	}
+	if info.Command != nil {
+		t.user = info.Command.User
 	}
 	t.info = shown(info)
 	return t
