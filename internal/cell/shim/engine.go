@@ -198,10 +198,18 @@ func (e *engineTask) copy(r io.Reader, conn net.Conn, out io.Writer, files strea
 			}
 			var err error
 			if conn, r, err = e.attach("0"); err == nil {
+				go hangUp(conn, c) // the stream of a container that has ended does not end
 				break
 			}
 		}
 	}
+}
+
+// hangUp ends a stream a moment after its container.
+func hangUp(conn net.Conn, c *child) {
+	<-c.done
+	time.Sleep(sampleTime)
+	conn.Close()
 }
 
 // await asks the engine for the end of the task until it is known.

@@ -32,6 +32,9 @@ func Run(t *testing.T, make func(t *testing.T) *Bench) {
 		{"Network", testNetwork},
 		{"KillAndFind", testKillAndFind},
 		{"ShimKilled", testShimKilled},
+		{"Privileges", testPrivileges},
+		{"Exec", testExec},
+		{"NoProgram", testNoProgram},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, make(t)) })
 	}
@@ -248,5 +251,70 @@ func testShimKilled(t *testing.T, b *Bench) {
 	}
 	if _, err := keeper.Find(t.Context(), spec.Dir, b.Node); err != nil {
 		t.Error(err)
+	}
+}
+
+// testPrivileges reads what the kernel says of the first process.
+func testPrivileges(t *testing.T, b *Bench) {
+	_, out := b.RunOut(b.Spec("cat", "/proc/self/status"))
+	for _, want := range []string{"CapBnd:\t00000000000004fb\n", "CapEff:\t00000000000004fb\n", "NoNewPrivs:\t1\n", "Seccomp:\t2\n"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+}
+
+// testExec: a command has a terminal when it wants one, and ends when who started it
+// hangs up.
+func testExec(t *testing.T, b *Bench) {
+	r := b.Begin(b.Spec("wait"))
+	processes := func() int {
+		code, out, err := r.Run(t.Context(), shim.ExecRequest{Argv: []string{"/bin/content", "ls", "/proc"}}, 10000)
+		if err != nil || code != 0 {
+			t.Fatalf("%d %q %v", code, out, err)
+		}
+		n := 0
+		for name := range strings.FieldsSeq(string(out)) {
+			if strings.Trim(name, "0123456789") == "" {
+				n++
+			}
+		}
+		return n
+	}
+	before := processes()
+	session, err := r.Exec(t.Context(), shim.ExecRequest{Argv: []string{"/bin/content", "echo", "on a terminal", "wait"}, Tty: true, Rows: 24, Cols: 80})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer session.Close()
+	var text string
+	for text != "on a terminal\r\n" {
+		kind, data, err := session.Next()
+		if err != nil || kind != shim.FrameStdout {
+			t.Fatalf("kind %d, %v after %q", kind, err, text)
+		}
+		text += string(data)
+	}
+	if n := processes(); n != before+1 {
+		t.Errorf("%d processes, before %d", n, before)
+	}
+	session.Close()
+	b.Until("the command has ended", func() bool { return processes() == before })
+
+	if code, out, err := r.Run(t.Context(), shim.ExecRequest{Argv: []string{"/bin/nothing"}}, 1000); err == nil && code == 0 {
+		t.Errorf("no such program: %q", out)
+	}
+}
+
+// testNoProgram: a command that is not there was never started.
+func testNoProgram(t *testing.T, b *Bench) {
+	spec := b.Spec()
+	spec.Argv = []string{"nothing"}
+	r := b.Begin(spec)
+	if exit := b.Wait(r); !strings.Contains(exit.Error, "nothing") {
+		t.Errorf("exit %+v", exit)
+	}
+	if _, ok := r.Started(); ok {
+		t.Error("it is said to have started")
 	}
 }

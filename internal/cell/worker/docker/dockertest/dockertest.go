@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -121,6 +122,10 @@ func (e *Engine) Down() {
 // remove ends the engine and removes what it left: its mounts, groups and files.
 func (e *Engine) remove() {
 	e.Down()
+	for _, pid := range e.left() {
+		e.t.Errorf("left process %d of the Docker engine", pid)
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
 	text, _ := os.ReadFile("/proc/self/mountinfo")
 	for line := range strings.Lines(string(text)) {
 		if f := strings.Fields(line); len(f) > 4 && strings.HasPrefix(f[4], e.dir+"/") {
@@ -139,6 +144,20 @@ func (e *Engine) remove() {
 	if err := os.RemoveAll(e.dir); err != nil {
 		e.t.Error(err)
 	}
+}
+
+// left are processes that name the engine's folder: its own, and those that stand
+// between it and containers.
+func (e *Engine) left() []int {
+	var pids []int
+	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, file := range lines {
+		text, _ := os.ReadFile(file)
+		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file))); err == nil && bytes.Contains(text, []byte(e.dir+"/")) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }
 
 // Image is the content image, packed as a worker packs it.
