@@ -46,7 +46,7 @@ func (a *app) appCmd() *cobra.Command {
 	f := &appFlags{}
 	c.PersistentFlags().StringVar(&f.cell, "cell", "", "cluster that runs the apps; needed where there are several")
 	c.AddCommand(
-		a.appRunCmd(f), a.appGetCmd(f), a.appDescribeCmd(f), a.appScaleCmd(f), a.appRestartCmd(f), a.appRollbackCmd(f),
+		a.appRunCmd(f), a.appGetCmd(f), a.appDescribeCmd(f), a.appExplainCmd(f), a.appScaleCmd(f), a.appRestartCmd(f), a.appRollbackCmd(f),
 		a.appLogsCmd(f), a.appExecCmd(f), a.appKillCmd(f), a.appDeleteCmd(f), a.appImportCmd(f),
 	)
 	return c

@@ -255,9 +255,13 @@ func printCluster(w io.Writer, c api.ClusterStatus) {
 }
 
 func (a *app) explainCmd() *cobra.Command {
-	return &cobra.Command{
-		Use: "explain CLUSTER", Short: "Say why a cluster is not ready, since when, and what would help", Args: args(1, 1, "the cluster's name"), ValidArgsFunction: a.clusterNames,
+	var cell string
+	c := &cobra.Command{
+		Use: "explain {CLUSTER | APP}", Short: "Say why a cluster or an app is not ready, since when, and what would help", Args: args(1, 1, "the cluster's name, or an app's id, which begins with /"), ValidArgsFunction: a.clusterNames,
 		RunE: func(cmd *cobra.Command, got []string) error {
+			if strings.HasPrefix(got[0], "/") {
+				return a.explainApp(cmd.Context(), cell, got[0])
+			}
 			fs, err := a.client().Explain(cmd.Context(), got[0])
 			if err != nil {
 				return err
@@ -265,6 +269,8 @@ func (a *app) explainCmd() *cobra.Command {
 			return a.print(fs, func(w io.Writer) { printFindings(w, fs) })
 		},
 	}
+	c.Flags().StringVar(&cell, "cell", "", "cluster that runs the app; needed where there are several")
+	return c
 }
 
 func printFindings(w io.Writer, fs []api.Finding) {

@@ -250,7 +250,15 @@ type Queued struct {
 		Left int `json:"timeLeftSeconds"`
 	} `json:"delay"`
 	Since   string   `json:"since"`
-	Reasons []string `json:"reasons,omitempty"`
+	Reasons []string `json:"reasons,omitempty"` // one a worker
+	Offers  struct {
+		Processed int `json:"processedOffersCount"`
+		Unused    int `json:"unusedOffersCount"`
+		Refused   []struct {
+			Reason   string `json:"reason"`
+			Declined int    `json:"declined"`
+		} `json:"rejectSummaryLaunchAttempt"`
+	} `json:"processedOffersSummary"`
 	App     App      `json:"app"`
 }
 
