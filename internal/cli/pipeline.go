@@ -267,6 +267,9 @@ func printLineage(w io.Writer, res pipeline.Result) {
 		st := res.Step(l.Step)
 		where := l.Cluster
 		what := []string{strings.Join(l.From, ", "), l.To}
+		if l.Dataset != "" {
+			what[1] += " (dataset " + l.Dataset + ")"
+		}
 		if l.Image != "" {
 			what = slices.Insert(what, 1, shortImage(l.Image))
 		}

@@ -119,6 +119,9 @@ func (a *app) pipelineGetCmd() *cobra.Command {
 				return err
 			}
 			runs, err := a.records(cmd.Context(), s)
+			if err == nil {
+				err = a.nameDatasets(cmd.Context(), s, runs)
+			}
 			if err != nil {
 				return err
 			}

@@ -56,6 +56,7 @@ type Lineage struct {
 	ID      string   `json:"id,omitempty" doc:"Id of the app, job or topology"`
 	Image   string   `json:"image,omitempty" doc:"Image of the containers that did it, with its digest"`
 	To      string   `json:"to" doc:"Path of the warehouse that was written"`
+	Dataset string   `json:"dataset,omitempty" doc:"Declared dataset that it is in now; not kept in the record"`
 }
 
 // Step returns the result of a step, zero if there is none of the name.

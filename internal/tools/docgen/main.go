@@ -1,5 +1,5 @@
 // Command docgen writes the reference pages that are made from code: the JSON
-// Schemas of definitions and pipelines, the fields of stacks, the REST API, the
+// Schemas of definitions, pipelines and datasets, the fields of stacks, the REST API, the
 // command line.
 // Its output depends on the code alone.
 package main
@@ -16,6 +16,7 @@ import (
 	"howdah.dev/howdah/internal/document"
 	"howdah.dev/howdah/internal/pipeline"
 	"howdah.dev/howdah/internal/server"
+	"howdah.dev/howdah/internal/warehouse/dataset"
 )
 
 //go:generate go run . ../../../docs/reference
@@ -28,6 +29,7 @@ func main() {
 	for name, page := range map[string]func() ([]byte, error){
 		"definition.schema.json": definitionSchema,
 		"pipeline.schema.json":   pipelineSchema,
+		"dataset.schema.json":    datasetSchema,
 		"openapi.json":           openAPI,
 		"stack.md":               stackPage,
 		"cli.md":                 cliPage,
@@ -72,6 +74,18 @@ func pipelineSchema() ([]byte, error) {
 	data, err := document.Schema(reflect.TypeFor[pipeline.Definition](), document.SchemaOptions{
 		ID: "https://howdah.dev/pipeline.schema.json", Title: "Howdah pipeline",
 		Description: "A declared chain of steps. JSON with comments or YAML.",
+	})
+	if err != nil {
+		return nil, err
+	}
+	return indented(json.RawMessage(data))
+}
+
+// datasetSchema describes a file that declares datasets.
+func datasetSchema() ([]byte, error) {
+	data, err := document.Schema(reflect.TypeFor[dataset.File](), document.SchemaOptions{
+		ID: "https://howdah.dev/dataset.schema.json", Title: "Howdah datasets",
+		Description: "Declared folders of a warehouse. JSON with comments or YAML.",
 	})
 	if err != nil {
 		return nil, err

@@ -93,6 +93,15 @@ func (d Dataset) Variable() string {
 	return "HOWDAH_DATASET_" + strings.ToUpper(strings.ReplaceAll(d.Name, "-", "_"))
 }
 
+// Of returns the dataset that a path is in.
+func Of(all []Dataset, name string) (Dataset, bool) {
+	i := slices.IndexFunc(all, func(d Dataset) bool { return within(name, d.Path) })
+	if i < 0 {
+		return Dataset{}, false
+	}
+	return all[i], true
+}
+
 // ModeFor returns what a project may do; false if nothing.
 func (d Dataset) ModeFor(project string) (Mode, bool) {
 	if project == d.Owner {

@@ -80,6 +80,7 @@ func TestPlatform(t *testing.T) {
 		before.equals(t, "after a loss of power", observe(t, h))
 		again(t, h)
 	})
+	t.Run("datasets", func(t *testing.T) { datasets(t, h.For(t)) })
 	t.Run("instances, a shim, a worker and the pipeline killed while the cell ingests", func(t *testing.T) { killInstances(t, h.For(t)) })
 	t.Run("stream 2 to 3 to 2 while a topology runs", func(t *testing.T) { resizeStream(t, h.For(t)) })
 }
