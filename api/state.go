@@ -30,4 +30,5 @@ const (
 	ConditionDataMissing     = "DataMissing" // of services and clusters
 	ConditionStackOutdated   = "StackOutdated"
 	ConditionAgentsConnected = "AgentsConnected"
+	ConditionWeakened        = "Weakened" // of services: programs say so themselves
 )

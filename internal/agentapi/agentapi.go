@@ -82,8 +82,11 @@ type Service struct {
 	Ready   Probe             `json:"ready"`
 	Health  *Probe            `json:"health,omitempty"`
 	Drained *Probe            `json:"drained,omitempty"`
-	Stop    Stop              `json:"stop"`
-	Ports   []Port            `json:"ports,omitempty"`
+	// Conditions is the file in which the program keeps conditions of its own, a JSON
+	// list of api.Condition; "" for none.
+	Conditions string `json:"conditions,omitempty"`
+	Stop       Stop   `json:"stop"`
+	Ports      []Port `json:"ports,omitempty"`
 	// RestartKey is a digest of all that takes effect only by a restart: the
 	// agent restarts a service whose running process has another.
 	RestartKey string `json:"restartKey"`

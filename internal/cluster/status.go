@@ -199,6 +199,33 @@ func nodeState(n store.Node, ns api.NodeStatus, fresh bool) (state, message stri
 	return api.StateReady, ""
 }
 
+// ofServices puts together what services say of themselves: one condition for all
+// that say the same.
+func ofServices(nodes []api.NodeStatus) []api.Condition {
+	type said struct{ kind, reason, service, message string }
+	var order []said
+	where := map[said][]string{}
+	for _, n := range nodes {
+		for _, svc := range n.Services {
+			for _, c := range svc.Conditions {
+				s := said{c.Type, c.Reason, svc.Name, c.Message}
+				if !c.Status {
+					continue
+				}
+				if where[s] == nil {
+					order = append(order, s)
+				}
+				where[s] = append(where[s], n.Name)
+			}
+		}
+	}
+	var out []api.Condition
+	for _, s := range order {
+		out = append(out, api.Condition{Type: s.kind, Status: true, Reason: s.reason, Message: fmt.Sprintf("%s on %s: %s", s.service, strings.Join(where[s], ", "), s.message)})
+	}
+	return out
+}
+
 // conditions derives the cluster's conditions and its one word.
 func (m *Manager) conditions(st *api.ClusterStatus, c store.Cluster, s *stack.Stack, o *store.Operation) {
 	ready, why := readiness(st, c)
@@ -214,14 +241,8 @@ func (m *Manager) conditions(st *api.ClusterStatus, c store.Cluster, s *stack.St
 		if !n.Connected && n.State != api.StateStopped {
 			lost = append(lost, n.Name)
 		}
-		for _, svc := range n.Services {
-			for _, cond := range svc.Conditions {
-				if cond.Type == api.ConditionDataMissing && cond.Status {
-					add(api.ConditionDataMissing, true, "EvidenceAbsent", svc.Name+" on "+n.Name+": "+cond.Message)
-				}
-			}
-		}
 	}
+	st.Conditions = append(st.Conditions, ofServices(st.Nodes)...)
 	add(api.ConditionAgentsConnected, len(lost) == 0, reason(len(lost) == 0, "AllConnected", "Silent"), strings.Join(lost, ", "))
 	if s != nil {
 		if now, ok := m.cfg.Stacks.Get(s.Name); ok && now.Digest != s.Digest {

@@ -58,6 +58,7 @@ type service struct {
 	taken  int                // turn the program has been brought to
 	kick   context.CancelFunc // ends the current round, because the wish changed
 	status api.ServiceStatus
+	said   []api.Condition // by the program itself
 }
 
 func newService(a *Agent, name string) *service {
@@ -119,6 +120,8 @@ func (s *service) set(state, format string, args ...any) {
 	s.status.PID = 0
 	if s.proc != nil {
 		s.status.PID = s.proc.Record().PID
+	} else {
+		s.said = nil
 	}
 	s.mu.Unlock()
 	if changed {
@@ -147,14 +150,14 @@ func (s *service) setDrained(on bool) {
 	}
 }
 
-// condition adds or takes away a condition.
-func (s *service) condition(kind string, on bool, message string) {
+// dataMissing says that what a one-time task made is not there; "" that it is.
+func (s *service) dataMissing(message string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.status.Conditions = slices.DeleteFunc(slices.Clone(s.status.Conditions), func(c api.Condition) bool { return c.Type == kind })
-	if on {
+	s.status.Conditions = nil
+	if message != "" {
 		now := time.Now()
-		s.status.Conditions = append(s.status.Conditions, api.Condition{Type: kind, Status: true, Reason: kind, Message: message, Since: &now})
+		s.status.Conditions = []api.Condition{{Type: api.ConditionDataMissing, Status: true, Reason: "EvidenceAbsent", Message: message, Since: &now}}
 	}
 }
 
@@ -165,7 +168,7 @@ func (s *service) observe() api.ServiceStatus {
 	if s.wanted.spec != nil {
 		st.Log = s.output(s.wanted.spec)
 	}
-	st.Conditions = slices.Clone(st.Conditions)
+	st.Conditions = slices.Concat(st.Conditions, s.said)
 	if s.taken != s.wanted.turn && (st.State == api.StateReady || st.State == api.StateStopped) {
 		st.State, st.Message, st.Drained = api.StateWaiting, "takes up its new assignment", false
 	}

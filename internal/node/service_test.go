@@ -11,6 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
+	"howdah.dev/howdah/api"
 	"howdah.dev/howdah/internal/agentapi"
 	"howdah.dev/howdah/internal/node/proc"
 )
@@ -103,6 +106,43 @@ func TestHealth(t *testing.T) {
 	if n := len(h.lines("starts")); n != 1 {
 		t.Errorf("started %d times; a sick service is left to people", n)
 	}
+}
+
+// TestSaid: what a program says of itself is shown while it runs; what is none of
+// its business, or no condition, is not.
+func TestSaid(t *testing.T) {
+	h := newHub(t)
+	svc := h.service("")
+	svc.Conditions = h.path("svc", "conditions.json")
+	svc.Health = &agentapi.Probe{Message: "it answers", Adapter: "file", Check: h.path("svc", "ready"), Expect: `body == ""`, Every: 10 * time.Millisecond, Fails: 3}
+	said := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(svc.Conditions, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.MkdirAll(h.path("svc"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	said(`[{"type": "Weakened", "status": true, "reason": "Host", "message": "no limits"}, {"type": "DataMissing", "status": true}, {"type": "not a type", "status": true}]`)
+	h.serve(svc)
+	h.agent()
+	want := []api.Condition{{Type: "Weakened", Status: true, Reason: "Host", Message: "no limits"}}
+	if diff := cmp.Diff(want, h.state("ready").Conditions); diff != "" {
+		t.Error(diff)
+	}
+	for text, want := range map[string]int{`[{"type": "A"}, {"type": "B"}]`: 2, "[" + strings.Repeat(`{"type": "A"},`, 29) + `{"type": "A"}]`: 20, "{": 0, "[]": 0} {
+		said(`[{"type": "Other"}]`)
+		h.until("the other is heard", func() bool { return len(h.seen().Conditions) == 1 })
+		said(text)
+		h.until(fmt.Sprintf("%.30s is heard", text), func() bool { return len(h.seen().Conditions) == want })
+	}
+	said(`[{"type": "Other"}]`)
+	h.until("the other is heard", func() bool { return len(h.seen().Conditions) == 1 })
+	if err := os.Remove(svc.Conditions); err != nil {
+		t.Fatal(err)
+	}
+	h.until("nothing is said", func() bool { return len(h.seen().Conditions) == 0 })
 }
 
 // TestChange: another restart key restarts once, a reload file only reloads,

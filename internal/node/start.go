@@ -179,7 +179,7 @@ func (s *service) once(ctx context.Context, spec *agentapi.Service, t *agentapi.
 
 // seen notes a cluster-wide task as done; the next report tells the server.
 func (s *service) seen(t *agentapi.InitTask, key string) error {
-	s.condition(api.ConditionDataMissing, false, "")
+	s.dataMissing("")
 	if !t.Cluster {
 		return nil
 	}
@@ -206,7 +206,7 @@ func (s *service) permit(ctx context.Context, key string, t *agentapi.InitTask) 
 		switch {
 		case saw, err == nil && r.Permit == agentapi.PermitDone:
 			msg := fmt.Sprintf("%s has been done for this cluster, but %s is not there; restore the directory, or delete the cluster", t.Name, t.Evidence)
-			s.condition(api.ConditionDataMissing, true, msg)
+			s.dataMissing(msg)
 			return false, &blockedError{msg: "DataMissing: " + msg}
 		case err != nil:
 			s.set(api.StateGated, "waits for the server's permit to run %s: %v", t.Name, err)

@@ -22,6 +22,7 @@ func (s *service) watch(ctx context.Context, w want) error {
 			return err
 		}
 	} else {
+		s.hear(w.spec)
 		s.reached(w, api.StateReady, "")
 	}
 	return s.stayHealthy(ctx, w)
@@ -46,6 +47,7 @@ func (s *service) untilReady(ctx context.Context, w want) error {
 			if err := s.refresh(ctx, w.spec); err != nil {
 				return err
 			}
+			s.hear(w.spec)
 			s.reached(w, api.StateReady, "")
 			return nil
 		}
@@ -77,6 +79,7 @@ func (s *service) stayHealthy(ctx context.Context, w want) error {
 			return err
 		}
 		err := s.agent.prober.AskOf(ctx, *h, s.rec.Started)
+		s.hear(w.spec)
 		switch {
 		case ctx.Err() != nil:
 			return nil

@@ -111,7 +111,7 @@ func keyed(vs []agentapi.Value) map[string]string {
 }
 
 func probes(s *agentapi.Service) string {
-	return fmt.Sprint(s.Gates, s.Ready, s.Health != nil, s.Drained != nil, s.Stop, s.Reload, s.Ports)
+	return fmt.Sprint(s.Gates, s.Ready, s.Health != nil, s.Drained != nil, s.Stop, s.Reload, s.Ports, s.Conditions)
 }
 
 // firstDifference returns the first arguments that differ.

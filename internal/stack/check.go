@@ -182,6 +182,9 @@ func (c *checker) service(name string) {
 	if svc.Drained != nil {
 		c.probe(svc.Drained, e, at.At("drained"))
 	}
+	if svc.Conditions != "" && !filepath.IsLocal(svc.Conditions) {
+		c.errorf(at.At("conditions"), "name it relative to the service's directory", "file %s leaves the service's directory", svc.Conditions)
+	}
 	for i := range svc.Web {
 		c.template(&svc.Web[i].URL, c.s.pageEnv(svc))
 	}

@@ -303,6 +303,9 @@ func (r *Renderer) service(name, role string, m Member, h Host) (*agentapi.Servi
 			Env: svc.Env, Evidence: e.text(in.Evidence), Wipe: e.text(in.Wipe), Timeout: or(in.Timeout, 2*time.Minute),
 		})
 	}
+	if spec.Conditions != "" {
+		svc.Conditions = filepath.Join(home, spec.Conditions)
+	}
 	e.probes(svc, spec)
 	if e.err != nil {
 		return nil, e.err

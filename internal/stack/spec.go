@@ -86,23 +86,24 @@ type Removable struct {
 
 // Service is one program.
 type Service struct {
-	Summary string              `json:"summary,omitempty" doc:"One line"`
-	HeapMB  *Template           `json:"heapMB,omitempty" doc:"Java heap in MiB, as a number; ${heapMB} elsewhere"`
-	Dirs    map[string]DirSpec  `json:"dirs,omitempty" doc:"Directories beside conf, logs and tmp; ${dir.NAME}"`
-	Ports   map[string]int      `json:"ports,omitempty" doc:"Ports it listens on at the node's address; ${port.NAME}"`
-	Env     map[string]Template `json:"env,omitempty" doc:"Environment"`
-	Command []Template          `json:"command" doc:"Program and arguments; an expression that is a list is spliced"`
-	Files   map[string]File     `json:"files,omitempty" doc:"Files written before a start, relative to the service's directory"`
-	Secrets map[string]Secret   `json:"secrets,omitempty" doc:"Files with secrets, relative to the service's directory, for their owner only; no plan and no event shows them"`
-	Reload  []Template          `json:"reload,omitempty" doc:"Command that makes the running program read its files again"`
-	Init    []Init              `json:"init,omitempty" doc:"One-time tasks before the first start"`
-	Gates   []Probe             `json:"gates,omitempty" doc:"What is waited for before a start"`
-	Ready   Probe               `json:"ready" doc:"When it counts as ready"`
-	Health  *Probe              `json:"health,omitempty" doc:"What must go on holding"`
-	Drained *Probe              `json:"drained,omitempty" doc:"When a draining node's service has given up what it holds"`
-	Stop    StopSpec            `json:"stop,omitempty" doc:"How it is stopped"`
-	Web     []Web               `json:"web,omitempty" doc:"Pages worth showing"`
-	Open    bool                `json:"open,omitempty" doc:"Insists on listening on every address of its host; where nodes share one, this needs the identity object"`
+	Summary    string              `json:"summary,omitempty" doc:"One line"`
+	HeapMB     *Template           `json:"heapMB,omitempty" doc:"Java heap in MiB, as a number; ${heapMB} elsewhere"`
+	Dirs       map[string]DirSpec  `json:"dirs,omitempty" doc:"Directories beside conf, logs and tmp; ${dir.NAME}"`
+	Ports      map[string]int      `json:"ports,omitempty" doc:"Ports it listens on at the node's address; ${port.NAME}"`
+	Env        map[string]Template `json:"env,omitempty" doc:"Environment"`
+	Command    []Template          `json:"command" doc:"Program and arguments; an expression that is a list is spliced"`
+	Files      map[string]File     `json:"files,omitempty" doc:"Files written before a start, relative to the service's directory"`
+	Secrets    map[string]Secret   `json:"secrets,omitempty" doc:"Files with secrets, relative to the service's directory, for their owner only; no plan and no event shows them"`
+	Reload     []Template          `json:"reload,omitempty" doc:"Command that makes the running program read its files again"`
+	Init       []Init              `json:"init,omitempty" doc:"One-time tasks before the first start"`
+	Gates      []Probe             `json:"gates,omitempty" doc:"What is waited for before a start"`
+	Ready      Probe               `json:"ready" doc:"When it counts as ready"`
+	Health     *Probe              `json:"health,omitempty" doc:"What must go on holding"`
+	Drained    *Probe              `json:"drained,omitempty" doc:"When a draining node's service has given up what it holds"`
+	Conditions string              `json:"conditions,omitempty" doc:"File in which the program keeps conditions of its own, relative to the service's directory: a JSON list of objects with type, status, reason and message"`
+	Stop       StopSpec            `json:"stop,omitempty" doc:"How it is stopped"`
+	Web        []Web               `json:"web,omitempty" doc:"Pages worth showing"`
+	Open       bool                `json:"open,omitempty" doc:"Insists on listening on every address of its host; where nodes share one, this needs the identity object"`
 }
 
 // Secret is a file whose content the server makes.

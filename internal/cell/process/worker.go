@@ -2,7 +2,7 @@ package process
 
 import (
 	"context"
-	"errors"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net"
@@ -10,11 +10,14 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/google/renameio/v2"
 	"golang.org/x/sync/errgroup"
 
+	"howdah.dev/howdah/api"
 	"howdah.dev/howdah/internal/cell/cgroup"
 	"howdah.dev/howdah/internal/cell/mesos"
 	"howdah.dev/howdah/internal/cell/policy"
@@ -33,7 +36,8 @@ import (
 // WorkerConfig is the configuration file of "howdah cell worker".
 type WorkerConfig struct {
 	Dir        string          `json:"dir"`
-	Address    string          `json:"address"` // ip:port
+	Conditions string          `json:"conditions"` // file for what the worker says of itself; none where absent
+	Address    string          `json:"address"`    // ip:port
 	Host       string          `json:"host"`
 	Master     string          `json:"master"` // URL
 	Access     Access          `json:"access"`
@@ -74,7 +78,7 @@ func Worker(ctx context.Context, file string, log *slog.Logger) error {
 	if err := ensureDir(cfg.Dir); err != nil {
 		return err
 	}
-	place := cfg.place(log)
+	place, weaker := cfg.place()
 	if place != nil {
 		defer place.Remove() // stays where tasks go on
 	}
@@ -82,7 +86,7 @@ func Worker(ctx context.Context, file string, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	usable, err := cfg.usable(ctx, runtimes, log)
+	usable, err := cfg.usable(ctx, runtimes)
 	if err != nil {
 		return err
 	}
@@ -108,8 +112,12 @@ func Worker(ctx context.Context, file string, log *slog.Logger) error {
 		return err
 	}
 	house.holds = w.Holds
-	for _, sentence := range w.Weaker() {
+	weaker = slices.Concat(weaker, w.Weaker())
+	for _, sentence := range weaker {
 		log.Warn("something is weaker here than it could be", "what", sentence)
+	}
+	if err := cfg.say(w.Runtimes(), weaker); err != nil {
+		return err
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/", w.Handler())
@@ -125,6 +133,26 @@ func Worker(ctx context.Context, file string, log *slog.Logger) error {
 
 // blocked tells whether nothing may be fetched from an address.
 func (c *WorkerConfig) blocked(a netip.Addr) bool { return !c.LocalFetch && policy.BlockedIP(a) }
+
+// say tells the node's agent by what tasks are run, and what is weaker here than it
+// could be.
+func (c *WorkerConfig) say(runtimes, weaker []string) error {
+	if c.Conditions == "" {
+		return nil
+	}
+	all := []api.Condition{{Type: "Runtimes", Status: true, Reason: "Found", Message: strings.Join(runtimes, ", ")}}
+	if len(weaker) > 0 {
+		all = append(all, api.Condition{Type: api.ConditionWeakened, Status: true, Reason: "Host", Message: strings.Join(weaker, "; ")})
+	}
+	text, err := json.Marshal(all)
+	if err == nil {
+		err = renameio.WriteFile(c.Conditions, text, 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot write the worker's conditions: %w", err)
+	}
+	return nil
+}
 
 // runtimes are those that are wanted, best first; also such as cannot be used now: of
 // one whose engine is down there may be tasks.
@@ -160,33 +188,31 @@ func (c *WorkerConfig) runtimes(ip netip.Addr, place *cgroup.Parent) ([]containe
 }
 
 // usable names those of the runtimes that can be used here.
-func (c *WorkerConfig) usable(ctx context.Context, runtimes []container.Runtime, log *slog.Logger) ([]string, error) {
-	var names []string
+func (c *WorkerConfig) usable(ctx context.Context, runtimes []container.Runtime) ([]string, error) {
+	var names, missing []string
 	for _, r := range runtimes {
-		_, err := r.Probe(ctx)
-		if err == nil {
-			names = append(names, r.Name())
-		} else if !errors.Is(err, container.ErrAbsent) {
-			log.Warn("a runtime cannot be used here", "runtime", r.Name(), "reason", err)
+		if _, err := r.Probe(ctx); err != nil {
+			missing = append(missing, fmt.Sprintf("%s: %v", r.Name(), err))
+			continue
 		}
+		names = append(names, r.Name())
 	}
 	if len(names) == 0 {
-		return nil, fmt.Errorf("none of the runtimes %s can be used here", strings.Join(c.Runtimes, ", "))
+		return nil, fmt.Errorf("none of the runtimes can be used here: %s", strings.Join(missing, "; "))
 	}
 	return names, nil
 }
 
 // place is where control groups of tasks are made, nil where none can be.
-func (c *WorkerConfig) place(log *slog.Logger) *cgroup.Parent {
+func (c *WorkerConfig) place() (place *cgroup.Parent, weaker []string) {
 	p, err := cgroup.Find("/sys/fs/cgroup", "/proc/self/cgroup", filepath.Join("howdah", c.name()))
 	if err == nil {
 		err = p.Check()
 	}
 	if err != nil {
-		log.Warn("tasks have no limits here", "reason", err)
-		return nil
+		return nil, []string{fmt.Sprintf("tasks have no limits here: %v", err)}
 	}
-	return &p
+	return &p, nil
 }
 
 // label is what all tasks carry in their environment: what the node's agent gave

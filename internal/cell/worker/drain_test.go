@@ -22,6 +22,7 @@ func TestDrain(t *testing.T) {
 		{"without", "", false},
 	} {
 		id := c.launch(quick, tt.resources)
+		c.untilState(id, mesos.TaskRunning)
 		c.file(id, "stdout", "up")
 		began := time.Now()
 		c.kill(id)
@@ -35,6 +36,7 @@ func TestDrain(t *testing.T) {
 		}
 	}
 	id := c.launch(quick, "cpus:0.2;mem:1024;ports:[31001-31001]")
+	c.untilState(id, mesos.TaskRunning)
 	c.file(id, "stdout", "up")
 	c.kill(id)
 	c.untilState(id, mesos.TaskKilling)
