@@ -144,6 +144,9 @@ func (c *Client) Exec(ctx context.Context, p Place, argv []string, e ExecIO) (in
 	go feed(ctx, socket, e.In)
 	for {
 		_, data, err := socket.Read(ctx)
+		if closed, ok := errors.AsType[websocket.CloseError](err); ok && closed.Reason != "" {
+			return 0, fmt.Errorf("cannot run the command: %s", closed.Reason)
+		}
 		if err != nil {
 			return 0, fmt.Errorf("the command's connection ended: %w", err)
 		}

@@ -219,37 +219,6 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// TestForeignPages: a browser on another site's page changes nothing here.
-func TestForeignPages(t *testing.T) {
-	c := newCell(t, cellConfig{})
-	for _, tc := range []struct {
-		name    string
-		method  string
-		headers []string
-		code    int
-		body    string
-	}{
-		{"another site's page", http.MethodPost, []string{"Sec-Fetch-Site: cross-site"}, 403, `{"message":"The request comes from another site's page."}`},
-		{"another origin", http.MethodPost, []string{"Origin: https://evil.example"}, 403, `{"message":"The request comes from another site's page."}`},
-		{"a name that leads here", http.MethodGet, []string{"Host: evil.example"}, 403, `{"message":"Use the scheduler's own address, http://127.0.0.1:8080."}`},
-		{"a name with a port", http.MethodGet, []string{"Host: evil.example:80"}, 403, `{"message":"Use the scheduler's own address, http://127.0.0.1:8080."}`},
-		{"another address", http.MethodGet, []string{"Host: 192.0.2.1"}, 403, `{"message":"Use the scheduler's own address, http://127.0.0.1:8080."}`},
-		{"loopback", http.MethodGet, []string{"Host: 127.0.0.9:81"}, 200, `{"apps":[]}`},
-		{"loopback of IPv6", http.MethodGet, []string{"Host: [::1]"}, 200, `{"apps":[]}`},
-		{"localhost", http.MethodGet, []string{"Host: localhost:8080"}, 200, `{"apps":[]}`},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			got := c.ask(tc.method, "/v2/apps", `{}`, tc.headers...)
-			if got.code != tc.code || got.body != tc.body {
-				t.Errorf("%d %s", got.code, got.body)
-			}
-		})
-	}
-	if got := c.ask(http.MethodGet, "/ping", "", "Host: evil.example"); got.code != 200 {
-		t.Errorf("/ping: %d %s", got.code, got.body)
-	}
-}
-
 // TestJavaBooleans: Python's client says False.
 func TestJavaBooleans(t *testing.T) {
 	c := newCell(t, cellConfig{})

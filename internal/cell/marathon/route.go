@@ -1,9 +1,7 @@
 package marathon
 
 import (
-	"net"
 	"net/http"
-	"net/netip"
 	"strings"
 
 	"howdah.dev/howdah/internal/cell/serviceapi"
@@ -102,20 +100,4 @@ func (rt *route) matches(path string) (id, sub string, ok bool) {
 	}
 	id, ok = strings.CutSuffix(rest, after)
 	return "/" + strings.TrimLeft(id, "/"), "", ok && strings.Trim(id, "/") != ""
-}
-
-// guard refuses what a foreign page may have made a browser send.
-func (a *API) guard(r *http.Request) error {
-	if err := a.foreign.Check(r); err != nil {
-		return &statusError{http.StatusForbidden, "The request comes from another site's page."}
-	}
-	host, _, err := net.SplitHostPort(r.Host)
-	if err != nil {
-		host = strings.Trim(r.Host, "[]")
-	}
-	own, _, _ := net.SplitHostPort(a.Address)
-	if ip, err := netip.ParseAddr(host); host != own && host != "localhost" && (err != nil || !ip.IsLoopback()) {
-		return &statusError{http.StatusForbidden, "Use the scheduler's own address, http://" + a.Address + "."}
-	}
-	return nil
 }

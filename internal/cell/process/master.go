@@ -81,7 +81,7 @@ func Master(ctx context.Context, file string, log *slog.Logger) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return m.Run(ctx) })
-	g.Go(func() error { return serve(ctx, cfg.Address, m.Handler(), func() {}, log) })
+	g.Go(func() error { return serve(ctx, listener{cfg.Address, cfg.Host}, m.Handler(), func() {}, log) })
 	g.Go(func() error { return cfg.Announce.serve(ctx, m.Info(), log) })
 	return g.Wait()
 }

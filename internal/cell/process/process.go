@@ -169,20 +169,26 @@ func (g *gate) who(r *http.Request) (tenant.Token, error) {
 // authorize puts the cell's secret on a request.
 func (g *gate) authorize(r *http.Request) { r.Header.Set("Authorization", "Bearer "+g.secret) }
 
-// serve serves a handler at an address until ctx ends. closing is called before
-// the connections are cut.
-func serve(ctx context.Context, address string, h http.Handler, closing func(), log *slog.Logger) error {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+// listener is where a program listens.
+type listener struct {
+	Address string // ip:port
+	Host    string // a name that leads there, besides
+}
+
+// serve serves a handler until ctx ends. closing is called before the connections are
+// cut.
+func serve(ctx context.Context, at listener, h http.Handler, closing func(), log *slog.Logger) error {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", at.Address)
 	if err != nil {
 		return fmt.Errorf("cannot listen: %w", err)
 	}
 	s := &http.Server{
-		Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		Handler: guard(h, at.Address, at.Host), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	failed := make(chan error, 1)
 	go func() { failed <- s.Serve(l) }()
-	log.Info("listening", "address", address)
+	log.Info("listening", "address", at.Address)
 	select {
 	case err := <-failed:
 		return fmt.Errorf("cannot serve: %w", err)

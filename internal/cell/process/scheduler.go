@@ -99,7 +99,7 @@ func Scheduler(ctx context.Context, file, version string, log *slog.Logger) erro
 	})
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return engine.Run(ctx) })
-	g.Go(func() error { return serve(ctx, cfg.Address, declared.before(api), api.Close, log) })
+	g.Go(func() error { return serve(ctx, listener{cfg.Address, cfg.Host}, declared.before(api), api.Close, log) })
 	return g.Wait()
 }
 

@@ -124,7 +124,7 @@ func Worker(ctx context.Context, file string, log *slog.Logger) error {
 	mux.Handle(gatewayPath, house.handler)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return w.Run(ctx) })
-	g.Go(func() error { return serve(ctx, cfg.Address, mux, func() {}, log) })
+	g.Go(func() error { return serve(ctx, listener{cfg.Address, cfg.Host}, mux, func() {}, log) })
 	g.Go(func() error { return house.serve(ctx, log) })
 	g.Go(func() error { return images.tidy(ctx) })
 	g.Go(func() error { return cfg.serveServices(ctx, address.Addr(), gate, info.Resources, log) })

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/coder/websocket"
 
@@ -23,7 +24,8 @@ const (
 //
 // Each binary message is a frame of package shim: its kind in the first byte, then
 // the data. The last one from us is FrameExit with the exit code. When the caller
-// hangs up, the command is killed.
+// hangs up, the command is killed. One that cannot be started closes the socket, with
+// the reason.
 func (w *Worker) serveExec(rw http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	t := w.task(q.Get("framework"), q.Get("task"))
@@ -50,22 +52,30 @@ func (w *Worker) serveExec(rw http.ResponseWriter, r *http.Request) {
 		http.Error(rw, "name the command: arg=PROGRAM&arg=...", http.StatusBadRequest)
 		return
 	}
-	session, err := run.Exec(r.Context(), shim.ExecRequest{
-		Argv: q["arg"], Tty: q.Get("tty") == "true", Rows: size(q.Get("rows")), Cols: size(q.Get("cols")),
-	})
-	if err != nil {
-		http.Error(rw, err.Error(), http.StatusBadRequest)
-		return
-	}
-	defer session.Close()
-	// Browsers may come from the same origin only: that is the library's default.
+	// First: of what is no web socket, or comes from another site's page, which is the
+	// library's default to refuse, nothing may run.
 	socket, err := websocket.Accept(rw, r, nil)
 	if err != nil {
 		return // answered already
 	}
 	defer func() { _ = socket.CloseNow() }()
 	socket.SetReadLimit(maxMessage)
+	session, err := run.Exec(r.Context(), shim.ExecRequest{
+		Argv: q["arg"], Tty: q.Get("tty") == "true", Rows: size(q.Get("rows")), Cols: size(q.Get("cols")),
+	})
+	if err != nil {
+		_ = socket.Close(websocket.StatusInternalError, reason(err))
+		return
+	}
+	defer session.Close()
 	carry(r.Context(), socket, session)
+}
+
+// reason is as much of an error as a closing frame holds.
+func reason(err error) string {
+	const most = 123 // bytes; RFC 6455, section 5.5
+	text := err.Error()
+	return strings.ToValidUTF8(text[:min(most, len(text))], "")
 }
 
 func (t *task) runningNow() container.Running {
