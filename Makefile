@@ -9,7 +9,7 @@ GOBUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: build
 build: ## bin/howdah, and the example programs bin/net-lines and bin/ingest
@@ -45,6 +45,10 @@ test-unit: ## unit tests; RACE=1 with the race detector, RUN=regexp for some
 .PHONY: test-e2e
 test-e2e: ## end-to-end scenarios against bin/howdah; RUN=regexp for some
 	@scripts/test e2e
+
+.PHONY: test-docker
+test-docker: ## the Docker runtime with a real engine; needs root and dockerd
+	@scripts/test docker
 
 .PHONY: lint
 lint: ## golangci-lint and, where it is installed, shellcheck

@@ -20,6 +20,7 @@ import (
 	"howdah.dev/howdah/internal/cell/mesos"
 	"howdah.dev/howdah/internal/cell/shim"
 	"howdah.dev/howdah/internal/cell/shim/shimtest"
+	"howdah.dev/howdah/internal/cell/worker/docker/dockertest"
 )
 
 // newContainers is a cell whose worker runs the content image by runc.
@@ -55,10 +56,31 @@ func port(t *testing.T) int {
 	return n
 }
 
-func TestContainers(t *testing.T) {
+func TestContainers(t *testing.T) { testContainers(t, newContainers) }
+
+// TestDocker: the same by a real Docker engine.
+func TestDocker(t *testing.T) {
+	testContainers(t, func(t *testing.T, change func(*setup)) *cell {
+		engine, image := dockertest.Start(t), dockertest.Image(t)
+		file, err := os.Create(filepath.Join(t.TempDir(), "image.tar"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		if err := image.Archive(t.Context(), "howdah.invalid/image:"+strings.TrimPrefix(image.Digest, "sha256:"), file); err != nil {
+			t.Fatal(err)
+		}
+		return newCell(t, func(s *setup) {
+			s.Docker, s.Archive, s.Digest = engine.Socket, file.Name(), image.Digest
+			change(s)
+		})
+	})
+}
+
+func testContainers(t *testing.T, start func(*testing.T, func(*setup)) *cell) {
 	gateway := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "the warehouse\n") }))
 	defer gateway.Close()
-	c := newContainers(t, func(s *setup) { s.Gateway = strings.TrimPrefix(gateway.URL, "http://") })
+	c := start(t, func(s *setup) { s.Gateway = strings.TrimPrefix(gateway.URL, "http://") })
 
 	missing := content("true")
 	missing.Container.Docker.Image = "nothing"

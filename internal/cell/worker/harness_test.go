@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -27,6 +28,7 @@ import (
 	"howdah.dev/howdah/internal/cell/shim"
 	"howdah.dev/howdah/internal/cell/shim/shimtest"
 	"howdah.dev/howdah/internal/cell/worker/container"
+	"howdah.dev/howdah/internal/cell/worker/docker"
 	"howdah.dev/howdah/internal/cell/worker/plain"
 	"howdah.dev/howdah/internal/cell/worker/runc"
 	"howdah.dev/howdah/internal/node/proc"
@@ -36,6 +38,7 @@ import (
 type setup struct {
 	Dir, Master, Address, Shim, Node, Layer string
 	Runc                                    bool
+	Docker, Archive, Digest                 string // an engine's socket, and the image for it
 	Resend, Quota, Drain                    time.Duration
 	KeepPerApp                              int
 	KeepBytes                               int64
@@ -58,14 +61,29 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// layers gives out folders as images.
-type layers struct{ dir string }
+// layers gives out folders as images, or an archive.
+type layers struct{ dir, archive, digest string }
 
 func (l layers) Prepare(_ context.Context, r ImageRequest) (*container.Image, error) {
 	if r.Name != "content" {
 		return nil, fmt.Errorf("cannot pull %s: there is no such image", r.Name)
 	}
-	return &container.Image{Name: r.Name, Layers: []string{l.dir}, Config: container.ImageConfig{Entrypoint: []string{"/bin/content"}}}, nil
+	img := &container.Image{Name: r.Name, Config: container.ImageConfig{Entrypoint: []string{"/bin/content"}}}
+	if !r.Packed {
+		img.Layers = []string{l.dir}
+		return img, nil
+	}
+	img.Digest = l.digest
+	img.Archive = func(_ context.Context, _ string, w io.Writer) error {
+		f, err := os.Open(l.archive)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		_, err = io.Copy(w, f)
+		return err
+	}
+	return img, nil
 }
 func (layers) Release(string) error      { return nil }
 func (layers) Leases() ([]string, error) { return nil, nil }
@@ -81,7 +99,7 @@ func (s setup) config() (Config, error) {
 	}
 	cfg := Config{
 		Dir: s.Dir, IP: "127.0.0.1", Address: s.Address, Master: func() string { return s.Master }, Client: http.DefaultClient,
-		Images: layers{s.Layer}, Resend: s.Resend, Quota: s.Quota, Drain: s.Drain, KeepPerApp: s.KeepPerApp, KeepBytes: s.KeepBytes,
+		Images: layers{s.Layer, s.Archive, s.Digest}, Resend: s.Resend, Quota: s.Quota, Drain: s.Drain, KeepPerApp: s.KeepPerApp, KeepBytes: s.KeepBytes,
 		Runtimes: []container.Runtime{plain.New(plain.Config{Shims: shims})},
 		Authorize: func(r *http.Request, t *mesos.TaskInfo) error {
 			user, _, _ := r.BasicAuth()
@@ -96,6 +114,13 @@ func (s setup) config() (Config, error) {
 	}
 	if s.Runc {
 		cfg.Runtimes = append([]container.Runtime{runc.New(runc.Config{Shims: shims})}, cfg.Runtimes...)
+	}
+	if s.Docker != "" {
+		engine, err := docker.New(docker.Config{Shims: shims, Socket: s.Docker})
+		if err != nil {
+			return Config{}, err
+		}
+		cfg.Runtimes = append([]container.Runtime{engine}, cfg.Runtimes...)
 	}
 	if s.Gateway != "" {
 		cfg.Gateways = []shim.Gateway{{Port: 9870, Network: "tcp", Address: s.Gateway}}

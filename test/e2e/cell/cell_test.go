@@ -29,6 +29,7 @@ clusters:
         scheduler.yaml:
           progressDeadline: 4s
           projects.shop.images: tools
+        worker.yaml: {runtimes: "runc,plain"}
     nodeGroups:
       - {name: master, roles: [mesos_master], instanceNum: 1}
       - name: a
