@@ -17,7 +17,7 @@ const maxDeclared = 10_000
 // reads again only what has changed since. It is for one goroutine at a time.
 type Catalog struct {
 	files Files
-	known map[string]entry // by path of the record
+	known map[string]entry // by path of the record; also what a Read had got when it was cut short
 }
 
 // entry is one record, and the file it was read from: every change of a record
@@ -28,7 +28,7 @@ type entry struct {
 }
 
 // NewCatalog returns a catalog that has read nothing yet.
-func NewCatalog(files Files) *Catalog { return &Catalog{files: files} }
+func NewCatalog(files Files) *Catalog { return &Catalog{files: files, known: map[string]entry{}} }
 
 // Read returns the declared datasets by name. Anybody may read them. A record
 // that cannot be read is an error: whom its path belongs to is not known.
@@ -65,7 +65,7 @@ func (c *Catalog) read(ctx context.Context) ([]Dataset, error) {
 				continue
 			}
 		}
-		now[s.Path] = e
+		now[s.Path], c.known[s.Path] = e, e
 		all = append(all, e.dataset)
 	}
 	c.known = now

@@ -35,9 +35,6 @@ datasets:
 	if diff := cmp.Diff(want, f, cmpopts.IgnoreUnexported(File{})); diff != "" {
 		t.Error(diff)
 	}
-	if got := f.Datasets[0].Variable(); got != "HOWDAH_DATASET_GO_SRC" {
-		t.Error(got)
-	}
 	for project, want := range map[string]Mode{"maps": ReadWrite, "ads": ReadOnly, "bi": ReadWrite, "x": "", "": ""} {
 		if got, ok := f.Datasets[1].ModeFor(project); got != want || ok != (want != "") {
 			t.Errorf("%s: %q, %v", project, got, ok)

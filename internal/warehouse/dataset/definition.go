@@ -3,7 +3,6 @@ package dataset
 import (
 	"cmp"
 	"slices"
-	"strings"
 
 	"howdah.dev/howdah/api"
 	"howdah.dev/howdah/internal/document"
@@ -28,7 +27,7 @@ type File struct {
 
 // Dataset is a folder of the warehouse with an owner.
 type Dataset struct {
-	Name          string   `json:"name" doc:"Name of the dataset, unlike any other; containers find its path in HOWDAH_DATASET_<NAME>" pattern:"^[a-z][a-z0-9-]*$" maxLength:"63"`
+	Name          string   `json:"name" doc:"Name of the dataset, unlike any other in the warehouse" pattern:"^[a-z][a-z0-9-]*$" maxLength:"63"`
 	Path          string   `json:"path" doc:"Folder of the warehouse, such as /data/clicks" minLength:"1" maxLength:"1000"`
 	Owner         string   `json:"owner" doc:"Project that owns the dataset, and may read and write it" pattern:"^[a-z][a-z0-9-]*$" maxLength:"63"`
 	QuotaMB       int64    `json:"quotaMB,omitempty" doc:"Space in MiB, all copies of a file counted as HDFS counts them; no limit if left out" minimum:"1" maximum:"1000000000000"`
@@ -85,12 +84,6 @@ func (d *Dataset) fill() {
 			d.Access[i].Mode = ReadOnly
 		}
 	}
-}
-
-// Variable returns the environment variable that tells a container where the
-// dataset is.
-func (d Dataset) Variable() string {
-	return "HOWDAH_DATASET_" + strings.ToUpper(strings.ReplaceAll(d.Name, "-", "_"))
 }
 
 // Of returns the dataset that a path is in.

@@ -204,6 +204,35 @@ func TestCatalog(t *testing.T) {
 	}
 }
 
+// TestCatalogCutShort: who has little time for each Read gets there all the same.
+func TestCatalogCutShort(t *testing.T) {
+	s, files := newFiles(t)
+	applied(t, files, declared)
+	c := NewCatalog(files)
+	for try := 1; ; try++ {
+		opened := 0
+		s.Intercept(func(w http.ResponseWriter, r *http.Request, node string) bool {
+			if r.URL.Query().Get("op") != "OPEN" || node != "name" {
+				return false
+			}
+			if opened++; opened > 1 {
+				webhdfstest.Refuse(w, http.StatusInternalServerError, "IOException", "away")
+			}
+			return opened > 1
+		})
+		all, err := c.Read(t.Context())
+		if err == nil && len(all) == 2 {
+			if try != 2 {
+				t.Errorf("done at the %d. try", try)
+			}
+			return
+		}
+		if err == nil || try == 2 {
+			t.Fatalf("%d. try: %+v, %v", try, all, err)
+		}
+	}
+}
+
 // TestReplaceIsOneStep: at no moment is a declared dataset not declared.
 func TestReplaceIsOneStep(t *testing.T) {
 	s, files := newFiles(t)
