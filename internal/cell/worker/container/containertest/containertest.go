@@ -31,6 +31,7 @@ func Run(t *testing.T, make func(t *testing.T) *Bench) {
 		{"Limits", testLimits},
 		{"Network", testNetwork},
 		{"KillAndFind", testKillAndFind},
+		{"Deaf", testDeaf},
 		{"ShimKilled", testShimKilled},
 		{"Privileges", testPrivileges},
 		{"Exec", testExec},
@@ -159,8 +160,8 @@ func testNetwork(t *testing.T, b *Bench) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "the warehouse\n") })}
-	go server.Serve(outside)
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "the warehouse\n") })}
+	go func() { _ = server.Serve(outside) }()
 	defer server.Close()
 	// A listener of the host that nobody inside may reach.
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
@@ -227,6 +228,19 @@ func testKillAndFind(t *testing.T, b *Bench) {
 	_ = again.Kill(5 * time.Second)
 	if exit := b.Wait(r); exit.ExitCode != 7 || !exit.Killed || exit.CPU == 0 {
 		t.Errorf("exit %+v", exit)
+	}
+}
+
+// testDeaf: who does not listen to TERM is killed when its time is over, not before.
+func testDeaf(t *testing.T, b *Bench) {
+	spec := b.Spec("deaf", "echo", "up", "wait")
+	r := b.Begin(spec)
+	b.Until("it runs", func() bool { return b.Output(spec) == "up\n" })
+	const grace = 500 * time.Millisecond
+	asked := time.Now()
+	_ = r.Kill(grace)
+	if exit := b.Wait(r); exit.Signal != 9 || !exit.Killed || time.Since(asked) < grace {
+		t.Errorf("exit %+v after %s", exit, time.Since(asked))
 	}
 }
 

@@ -106,9 +106,12 @@ func (e *Engine) Down() {
 	if e.program == nil {
 		return
 	}
-	ended := make(chan error, 1)
+	ended := make(chan struct{})
 	_ = e.program.Process.Signal(syscall.SIGTERM)
-	go func() { ended <- e.program.Wait() }()
+	go func() {
+		defer close(ended)
+		_ = e.program.Wait()
+	}()
 	select {
 	case <-ended:
 	case <-time.After(startTime):
