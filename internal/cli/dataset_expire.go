@@ -79,6 +79,9 @@ func (w *warehouseFiles) expire(ctx context.Context, d dataset.Dataset, dry bool
 	if errors.Is(err, dataset.ErrNotMade) {
 		l.Skipped, err = "was there before: nothing in it expires", nil
 	}
+	if l.Files == nil {
+		l.Files = []string{} // programs get a list
+	}
 	return l, err
 }
 
