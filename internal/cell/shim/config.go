@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"howdah.dev/howdah/internal/cell/cgroup"
 )
 
@@ -206,13 +208,37 @@ func Write(dir, name string, v any, sync bool) error {
 	return nil
 }
 
+// part is behind the name of a file that is being written.
+const part = ".part"
+
+// maxExit is more than an Exit takes, but for very long errors.
+const maxExit = 4096
+
+// Reserve keeps room for the exit of a task, which then can be written on a full disk.
+func Reserve(dir string) error {
+	f, err := os.OpenFile(filepath.Join(dir, ExitFile+part), os.O_WRONLY|os.O_CREATE, 0o600)
+	if err == nil {
+		if err = unix.Fallocate(int(f.Fd()), 0, 0, maxExit); errors.Is(err, unix.EOPNOTSUPP) {
+			_, err = f.Write(make([]byte, maxExit))
+		}
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
+		return fmt.Errorf("cannot keep room for the task's exit: %w", err)
+	}
+	return nil
+}
+
 func writeFile(path string, text []byte, sync bool) error {
-	temp := path + ".part"
-	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	temp := path + part
+	// Not O_TRUNC: that would give up the room which the file has.
+	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(text)
+	if _, err = f.Write(text); err == nil {
+		err = f.Truncate(int64(len(text)))
+	}
 	if err == nil && sync {
 		err = f.Sync()
 	}

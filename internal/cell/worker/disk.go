@@ -15,7 +15,8 @@ import (
 // worker too long to count, and the disk's own table of files from others.
 const maxFiles = 1_000_000
 
-// watchDisk ends a task that uses more disk than it was given.
+// watchDisk ends a task that uses more disk than it was given. It asks until the task
+// has ended: a full disk may have kept something of the first time from being written.
 func (t *task) watchDisk(ctx context.Context, mb float64) {
 	tick := time.NewTicker(t.w.cfg.Quota)
 	defer tick.Stop()
@@ -36,7 +37,6 @@ func (t *task) watchDisk(ctx context.Context, mb float64) {
 			continue
 		}
 		t.kill(k)
-		return
 	}
 }
 

@@ -1,11 +1,54 @@
 package worker
 
 import (
+	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	"howdah.dev/howdah/internal/cell/mesos"
+	"howdah.dev/howdah/internal/cell/worker/container"
+	"howdah.dev/howdah/internal/cell/worker/plain"
 )
+
+// deaf is a task that does not hear of its end.
+type deaf struct {
+	container.Running
+	asked chan time.Duration
+}
+
+func (d deaf) Kill(grace time.Duration) error {
+	d.asked <- grace
+	return errors.New("it did not hear")
+}
+
+// TestWatchDiskAsksAgain: the quota asks for the end of a task until it has come.
+func TestWatchDiskAsksAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &Worker{cfg: Config{Dir: t.TempDir(), Quota: 10 * time.Second}, log: slog.New(slog.DiscardHandler)}
+		task := w.newTask(mesos.ID{Value: "f"}, mesos.TaskInfo{})
+		run := deaf{asked: make(chan time.Duration, 10)}
+		task.run, task.runtime = run, plain.New(plain.Config{})
+		if err := os.MkdirAll(task.sandbox(), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(task.sandbox(), "fill"), make([]byte, 2<<20), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		go task.watchDisk(t.Context(), 1)
+		time.Sleep(35 * time.Second)
+		if n := len(run.asked); n != 3 {
+			t.Errorf("asked %d times in 35 s", n)
+		}
+		if rec, _ := task.snapshot(); rec.Kill == nil || rec.Kill.Reason != mesos.ReasonContainerDisk {
+			t.Errorf("recorded %+v", rec.Kill)
+		}
+	})
+}
 
 func TestDiskUse(t *testing.T) {
 	dir := t.TempDir()

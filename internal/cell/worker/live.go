@@ -24,8 +24,11 @@ func (t *task) live(ctx context.Context) {
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return
+	case errors.Is(err, errGone):
+		t.ended(ctx, shim.Exit{Error: err.Error()})
+		return
 	case err != nil:
-		t.notStarted(err)
+		t.notStarted(ctx, err)
 		return
 	}
 	t.took(run)
@@ -41,24 +44,59 @@ func (t *task) live(ctx context.Context) {
 		t.log.Error("the task's end is not known for sure", "error", err)
 		exit.Error = err.Error()
 	}
-	t.ended(exit)
+	t.ended(ctx, exit)
 }
 
-// begin finds the task if it was started, and starts it if it was not.
+// errGone says that a task ran of which nothing is known any more.
+var errGone = errors.New("the task's state is gone: how it ended is not known")
+
+// begin finds the task if it was started, and starts it if it was not. What ran once
+// is never started again.
 func (t *task) begin(ctx context.Context) (container.Running, error) {
-	if _, err := os.Stat(t.runDir()); err == nil && t.runtime != nil { // of an earlier life
-		run, err := t.runtime.Find(ctx, t.runDir())
-		if !errors.Is(err, keeper.ErrNever) {
-			return run, err
-		}
-		old := t.runDir()
-		if err := t.change(func(r *record) { r.Attempt++ }); err != nil {
-			return nil, err
-		}
-		if err := removeAll(old); err != nil {
-			return nil, fmt.Errorf("cannot make the task's folders: %w", err)
-		}
+	run, err := t.find(ctx)
+	if !errors.Is(err, keeper.ErrNever) {
+		return run, err
 	}
+	if rec, _ := t.snapshot(); rec.Phase != phaseLaunching {
+		return nil, errGone
+	}
+	return t.start(ctx)
+}
+
+// find finds the task of an earlier life; keeper.ErrNever when it was not started, and
+// then it will not be by what that life began.
+func (t *task) find(ctx context.Context) (container.Running, error) {
+	old := t.runDir()
+	if _, err := os.Stat(old); errors.Is(err, os.ErrNotExist) {
+		return nil, keeper.ErrNever
+	} else if err != nil {
+		return nil, fmt.Errorf("cannot find the task: %w", err)
+	}
+	if t.runtime == nil {
+		// It may live, and only its runtime could tell: nothing of it may be touched.
+		rec, _ := t.snapshot()
+		message := fmt.Sprintf("the task was started by the runtime %s, which this worker is not to use any more: "+
+			"configure it again, the worker knows nothing of the task until then", rec.Runtime)
+		t.log.Error(message)
+		t.running("", message)
+		<-ctx.Done()
+		return nil, context.Cause(ctx)
+	}
+	run, err := t.runtime.Find(ctx, old)
+	if !errors.Is(err, keeper.ErrNever) {
+		return run, err
+	}
+	if err := t.change(func(r *record) { r.Attempt++ }); err != nil {
+		return nil, err
+	}
+	if err := removeAll(old); err != nil {
+		return nil, fmt.Errorf("cannot make the task's folders: %w", err)
+	}
+	return nil, keeper.ErrNever
+}
+
+// start prepares the task and starts it, unless it is killed before.
+func (t *task) start(ctx context.Context) (container.Running, error) {
 	killable, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	t.mu.Lock()
@@ -108,7 +146,7 @@ func ended(exit *shim.Exit) func(*record) {
 	}
 }
 
-func (t *task) notStarted(err error) {
+func (t *task) notStarted(ctx context.Context, err error) {
 	t.mu.Lock()
 	killed := t.rec.Kill
 	t.mu.Unlock()
@@ -116,26 +154,37 @@ func (t *task) notStarted(err error) {
 	if killed != nil || errors.Is(err, errKilled) {
 		s = status{state: mesos.TaskKilled, reason: mesos.ReasonTaskKilledDuringStart, message: errKilled.Error(), source: mesos.SourceSlave}
 	}
-	t.finish(s, nil)
+	t.finish(ctx, s, nil)
 }
 
 // ended says how a task ended that ran, or was to.
-func (t *task) ended(exit shim.Exit) {
+func (t *task) ended(ctx context.Context, exit shim.Exit) {
 	t.mu.Lock()
 	rec := t.rec
 	t.mu.Unlock()
-	t.finish(verdict(&rec, exit), &exit)
+	t.finish(ctx, verdict(&rec, exit), &exit)
 }
 
-func (t *task) finish(s status, exit *shim.Exit) {
+// finish tells the end of the task. By its folder a later life would learn of the end
+// once more, so that is kept until the record says it: the disk may be full.
+func (t *task) finish(ctx context.Context, s status, exit *shim.Exit) {
+	size := diskUse(maxFiles, t.sandbox()).bytes // takes long: not under the lock
 	s.set = func(r *record) {
 		ended(exit)(r)
-		r.Size = diskUse(maxFiles, t.sandbox()).bytes
+		r.Size = size
 	}
-	_ = t.report(s)
+	err := t.report(s)
 	t.mu.Lock()
 	t.run = nil
 	t.mu.Unlock()
+	for err != nil {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(retryAfter):
+		}
+		err = t.change(func(*record) {})
+	}
 	t.clean()
 	t.w.retain()
 }

@@ -43,6 +43,9 @@ func (w *Worker) forget(t *task) {
 	if !known {
 		return
 	}
+	t.mu.Lock()
+	t.gone = true
+	t.mu.Unlock()
 	if err := removeAll(t.sandbox()); err != nil {
 		t.log.Warn("cannot remove the sandbox of an ended task", "error", err)
 	}

@@ -73,6 +73,7 @@ type task struct {
 	healthy *bool
 	check   *mesos.CheckStatus
 	news    chan struct{} // closed when the record changes
+	gone    bool          // forgotten: it has no record any more
 }
 
 // errKilled ends the preparation of a task.
@@ -107,7 +108,7 @@ func (w *Worker) loadTask(name string) (*task, error) {
 		return nil, fmt.Errorf("its record is of %s", rec.ContainerID)
 	}
 	t := w.taskOf(rec)
-	for _, r := range w.cfg.Runtimes { // also one that cannot start tasks any more
+	for _, r := range w.cfg.Runtimes { // also one that cannot start tasks now
 		if r.Name() == rec.Runtime {
 			t.runtime = r
 		}
@@ -139,6 +140,9 @@ func (t *task) change(f func(r *record)) error {
 
 // changeLocked is change for those that hold the lock.
 func (t *task) changeLocked(f func(r *record)) error {
+	if t.gone {
+		return nil
+	}
 	next := t.rec
 	next.Pending = append([]mesos.TaskStatus(nil), t.rec.Pending...)
 	f(&next)
@@ -150,6 +154,9 @@ func (t *task) changeLocked(f func(r *record)) error {
 		err = renameio.WriteFile(filepath.Join(t.dir(), recordFile), text, 0o600)
 	}
 	t.rec = next // also when it was not written: what is done, is done
+	if t.w.wrote != nil {
+		t.w.wrote(next)
+	}
 	close(t.news)
 	t.news = make(chan struct{})
 	if err != nil {

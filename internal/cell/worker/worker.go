@@ -128,6 +128,7 @@ type Worker struct {
 	weaker   []string
 	started  time.Time
 
+	wrote   func(record)  // called after each try to write a record; nil but in tests
 	loaded  chan struct{} // closed when the tasks of an earlier life are known
 	prepare chan struct{} // a place for each task that is prepared
 	running sync.WaitGroup

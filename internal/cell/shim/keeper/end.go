@@ -38,18 +38,17 @@ func (s *Shim) PID() int {
 }
 
 // Kill asks for the end of the task: TERM, grace, KILL. It returns at once. Asking
-// again can only shorten the time.
+// again can only shorten the time. Where grace cannot be written the task is asked all
+// the same, and has the time of its configuration: it may be what fills the disk.
 func (s *Shim) Kill(grace time.Duration) error {
 	if s.process == nil {
 		return nil
 	}
-	if err := shim.Write(s.dir, shim.KillFile, shim.Kill{Grace: grace}, false); err != nil {
-		return err
+	err := shim.Write(s.dir, shim.KillFile, shim.Kill{Grace: grace}, false)
+	if e := s.process.Signal(syscall.SIGTERM); !errors.Is(e, os.ErrProcessDone) {
+		err = errors.Join(err, e)
 	}
-	if err := s.process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return err
-	}
-	return nil
+	return err
 }
 
 // Wait waits for the end of the shim and tells how its task ended. When the shim was

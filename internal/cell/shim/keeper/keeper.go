@@ -48,6 +48,9 @@ func Labels(node, id string) proc.Labels {
 // started, Wait gives an Exit with the reason; Start fails when there is no shim, and
 // when ctx ends, with the shim left to Find.
 func Start(ctx context.Context, spec Spec) (*Shim, error) {
+	if err := shim.Reserve(spec.Dir); err != nil {
+		return nil, err
+	}
 	if err := shim.Write(spec.Dir, shim.ConfigFile, spec.Config, false); err != nil {
 		return nil, err
 	}
