@@ -6,9 +6,11 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"howdah.dev/howdah/internal/cell/app"
+	"howdah.dev/howdah/internal/sqlite"
 )
 
 // keeper is an engine of which only the history is used.
@@ -71,6 +73,43 @@ func (k *keeper) versions(group string) []string {
 		k.t.Fatal(err)
 	}
 	return out
+}
+
+// TestHistoryOfBefore: what a database of before groups had a history knows stays.
+func TestHistoryOfBefore(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "scheduler.db")
+	start, err := migrations.ReadFile("migrations/00001_start.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := sqlite.Open(t.Context(), path, fstest.MapFS{"00001_start.sql": {Data: start}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, statement := range []string{
+		`INSERT INTO version VALUES ('/g/a', '2026-01-01T00:00:00.000Z', '{"id": "/g/a", "cmd": "one"}'), ('/g/a', '2026-01-01T00:00:02.000Z', '{"id": "/g/a", "cmd": "two"}')`,
+		`INSERT INTO grp VALUES ('/g', '{"id": "/g", "dependencies": ["/h"], "version": "2026-01-01T00:00:01.000Z"}')`,
+	} {
+		if _, err := db.Write.Exec(statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	e, err := Open(t.Context(), Config{Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.db.Close()
+	k := &keeper{e, t, time.Time{}}
+	if got := fmt.Sprint(k.versions("/g")); got != "[2026-01-01T00:00:02.000Z 2026-01-01T00:00:01.000Z 2026-01-01T00:00:00.000Z]" {
+		t.Error(got)
+	}
+	past, err := k.GroupAt(t.Context(), "/g", "2026-01-01T00:00:01.000Z")
+	if err != nil || past.Apps["/g/a"].Cmd != "one" || !slices.Equal(past.Groups["/g"].Dependencies, []string{"/h"}) {
+		t.Errorf("%+v %v", past, err)
+	}
 }
 
 // TestHistoryEnds: a version of a group of which a part is not kept any more is

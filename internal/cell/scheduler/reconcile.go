@@ -3,6 +3,7 @@ package scheduler
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"howdah.dev/howdah/internal/cell/instance"
@@ -35,9 +36,7 @@ func (t *tx) ask(before time.Time) {
 		t.questions.open[i.TaskID()] = true
 		r.Tasks = append(r.Tasks, askFor(i))
 	}
-	if len(r.Tasks) > 0 {
-		t.call(&mesos.Call{Type: mesos.CallReconcile, Reconcile: r})
-	}
+	t.askThese(r)
 	t.call(&mesos.Call{Type: mesos.CallReconcile, Reconcile: &mesos.Reconcile{}}) // and those it knows and we do not
 }
 
@@ -63,15 +62,16 @@ func (t *tx) askAgain() {
 		}
 		r.Tasks = append(r.Tasks, askFor(i))
 	}
-	slices.SortFunc(r.Tasks, func(a, b mesos.ReconcileTask) int {
-		if a.TaskID.Value < b.TaskID.Value {
-			return -1
-		}
-		return 1
-	})
-	if len(r.Tasks) > 0 {
-		t.call(&mesos.Call{Type: mesos.CallReconcile, Reconcile: r})
+	t.askThese(r)
+}
+
+// askThese asks for some tasks, in an order of their own: they come out of maps.
+func (t *tx) askThese(r *mesos.Reconcile) {
+	if len(r.Tasks) == 0 {
+		return
 	}
+	slices.SortFunc(r.Tasks, func(a, b mesos.ReconcileTask) int { return strings.Compare(a.TaskID.Value, b.TaskID.Value) })
+	t.call(&mesos.Call{Type: mesos.CallReconcile, Reconcile: r})
 }
 
 // reconcile asks for the state of every task from time to time, and again for what
