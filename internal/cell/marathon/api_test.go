@@ -3,11 +3,14 @@ package marathon_test
 import (
 	"encoding/json"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"howdah.dev/howdah/internal/cell/mesos"
 )
 
 // TestRoutes asks what has fixed answers.
@@ -167,12 +170,55 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("%s is %v, wanted %v", name, got, want)
 		}
 	}
+	scrape := c.ask(http.MethodGet, "/metrics", "", "Accept: application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.4,*/*;q=0.1")
 	_, text := c.call(http.MethodGet, "/metrics/prometheus", "")
-	if !strings.Contains(text, "# TYPE marathon_instances_running_gauge gauge\nmarathon_instances_running_gauge 3\n") {
-		t.Error(text)
+	for _, part := range []string{
+		"# TYPE marathon_instances_running_gauge gauge\nmarathon_instances_running_gauge 3\n",
+		"# TYPE marathon_deployments_counter counter\nmarathon_deployments_counter 1\n",
+		"\nmarathon_deployments_succeeded_counter 1\n", "\nmarathon_mesos_task_updates_task_running_counter 3\n",
+		"# TYPE howdah_app_instances_running gauge\nhowdah_app_instances_running{app=\"/a\"} 3\n", "\nhowdah_app_launch_delay_seconds{app=\"/a\"} 0\n",
+	} {
+		if !strings.Contains(text, part) || !strings.Contains(scrape.body, part) {
+			t.Errorf("no %q in\n%s\nor\n%s", part, text, scrape.body)
+		}
 	}
-	if _, page := c.call(http.MethodGet, "/ui", ""); !strings.Contains(page, "<code>/a</code><td>3<td>3<td>") {
+	line := regexp.MustCompile(`^(# (HELP|TYPE) [a-z_]+ .+|[a-z_]+({app="[^"]+"})? [0-9.e+]+)$`)
+	for l := range strings.SplitSeq(strings.TrimSpace(text), "\n") {
+		if !line.MatchString(l) {
+			t.Errorf("%q is no line of the exposition format", l)
+		}
+	}
+	if theirs := c.ask(http.MethodGet, "/metrics/prometheus", "", as("shop:viewer")); !strings.Contains(theirs.body, "marathon_instances_running_gauge 0\n") || strings.Contains(theirs.body, "/a") || strings.Contains(theirs.body, "counter") {
+		t.Errorf("another project sees %s", theirs.body)
+	}
+}
+
+// TestPage: the page shows people how apps are, what they wait for and of what they
+// failed.
+func TestPage(t *testing.T) {
+	c := newCell(t, cellConfig{})
+	if _, page := c.call(http.MethodGet, "/ui/", ""); !strings.Contains(page, "There are none yet.") {
 		t.Error(page)
+	}
+	c.run("/a", `"instances": 3`)
+	c.end(c.taskIDs("/a")[0], mesos.TaskFailed, "it <broke>") // and begins again after a second
+	d := c.deploy(http.MethodPut, "/v2/apps/big", `{"cmd": "x", "cpus": 100}`)
+	var page string
+	c.until("the page says why", func() bool {
+		_, page = c.call(http.MethodGet, "/ui", "")
+		return strings.Contains(page, "<small>worker-1 (127.0.0.1): needs 100 cpus; 7.") && strings.Contains(page, "<small>the next launch waits 1 s more</small>")
+	})
+	c.until("the failed one is replaced", func() bool {
+		_, page = c.call(http.MethodGet, "/ui", "")
+		return strings.Contains(page, "<code>/a</code><td>3<td>3<td>")
+	})
+	for _, part := range []string{"TASK_FAILED it &lt;broke&gt;", "<code>" + d + "</code><td><code>/big</code> <td>2 of 2", `<a href="/v2/queue">`} {
+		if !strings.Contains(page, part) {
+			t.Errorf("no %s in\n%s", part, page)
+		}
+	}
+	if got := c.ask(http.MethodGet, "/ui", "", as("shop:viewer")); strings.Contains(got.body, "/big") || !strings.Contains(got.body, "There are none yet.") {
+		t.Errorf("another project sees %s", got.body)
 	}
 }
 

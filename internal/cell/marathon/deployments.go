@@ -8,6 +8,7 @@ import (
 	"howdah.dev/howdah/internal/cell/app"
 	"howdah.dev/howdah/internal/cell/deploy"
 	"howdah.dev/howdah/internal/cell/scheduler"
+	"howdah.dev/howdah/internal/tenant"
 )
 
 // deploymentView is a deployment as the API shows it. Stalled is Howdah's own:
@@ -33,15 +34,20 @@ type currentAction struct {
 }
 
 func (a *API) listDeployments(_ http.ResponseWriter, c *call) (any, error) {
-	out := []deploymentView{}
-	a.engine.View(func(v scheduler.View) {
-		for _, d := range v.Deployments() {
-			if !slices.ContainsFunc(d.Apps(), func(id string) bool { return !owns(c.who, id) }) {
-				out = append(out, showDeployment(v, d))
-			}
-		}
-	})
+	var out []deploymentView
+	a.engine.View(func(v scheduler.View) { out = deploymentsOf(v, c.who) })
 	return out, nil
+}
+
+// deploymentsOf shows the deployments that touch nothing but what is a caller's.
+func deploymentsOf(v scheduler.View, who tenant.Token) []deploymentView {
+	out := []deploymentView{}
+	for _, d := range v.Deployments() {
+		if !slices.ContainsFunc(d.Apps(), func(id string) bool { return !owns(who, id) }) {
+			out = append(out, showDeployment(v, d))
+		}
+	}
+	return out
 }
 
 func showDeployment(v scheduler.View, d *scheduler.Deployment) deploymentView {
@@ -94,8 +100,7 @@ func (a *API) cancelDeployment(w http.ResponseWriter, c *call) (any, error) {
 		return noContent(http.StatusAccepted), a.engine.Cancel(c.Context(), id)
 	}
 	d, err := a.engine.Rollback(c.Context(), id, dry)
-	var gone *scheduler.GoneError
-	if errors.As(err, &gone) {
+	if gone, ok := errors.AsType[*scheduler.GoneError](err); ok {
 		return nil, &app.Error{
 			Status: http.StatusUnprocessableEntity, Message: "The deployment cannot be taken back: " + gone.Error(),
 			Findings: []app.Finding{{Message: gone.Error(), Remedy: "Cancel it as it stands with DELETE /v2/deployments/" + clean(id) + "?force=true, then change " + gone.App + " to what it is to be."}},

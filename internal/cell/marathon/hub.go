@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 
+	"howdah.dev/howdah/internal/cell/mesos"
 	"howdah.dev/howdah/internal/cell/scheduler"
 )
 
@@ -26,6 +27,8 @@ type Hub struct {
 	ring      []*entry
 	last      uint64
 	listeners map[*listener]struct{}
+	counts    map[string]int          // events by type
+	states    map[mesos.TaskState]int // updates of tasks
 }
 
 // entry is one event; its text is made when the first listener wants it.
@@ -46,13 +49,19 @@ type listener struct {
 
 // NewHub returns a hub. epoch tells the numbers of this process from those of
 // others.
-func NewHub(epoch string) *Hub { return &Hub{epoch: epoch, listeners: map[*listener]struct{}{}} }
+func NewHub(epoch string) *Hub {
+	return &Hub{epoch: epoch, listeners: map[*listener]struct{}{}, counts: map[string]int{}, states: map[mesos.TaskState]int{}}
+}
 
 // Publish gives an event a number and passes it on.
 func (h *Hub) Publish(ev scheduler.Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.last++
+	h.counts[ev.Type]++
+	if state := ev.State(); state != "" {
+		h.states[state]++
+	}
 	e := &entry{number: h.last, event: ev}
 	if len(h.ring) < keptEvents {
 		h.ring = append(h.ring, e)

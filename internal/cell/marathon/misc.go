@@ -5,7 +5,6 @@ import (
 	"html/template"
 	"net"
 	"net/http"
-	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -145,102 +144,58 @@ func (a *API) logging(http.ResponseWriter, *call) (any, error) {
 	return map[string]string{"ROOT": "info"}, nil
 }
 
-// figures are what metrics show.
-type gauges struct {
-	apps, groups, deployments, staged, running, healthy, unhealthy, queued int
-}
-
-func (a *API) gauges() (g gauges) {
-	a.engine.View(func(v scheduler.View) {
-		for at := range v.Apps() {
-			g.apps++
-			instances := v.Instances(at.Spec.ID)
-			c := count(at.Spec, instances)
-			g.staged, g.running, g.healthy, g.unhealthy = g.staged+c.Staged, g.running+c.Running, g.healthy+c.Healthy, g.unhealthy+c.Unhealthy
-			if q := v.Queued(at.Spec.ID); q != nil {
-				g.queued += q.Count
-			}
-		}
-		for range v.Groups() {
-			g.groups++
-		}
-		g.deployments = len(v.Deployments())
-	})
-	return g
-}
-
-// named are the figures under Marathon's names.
-func (g gauges) named() []struct {
-	name  string
-	value int
-} {
-	return []struct {
-		name  string
-		value int
-	}{
-		{"marathon.apps.active.gauge", g.apps},
-		{"marathon.groups.active.gauge", g.groups},
-		{"marathon.deployments.active.gauge", g.deployments},
-		{"marathon.instances.staged.gauge", g.staged},
-		{"marathon.instances.running.gauge", g.running},
-		{"marathon.instances.healthy.gauge", g.healthy},
-		{"marathon.instances.unhealthy.gauge", g.unhealthy},
-		{"marathon.instances.queued.gauge", g.queued},
-	}
-}
-
-func (a *API) metricsJSON(http.ResponseWriter, *call) (any, error) {
-	values := map[string]any{}
-	for _, n := range a.gauges().named() {
-		values[n.name] = map[string]int{"value": n.value}
-	}
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	values["marathon.uptime.gauge.seconds"] = map[string]float64{"value": time.Since(a.started).Seconds()}
-	values["marathon.jvm.memory.heap.used.gauge.bytes"] = map[string]uint64{"value": m.HeapAlloc}
-	empty := map[string]any{}
-	return map[string]any{"version": "4.0.0", "gauges": values, "counters": empty, "histograms": empty, "meters": empty, "timers": empty}, nil
-}
-
-func (a *API) metricsText(w http.ResponseWriter, _ *call) (any, error) {
-	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-	for _, n := range a.gauges().named() {
-		name := strings.ReplaceAll(n.name, ".", "_")
-		fmt.Fprintf(w, "# TYPE %s gauge\n%s %d\n", name, name, n.value)
-	}
-	return nil, nil
-}
-
 var pageTemplate = template.Must(template.New("page").Parse(`<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>Apps of {{.Address}}</title>
-<style>body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem}table{border-collapse:collapse;width:100%}
-th,td{text-align:left;padding:.3rem .8rem .3rem 0;border-bottom:1px solid #ddd}td.n{text-align:right}code{font-size:.9em}</style>
+<html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="10"><title>Apps of {{.Address}}</title>
+<style>body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem}table{border-collapse:collapse;width:100%}
+th,td{text-align:left;vertical-align:top;padding:.3rem .8rem .3rem 0;border-bottom:1px solid #ddd}code{font-size:.9em}small{display:block;color:#555}</style>
 <h1>Apps</h1>
-<p>This is a Marathon API at <code>http://{{.Address}}/v2</code>.</p>
-<table><tr><th>App<th>Running<th>Wanted<th>Waits for</tr>
-{{range .Apps}}<tr><td><code>{{.ID}}</code><td>{{.Running}}<td>{{.Wanted}}<td>{{.Wait}}</tr>
-{{else}}<tr><td colspan="4">There are none yet. <code>howdah app run</code> makes one.</tr>
-{{end}}</table></html>
+<p>This is a Marathon API at <code>http://{{.Address}}/v2</code>:
+<a href="/v2/apps">apps</a>, <a href="/v2/deployments">deployments</a>, <a href="/v2/queue">queue</a>, <a href="/v2/info">info</a>, <a href="/metrics/prometheus">metrics</a>.</p>
+<table><tr><th>App<th>Running<th>Wanted<th>Waits for<th>Last failure</tr>
+{{range .Apps}}<tr><td><code>{{.ID}}</code><td>{{.Running}}<td>{{.Wanted}}<td>{{.Wait}}{{range .Reasons}}<small>{{.}}</small>{{end}}<td>{{.Failure}}</tr>
+{{else}}<tr><td colspan="5">There are none yet. <code>howdah app run</code> makes one.</tr>
+{{end}}</table>
+{{if .Deployments}}<h2>Deployments</h2>
+<table><tr><th>Deployment<th>Apps<th>Step<th>Stalled</tr>
+{{range .Deployments}}<tr><td><code>{{.ID}}</code><td>{{range .AffectedApps}}<code>{{.}}</code> {{end}}<td>{{.CurrentStep}} of {{.TotalSteps}}<td>{{.Stalled}}</tr>
+{{end}}</table>{{end}}</html>
 `))
 
 type pageApp struct {
 	ID              string
 	Running, Wanted int
 	Wait            string
+	Reasons         []string // of workers that take no instance, and a pause after failures
+	Failure         string
 }
 
 // page shows the apps to people.
 func (a *API) page(w http.ResponseWriter, c *call) (any, error) {
 	var apps []pageApp
+	var deployments []deploymentView
 	a.engine.View(func(v scheduler.View) {
 		for at := range v.Apps() {
 			if owns(c.who, at.Spec.ID) {
-				n := count(at.Spec, v.Instances(at.Spec.ID))
-				apps = append(apps, pageApp{at.Spec.ID, n.Running, at.Spec.Instances, v.Decision(at.Spec.ID).Wait})
+				apps = append(apps, showRow(v, at))
 			}
 		}
+		deployments = deploymentsOf(v, c.who)
 	})
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
-	return nil, pageTemplate.Execute(w, map[string]any{"Address": a.Address, "Apps": apps})
+	return nil, pageTemplate.Execute(w, map[string]any{"Address": a.Address, "Apps": apps, "Deployments": deployments})
+}
+
+func showRow(v scheduler.View, at *scheduler.App) pageApp {
+	row := pageApp{ID: at.Spec.ID, Running: count(at.Spec, v.Instances(at.Spec.ID)).Running, Wanted: at.Spec.Instances, Wait: v.Decision(at.Spec.ID).Wait}
+	if q := v.Queued(at.Spec.ID); q != nil {
+		shown := showQueued(at, q, false)
+		if row.Reasons = shown.Reasons; shown.Delay.Left > 0 {
+			row.Reasons = append(row.Reasons, fmt.Sprintf("the next launch waits %d s more", shown.Delay.Left))
+		}
+	}
+	if f := at.LastFailure; f != nil {
+		row.Failure = fmt.Sprintf("%s on %s: %s %s", f.Timestamp, f.Host, f.State, f.Message)
+	}
+	return row
 }

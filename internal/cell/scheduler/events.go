@@ -150,6 +150,12 @@ func (e Event) About() []string {
 	return nil
 }
 
+// State returns the state of the task that an event is an update of, "" for others.
+func (e Event) State() mesos.TaskState {
+	s, _ := e.Body.(statusEvent)
+	return s.TaskStatus
+}
+
 func (e appEvent) About() []string            { return []string{e.AppID} }
 func (e unknownEvent) About() []string        { return []string{e.RunSpecID} }
 func (e statusEvent) About() []string         { return []string{e.AppID} }
