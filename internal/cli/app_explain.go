@@ -18,7 +18,9 @@ import (
 func (a *app) appExplainCmd(f *appFlags) *cobra.Command {
 	return &cobra.Command{
 		Use: "explain ID", Short: "Say what an app waits for, and which worker lacks what", Args: args(1, 1, "the app's id"),
-		RunE: func(cmd *cobra.Command, got []string) error { return a.explainApp(cmd.Context(), f.cell, appID(got[0])) },
+		RunE: func(cmd *cobra.Command, got []string) error {
+			return a.explainApp(cmd.Context(), f.cell, appID(got[0]))
+		},
 	}
 }
 

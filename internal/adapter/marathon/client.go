@@ -259,7 +259,7 @@ type Queued struct {
 			Declined int    `json:"declined"`
 		} `json:"rejectSummaryLaunchAttempt"`
 	} `json:"processedOffersSummary"`
-	App     App      `json:"app"`
+	App App `json:"app"`
 }
 
 // App returns an app with its tasks.
