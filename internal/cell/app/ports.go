@@ -99,6 +99,17 @@ func AssignServicePorts(a, old *App, taken func(int) bool, lowest, highest int) 
 	return without
 }
 
+// WithoutServicePorts returns a copy in which ports that are taken are to be given anew.
+func (a *App) WithoutServicePorts(taken func(int) bool) *App {
+	out := *a
+	out.eachServicePort(func(_ int, service *int) {
+		if taken(*service) {
+			*service = 0
+		}
+	})
+	return &out
+}
+
 // eachServicePort visits the service ports for writing, in copies of the slices.
 func (a *App) eachServicePort(visit func(int, *int)) {
 	if a.Host() {

@@ -55,11 +55,15 @@ type Instance struct {
 	Zone       string            `json:"zone,omitempty"`
 	Attributes []mesos.Attribute `json:"attributes,omitempty"` // of the worker, for constraints
 
-	Ports     []int    `json:"ports,omitempty"`     // host ports, in the order of the app's port list
-	Addresses []string `json:"addresses,omitempty"` // of its own container network
+	Ports []int `json:"ports,omitempty"` // host ports, in the order of the app's port list
+	// ServicePorts are those of its version, in the same order.
+	ServicePorts []int    `json:"servicePorts,omitempty"`
+	Addresses    []string `json:"addresses,omitempty"` // of its own container network
 
 	StagedAt  time.Time  `json:"stagedAt"`
 	StartedAt *time.Time `json:"startedAt,omitempty"`
+	// Checked tells whether its version has health checks.
+	Checked bool `json:"checked,omitempty"`
 	// Healthy is nil while no health check has said anything.
 	Healthy *bool `json:"healthy,omitempty"`
 	// Ready is true once every readiness check has passed; apps without one are

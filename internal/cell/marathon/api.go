@@ -21,7 +21,7 @@ import (
 const (
 	maxBody     = 16 << 20 // of a group with thousands of apps
 	maxRequests = 256      // at once, streams not counted; Marathon's http_max_concurrent_requests
-	maxStreams  = 1024     // of events, at once
+	maxStreams  = 1024     // of a project, at once
 )
 
 // Config is what the API needs.
@@ -55,11 +55,13 @@ type API struct {
 	hub     *Hub
 	log     *slog.Logger
 	slots   chan struct{} // for requests
-	streams chan struct{} // for streams of events
 	closing chan struct{}
 	once    sync.Once
 	started time.Time
 	routes  []route
+
+	mu      sync.Mutex
+	streams map[string]int // that are open, by project
 
 	lists        lists
 	serviceTable serviceTable
@@ -75,7 +77,7 @@ func New(cfg Config) *API {
 	}
 	return &API{
 		Config: cfg, engine: cfg.Engine, hub: cfg.Hub, log: cfg.Log, slots: make(chan struct{}, maxRequests),
-		streams: make(chan struct{}, maxStreams), closing: make(chan struct{}), started: time.Now(), lists: newLists(),
+		streams: map[string]int{}, closing: make(chan struct{}), started: time.Now(), lists: newLists(),
 		routes: routes(),
 	}
 }
@@ -102,6 +104,7 @@ type route struct {
 	role   tenant.Role
 	do     handler
 	stream bool // does not end by itself
+	cell   bool // concerns all projects
 }
 
 // ServeHTTP answers one request.
@@ -144,6 +147,10 @@ func (a *API) dispatch(w http.ResponseWriter, c *call) {
 			a.fail(w, c.Request, &statusError{http.StatusForbidden, "Not Authorized to perform this action! The role " + string(rt.role) + " is needed; yours is " + string(c.who.Role) + "."})
 			return
 		}
+		if rt.cell && c.who.Project != tenant.DefaultProject {
+			a.fail(w, c.Request, &statusError{http.StatusForbidden, "Not Authorized to perform this action! It concerns the whole cell, which is project " + tenant.DefaultProject + "'s."})
+			return
+		}
 		c.id, c.sub = canonical(id), sub
 		a.serve(w, c, rt)
 		return
@@ -169,19 +176,40 @@ func canonical(id string) string {
 	return app.Canonical(id, "/")
 }
 
+// enter takes a place for a request until leave; false where there is none. Streams
+// last long, so each project has places of its own for them.
+func (a *API) enter(c *call, rt route) (leave func(), ok bool) {
+	if !rt.stream {
+		select {
+		case a.slots <- struct{}{}:
+			return func() { <-a.slots }, true
+		default:
+			return nil, false
+		}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.streams[c.who.Project] >= maxStreams {
+		return nil, false
+	}
+	a.streams[c.who.Project]++
+	return func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if a.streams[c.who.Project]--; a.streams[c.who.Project] == 0 {
+			delete(a.streams, c.who.Project)
+		}
+	}, true
+}
+
 // serve calls a handler, as many at once as are allowed.
 func (a *API) serve(w http.ResponseWriter, c *call, rt route) {
-	slots := a.slots
-	if rt.stream {
-		slots = a.streams
-	}
-	select {
-	case slots <- struct{}{}:
-		defer func() { <-slots }()
-	default:
+	leave, ok := a.enter(c, rt)
+	if !ok {
 		a.fail(w, c.Request, &statusError{http.StatusServiceUnavailable, "Too many concurrent requests"})
 		return
 	}
+	defer leave()
 	c.Body = http.MaxBytesReader(w, c.Body, maxBody)
 	answer, err := rt.do(a, w, c)
 	switch {

@@ -1,10 +1,12 @@
 package marathon
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -95,10 +97,52 @@ func (a *API) admit(c *call, wanted scheduler.Wanted, change *scheduler.Change) 
 			findings = append(findings, app.Finding{Pointer: f.Pointer, Message: f.Message, Remedy: f.Remedy})
 		}
 	}
+	findings = append(findings, takeovers(wanted, change)...)
 	if len(findings) > 0 {
 		return app.Refuse(findings...)
 	}
 	return a.assignPorts(wanted, change)
+}
+
+// takeovers finds service ports that apps of another project have: who gives his app
+// such a port would be sent what is meant for them. Marathon lets apps share a port,
+// and within a project so do we.
+func takeovers(wanted scheduler.Wanted, change *scheduler.Change) (found []app.Finding) {
+	for _, spec := range change.Put {
+		for n, p := range servicePorts(spec) {
+			if othersHave(wanted, change, spec, p) {
+				found = append(found, app.Finding{
+					Pointer: portPointer(spec, n), Message: fmt.Sprintf("the service port %d is taken by an app of another project", p),
+					Remedy: "Leave it out, or write 0, and one is chosen.",
+				})
+			}
+		}
+	}
+	return found
+}
+
+// othersHave tells whether an app of another project than spec's has a service port.
+func othersHave(wanted scheduler.Wanted, change *scheduler.Change, spec *app.App, port int) bool {
+	if port == 0 || !wanted.TakesPort(port) {
+		return false
+	}
+	if old := wanted.App(spec.ID); old != nil && slices.Contains(servicePorts(old), port) {
+		return false
+	}
+	for other := range wanted.Apps() {
+		if app.TopLevel(other.ID) != app.TopLevel(spec.ID) && slices.Contains(servicePorts(other), port) && !slices.Contains(change.Remove, other.ID) {
+			return true
+		}
+	}
+	return false
+}
+
+// portPointer leads to the nth of servicePorts.
+func portPointer(spec *app.App, n int) string {
+	if n < len(spec.PortDefinitions) {
+		return fmt.Sprintf("/portDefinitions/%d/port", n)
+	}
+	return fmt.Sprintf("/container/portMappings/%d/servicePort", n-len(spec.PortDefinitions))
 }
 
 // assignPorts gives service ports to those that ask for any.
@@ -171,6 +215,9 @@ func (a *API) createApp(w http.ResponseWriter, c *call) (any, error) {
 	}
 	var made *app.App
 	answer, err := a.update(w, c, false, func(wanted scheduler.Wanted) (scheduler.Change, error) {
+		if !owns(c.who, u.ID) { // before it is told what others have
+			return scheduler.Change{}, foreign(c.who, u.ID)
+		}
 		if err := clash(wanted, u.ID); err != nil {
 			return scheduler.Change{}, err
 		}

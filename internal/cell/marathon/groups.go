@@ -137,7 +137,12 @@ func (a *API) groupBack(w http.ResponseWriter, c *call, id string, version app.T
 			}
 		}
 		change := differ(tree(wanted), past.onto(wanted, id))
-		for _, spec := range change.Put {
+		for i, spec := range change.Put {
+			taken := func(port int) bool { return othersHave(wanted, &change, spec, port) }
+			if slices.ContainsFunc(servicePorts(spec), taken) { // meanwhile: it gets others, in a version of its own
+				change.Put[i] = spec.WithoutServicePorts(taken)
+				continue
+			}
 			change.Back = append(change.Back, goBack(spec, wanted.App(spec.ID)).Back...)
 		}
 		return change, nil

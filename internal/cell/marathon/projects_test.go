@@ -22,6 +22,7 @@ func TestProjects(t *testing.T) {
 		return `{"message":"Not Authorized to perform this action! Your project shop holds /shop, not ` + id + `."}`
 	}
 	const role = `{"message":"Not Authorized to perform this action! The role operator is needed; yours is viewer."}`
+	const cellWide = `{"message":"Not Authorized to perform this action! It concerns the whole cell, which is project default's."}`
 	const get, post, put, patch, del = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete
 	for _, x := range []struct {
 		token string
@@ -38,6 +39,7 @@ func TestProjects(t *testing.T) {
 		{viewer, exchange{del, "/v2/apps/shop/web", "", 403, role}},
 		{viewer, exchange{del, "/v2/apps/shop/web?dryRun=true", "", 403, role}},
 		{operator, exchange{post, "/v2/apps", `{"id": "/bank/x", "cmd": "x"}`, 403, foreign("/bank/x")}},
+		{operator, exchange{post, "/v2/apps", `{"id": "/bank/vault", "cmd": "x"}`, 403, foreign("/bank/vault")}},
 		{operator, exchange{post, "/v2/apps", `{"id": "/shop/../bank/x", "cmd": "x"}`, 403, foreign("/bank/x")}},
 		{operator, exchange{post, "/v2/apps", `{"id": "/shopping", "cmd": "x"}`, 403, foreign("/shopping")}},
 		{operator, exchange{put, "/v2/apps/bank/vault", `{"instances": 0}`, 403, foreign("/bank/vault")}},
@@ -61,6 +63,9 @@ func TestProjects(t *testing.T) {
 		{operator, exchange{del, "/v2/deployments/" + d[0].ID, "", 403, foreign("/bank/vault")}},
 		{operator, exchange{del, "/v2/deployments/" + d[0].ID + "?force=true", "", 403, foreign("/bank/vault")}},
 		{operator, exchange{del, "/v2/leader", "", 403, `{"message":"Not Authorized to perform this action! The role admin is needed; yours is operator."}`}},
+		{admin, exchange{del, "/v2/leader", "", 403, cellWide}},
+		{admin, exchange{put, "/howdah/v1/workers/w1/drain", "", 403, cellWide}},
+		{admin, exchange{del, "/howdah/v1/workers/w1/drain", "", 403, cellWide}},
 		{operator, exchange{del, "/v2/queue/bank/vault/delay", "", 404, `{"message":"App '/bank/vault' not found in the launch queue"}`}},
 	} {
 		got := c.ask(x.method, x.path, x.body, as(x.token))
@@ -82,6 +87,44 @@ func TestProjects(t *testing.T) {
 	if got := c.taskIDs("/bank/vault"); len(got) != 1 || got[0] != vault {
 		t.Errorf("%v", got)
 	}
+}
+
+// TestDrainOfOthers: who looks at a worker sees tasks of his own project.
+func TestDrainOfOthers(t *testing.T) {
+	c := newCell(t, cellConfig{})
+	c.run("/shop/web", `"instances": 1`)
+	c.run("/bank/vault", `"instances": 1`)
+	var tasks struct{ Tasks []struct{ SlaveID string } }
+	c.ok(http.MethodGet, "/v2/apps/bank/vault/tasks", "", &tasks)
+	path, vault := "/howdah/v1/workers/"+tasks.Tasks[0].SlaveID+"/drain", c.taskIDs("/bank/vault")[0]
+	for _, who := range []string{"default:viewer", "bank:viewer", "shop:viewer"} {
+		got := c.ask(http.MethodGet, path, "", as(who))
+		if got.code != 200 || strings.Contains(got.body, vault) != (who != "shop:viewer") {
+			t.Errorf("%s: %d %s", who, got.code, got.body)
+		}
+	}
+}
+
+// TestPortsOfOthers: nobody gets what is meant for another project by taking its
+// service port.
+func TestPortsOfOthers(t *testing.T) {
+	c := newCell(t, cellConfig{})
+	const shaped = `"cmd": "x", "cpus": 0.1, "networks": [{"mode": "container/bridge"}], "container": {"type": "MESOS", "portMappings": [{"containerPort": 80, "servicePort": 10005}]}`
+	c.ok(http.MethodPost, "/v2/apps", `{"id": "/shop/web", "cmd": "x", "cpus": 0.1, "portDefinitions": [{"port": 10005}]}`, nil)
+	refused := func(pointer string, got answer) {
+		t.Helper()
+		if got.code != 422 || !strings.Contains(got.body, "the service port 10005 is taken by an app of another project") || !strings.Contains(got.body, pointer) {
+			t.Errorf("%d %s", got.code, got.body)
+		}
+	}
+	refused("/portDefinitions/1/port", c.ask(http.MethodPost, "/v2/apps", `{"id": "/aaa/thief", "cmd": "x", "portDefinitions": [{"port": 0}, {"port": 10005}]}`, as("aaa:operator")))
+	refused("/container/portMappings/0/servicePort", c.ask(http.MethodPost, "/v2/apps", `{"id": "/aaa/thief", `+shaped+`}`))
+	// An app keeps what it has, its project may share it, and it is free when it is gone.
+	c.ok(http.MethodPut, "/v2/apps/shop/web?force=true", `{"cmd": "y"}`, nil)
+	c.ok(http.MethodPost, "/v2/apps", `{"id": "/shop/other", `+shaped+`}`, nil)
+	c.ok(http.MethodDelete, "/v2/groups/shop?force=true", "", nil)
+	c.until("the group is gone", func() bool { code, _ := c.call(http.MethodGet, "/v2/apps/shop/web", ""); return code == 404 })
+	c.ok(http.MethodPost, "/v2/apps", `{"id": "/aaa/heir", `+shaped+`}`, nil)
 }
 
 // TestProjectsEvents: nobody hears of what is another project's.

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -124,14 +125,14 @@ func (s *serviceTable) collect(v scheduler.View) []serviceapi.Service {
 // them while they do.
 func servicesOf(spec *app.App, instances []*instance.Instance) []serviceapi.Service {
 	var out []serviceapi.Service
-	for n, p := range spec.Ports() {
+	for _, p := range spec.Ports() {
 		if p.Service == 0 {
 			continue
 		}
 		backends := []serviceapi.Backend{}
 		for _, i := range instances {
-			if n < len(i.Ports) && i.Ports[n] > 0 && i.KillAsked == nil && i.Condition == instance.Running {
-				backends = append(backends, serviceapi.Backend{Host: i.Reach(), Port: i.Ports[n], Task: i.TaskID(), Healthy: serves(spec, i)})
+			if at := behind(i, p.Service); at > 0 && i.KillAsked == nil && i.Condition == instance.Running {
+				backends = append(backends, serviceapi.Backend{Host: i.Reach(), Port: at, Task: i.TaskID(), Healthy: serves(i)})
 			}
 		}
 		labels := shownLabels(spec.Labels, p.Labels)
@@ -142,15 +143,23 @@ func servicesOf(spec *app.App, instances []*instance.Instance) []serviceapi.Serv
 	return out
 }
 
-// serves tells whether an instance may be sent requests.
-func serves(spec *app.App, i *instance.Instance) bool {
-	if !i.Ready {
-		return false
+// behind returns the instance's port for a service port, 0 for none. The instance
+// may be of a version with other ports than are wanted now.
+func behind(i *instance.Instance, service int) int {
+	n := slices.Index(i.ServicePorts, service)
+	if n < 0 || n >= len(i.Ports) {
+		return 0
 	}
-	if len(spec.HealthChecks) == 0 {
-		return i.Healthy == nil || *i.Healthy
+	return i.Ports[n]
+}
+
+// serves tells whether an instance may be sent requests, by the checks of its own
+// version.
+func serves(i *instance.Instance) bool {
+	if i.Healthy != nil {
+		return i.Ready && *i.Healthy
 	}
-	return i.Healthy != nil && *i.Healthy
+	return i.Ready && !i.Checked
 }
 
 // shownLabels are those that load balancers of Marathon go by.

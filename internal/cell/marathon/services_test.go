@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -39,6 +40,19 @@ func tasksAt(t serviceapi.Table, port int) []string {
 		}
 	}
 	slices.Sort(out)
+	return out
+}
+
+// backends are the tasks behind a port, with where they are and whether they are served.
+func (c *cell) backends(port int) []serviceapi.Backend {
+	c.t.Helper()
+	var out []serviceapi.Backend
+	for _, s := range c.services("").Services {
+		if s.Port == port {
+			out = append(out, s.Backends...)
+		}
+	}
+	slices.SortFunc(out, func(a, b serviceapi.Backend) int { return strings.Compare(a.Task, b.Task) })
 	return out
 }
 
@@ -153,5 +167,25 @@ func TestServicesHealth(t *testing.T) {
 	table := c.services("")
 	if len(tasksAt(table, 10007)) != 1 || table.Services[0].Backends[0].Healthy {
 		t.Errorf("nobody has asked how the instance is, and it is shown as %+v", table.Services)
+	}
+}
+
+// TestServicesOfOldVersions: an instance is served by the ports and the checks of its
+// own version, whatever is wanted by now.
+func TestServicesOfOldVersions(t *testing.T) {
+	c := newCell(t, cellConfig{outcome: slow("never")})
+	c.run("/web", `"instances": 2, "portDefinitions": [{"port": 10000, "name": "http"}]`)
+	was := c.backends(10000)
+	if len(was) != 2 || strings.Contains(fmt.Sprint(was), "false") {
+		t.Fatal(was)
+	}
+	c.ok(http.MethodPut, "/v2/apps/web", `{"cmd": "never", "portDefinitions": [{"port": 10001, "name": "admin"}, {"port": 10000, "name": "http"}],
+		"healthChecks": [{"protocol": "TCP", "portIndex": 1}], "upgradeStrategy": {"minimumHealthCapacity": 1, "maximumOverCapacity": 0.5}}`, nil)
+	c.until("an instance of the new version starts", func() bool { return c.app("/web").TasksStaged == 1 })
+	if diff := cmp.Diff(was, c.backends(10000)); diff != "" {
+		t.Error(diff)
+	}
+	if got := c.backends(10001); len(got) > 0 {
+		t.Errorf("the new port leads to %v", got)
 	}
 }

@@ -27,7 +27,9 @@ func (a *API) getDrain(_ http.ResponseWriter, c *call) (any, error) {
 			out.Drained = out.Drained || d == id
 		}
 		for _, i := range v.OnWorker(id) {
-			out.Tasks = append(out.Tasks, v.Instance(i).TaskID())
+			if at := v.Instance(i); owns(c.who, at.App) {
+				out.Tasks = append(out.Tasks, at.TaskID())
+			}
 		}
 	})
 	return out, nil

@@ -221,7 +221,10 @@ func (t *tx) start(ctx context.Context, spec *app.App, l match.Launch) bool {
 	i := &instance.Instance{
 		ID: instance.NewID(spec.ID), App: spec.ID, Role: l.Role, Incarnation: 1, Version: spec.ConfigVersion().Time, Condition: instance.Provisioned,
 		State: mesos.TaskStaging, Since: t.now, StagedAt: t.now, AgentID: l.AgentID, Host: l.Host, Address: l.Address, Region: l.Region, Zone: l.Zone,
-		Attributes: l.Attributes, Ports: l.Ports,
+		Attributes: l.Attributes, Ports: l.Ports, Checked: len(spec.HealthChecks) > 0,
+	}
+	for _, p := range spec.Ports() {
+		i.ServicePorts = append(i.ServicePorts, p.Service)
 	}
 	task, err := launch.Task(ctx, spec, i, l, launch.Options{Secret: t.cfg.Secret})
 	if err != nil {
