@@ -98,7 +98,7 @@ func TestAnnounced(t *testing.T) {
 
 	before := h.PIDs("cell")
 	h.OK("stop", "zk")
-	c := &cell{h, t, h.Cluster("cell").Exports["marathon"], token(h, "default", "admin")}
+	c := &cell{h, t, h.Cluster("cell").Exports["marathon"], token(h, "default", "admin"), ""}
 	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(time.Second) {
 		if code, body := c.call(http.MethodGet, "/v2/apps", ""); code != http.StatusOK {
 			t.Fatalf("without ZooKeeper the scheduler answers %d %s", code, body)

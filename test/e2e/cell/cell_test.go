@@ -48,6 +48,8 @@ type cell struct {
 	t     testing.TB
 	url   string // of the scheduler
 	token string
+	// engine is the folder of the Docker engine that runs containers, empty without one.
+	engine string
 }
 
 // newCell starts a home with a cell.
@@ -60,7 +62,7 @@ func newCell(t *testing.T) *cell {
 func openCell(t *testing.T, h *harness.Home) *cell {
 	t.Helper()
 	h.Up(h.Write("cell.yaml", definition))
-	return &cell{h, t, h.Cluster("cell").Exports["marathon"], token(h, "default", "admin")}
+	return &cell{h, t, h.Cluster("cell").Exports["marathon"], token(h, "default", "admin"), ""}
 }
 
 func token(h *harness.Home, project, role string) string {

@@ -65,10 +65,10 @@ func (c *cell) pids() map[string]int {
 	return out
 }
 
-// ofShim tells whether a process is a shim of the home.
+// ofShim tells whether a process is a shim of the home, or one of its Docker engine.
 func (c *cell) ofShim(pid int) bool {
 	line := harness.CommandLine(pid)
-	return strings.HasPrefix(line, "howdah-shim run "+c.Dir+"/")
+	return c.engine != "" && strings.Contains(line, "containerd-shim") && strings.Contains(line, c.engine) || strings.HasPrefix(line, "howdah-shim run "+c.Dir+"/")
 }
 
 func parent(pid int) int {

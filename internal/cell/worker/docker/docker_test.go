@@ -1,15 +1,12 @@
 package docker
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
-
-	"github.com/moby/moby/client"
 
 	"howdah.dev/howdah/internal/cell/shim"
 	"howdah.dev/howdah/internal/cell/shim/shimtest"
@@ -33,17 +30,7 @@ func newBench(t *testing.T) (*containertest.Bench, *dockertest.Engine, *Runtime)
 		t.Fatal(err)
 	}
 	t.Logf("weaker here: %q", weaker)
-	b.Left = func() []string {
-		var left []string
-		found, err := r.api.ContainerList(context.Background(), client.ContainerListOptions{All: true})
-		if err != nil {
-			t.Error(err)
-		}
-		for _, c := range found.Items {
-			left = append(left, fmt.Sprintf("container %v", c.Names))
-		}
-		return left
-	}
+	b.Left = engine.Containers
 	t.Cleanup(b.CheckClean)
 	return b, engine, r
 }

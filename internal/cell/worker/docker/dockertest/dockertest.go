@@ -24,6 +24,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/moby/moby/client"
 
 	"howdah.dev/howdah/internal/cell/shim/shimtest"
 	"howdah.dev/howdah/internal/cell/worker/container"
@@ -147,6 +148,25 @@ func (e *Engine) remove() {
 	if err := os.RemoveAll(e.dir); err != nil {
 		e.t.Error(err)
 	}
+}
+
+// Containers are the names of all there are, running or not.
+func (e *Engine) Containers() []string {
+	e.t.Helper()
+	api, err := client.New(client.WithHost("unix://" + e.Socket))
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	defer api.Close()
+	found, err := api.ContainerList(context.Background(), client.ContainerListOptions{All: true})
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	var names []string
+	for _, c := range found.Items {
+		names = append(names, strings.Join(c.Names, " "))
+	}
+	return names
 }
 
 // left are processes that name the engine's folder: its own, and those that stand
