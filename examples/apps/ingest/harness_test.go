@@ -47,7 +47,7 @@ func newWorld(t *testing.T, sources string, wrap func(http.Handler) http.Handler
 	grant := gateway.Grant{Project: "p", User: "p", Datasets: []gateway.Dataset{{Name: "go-src", Path: dataset, Access: gateway.ReadWrite}}}
 	g, err := gateway.New(gateway.Config{
 		NameNodes: func() []string { return []string{w.store.Name.URL} },
-		Authorize: func(token string) (gateway.Grant, bool) { return grant, token == "secret" },
+		Authorize: func(_ context.Context, token string) (gateway.Grant, bool) { return grant, token == "secret" },
 		Log:       slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

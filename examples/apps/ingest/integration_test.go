@@ -45,7 +45,7 @@ func TestReal(t *testing.T) {
 	grant := gateway.Grant{Project: "p", User: user, Datasets: []gateway.Dataset{{Name: "got", Path: root + "/got", Access: gateway.ReadWrite}}}
 	g, err := gateway.New(gateway.Config{
 		NameNodes: func() []string { return []string{address} },
-		Authorize: func(token string) (gateway.Grant, bool) { return grant, token == "secret" },
+		Authorize: func(_ context.Context, token string) (gateway.Grant, bool) { return grant, token == "secret" },
 		Log:       slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

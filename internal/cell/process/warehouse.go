@@ -48,7 +48,7 @@ type house struct {
 	handler http.Handler
 	server  *http.Server // on the socket; nil without a warehouse
 	// holds tells whether the worker has a task that has not ended.
-	holds func(framework, task string) bool
+	holds func(ctx context.Context, framework, task string) bool
 }
 
 func (c WarehouseConfig) open(dir, address, secret string, log *slog.Logger) (*house, error) {
@@ -178,7 +178,7 @@ func (h *house) mac(body []byte) []byte {
 }
 
 // authorize reads a task's token.
-func (h *house) authorize(token string) (gateway.Grant, bool) {
+func (h *house) authorize(ctx context.Context, token string) (gateway.Grant, bool) {
 	text, sig, _ := strings.Cut(token, ".")
 	enc := base64.RawURLEncoding
 	body, err := enc.DecodeString(text)
@@ -187,7 +187,7 @@ func (h *house) authorize(token string) (gateway.Grant, bool) {
 		return gateway.Grant{}, false
 	}
 	var c claim
-	if json.Unmarshal(body, &c) != nil || !h.holds(c.Framework, c.Task) {
+	if json.Unmarshal(body, &c) != nil || !h.holds(ctx, c.Framework, c.Task) {
 		return gateway.Grant{}, false
 	}
 	g := gateway.Grant{Project: c.Project, User: c.User}

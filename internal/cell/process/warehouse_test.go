@@ -1,6 +1,7 @@
 package process
 
 import (
+	"context"
 	"log/slog"
 	"strings"
 	"testing"
@@ -19,7 +20,7 @@ func TestTaskTokens(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		h.holds = func(framework, task string) bool { return framework == "f1" && task == "t1" }
+		h.holds = func(_ context.Context, framework, task string) bool { return framework == "f1" && task == "t1" }
 		return h
 	}
 	h := open("127.0.0.2:5051", "secret")
@@ -37,7 +38,7 @@ func TestTaskTokens(t *testing.T) {
 	if diff := cmp.Diff(want, x.Env); diff != "" {
 		t.Error(diff)
 	}
-	grant, ok := h.authorize(token)
+	grant, ok := h.authorize(t.Context(), token)
 	if !ok || grant.Project != "shop" || grant.User != "ads" {
 		t.Fatalf("%v %+v", ok, grant)
 	}
@@ -59,12 +60,12 @@ func TestTaskTokens(t *testing.T) {
 		"no signature":        {h, body + "."},
 		"nothing":             {h, ""},
 	} {
-		if _, ok := tt.house.authorize(tt.token); ok {
+		if _, ok := tt.house.authorize(t.Context(), tt.token); ok {
 			t.Errorf("%s: it opens the warehouse", name)
 		}
 	}
-	h.holds = func(string, string) bool { return false }
-	if _, ok := h.authorize(token); ok {
+	h.holds = func(context.Context, string, string) bool { return false }
+	if _, ok := h.authorize(t.Context(), token); ok {
 		t.Error("the token of a task that ended opens the warehouse")
 	}
 	// Without datasets there is nothing to open.

@@ -86,11 +86,7 @@ func Worker(ctx context.Context, file string, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	usable, err := cfg.usable(ctx, runtimes)
-	if err != nil {
-		return err
-	}
-	info, err := cfg.info(address, usable)
+	info, err := cfg.info(address)
 	if err != nil {
 		return err
 	}
@@ -104,12 +100,16 @@ func Worker(ctx context.Context, file string, log *slog.Logger) error {
 	}
 	w, err := worker.New(ctx, worker.Config{
 		Dir: filepath.Join(cfg.Dir, "worker"), Info: info, IP: address.Addr().String(), Address: cfg.Address,
-		Master: func() string { return cfg.Master }, Client: gate.client(), Runtimes: runtimes, Images: images,
+		Master: func() string { return cfg.Master }, Client: gate.client(), Images: images,
+		Runtimes: runtimes, RuntimesAttribute: scheduler.AttributeRuntimes,
 		Fetch: fetch.Config{Blocked: cfg.blocked}, Extras: house.extras, Gateways: house.gateways(), Volumes: cfg.Volumes, Drain: drain,
 		Authorize: gate.worker, Log: log,
 	})
 	if err != nil {
 		return err
+	}
+	if len(w.Runtimes()) == 0 { // the agent tries again
+		return fmt.Errorf("none of the runtimes %s can be used here: %s", strings.Join(cfg.Runtimes, ", "), strings.Join(w.Weaker(), "; "))
 	}
 	house.holds = w.Holds
 	weaker = slices.Concat(weaker, w.Weaker())
@@ -187,22 +187,6 @@ func (c *WorkerConfig) runtimes(ip netip.Addr, place *cgroup.Parent) ([]containe
 	return out, nil
 }
 
-// usable names those of the runtimes that can be used here.
-func (c *WorkerConfig) usable(ctx context.Context, runtimes []container.Runtime) ([]string, error) {
-	var names, missing []string
-	for _, r := range runtimes {
-		if _, err := r.Probe(ctx); err != nil {
-			missing = append(missing, fmt.Sprintf("%s: %v", r.Name(), err))
-			continue
-		}
-		names = append(names, r.Name())
-	}
-	if len(names) == 0 {
-		return nil, fmt.Errorf("none of the runtimes can be used here: %s", strings.Join(missing, "; "))
-	}
-	return names, nil
-}
-
 // place is where control groups of tasks are made, nil where none can be.
 func (c *WorkerConfig) place() (place *cgroup.Parent, weaker []string) {
 	p, err := cgroup.Find("/sys/fs/cgroup", "/proc/self/cgroup", filepath.Join("howdah", c.name()))
@@ -230,7 +214,7 @@ func (c *WorkerConfig) name() string {
 	return strings.ReplaceAll(ip, ".", "-")
 }
 
-func (c *WorkerConfig) info(address netip.AddrPort, runtimes []string) (mesos.AgentInfo, error) {
+func (c *WorkerConfig) info(address netip.AddrPort) (mesos.AgentInfo, error) {
 	info := mesos.AgentInfo{Hostname: c.Host, Port: int(address.Port())}
 	resources, err := mesos.ParseResources(c.Resources)
 	if err != nil {
@@ -242,9 +226,6 @@ func (c *WorkerConfig) info(address netip.AddrPort, runtimes []string) (mesos.Ag
 			return info, fmt.Errorf("attributes: %w", err)
 		}
 	}
-	info.Attributes = append(info.Attributes, mesos.Attribute{
-		Name: scheduler.AttributeRuntimes, Type: mesos.Text, Text: &mesos.TextValue{Value: strings.Join(runtimes, ",")},
-	})
 	return info, nil
 }
 

@@ -23,6 +23,7 @@ func TestDrain(t *testing.T) {
 	} {
 		id := c.launch(quick, tt.resources)
 		c.untilState(id, mesos.TaskRunning)
+		c.untilState(id, mesos.TaskRunning)
 		c.file(id, "stdout", "up")
 		began := time.Now()
 		c.kill(id)
@@ -36,6 +37,7 @@ func TestDrain(t *testing.T) {
 		}
 	}
 	id := c.launch(quick, "cpus:0.2;mem:1024;ports:[31001-31001]")
+	c.untilState(id, mesos.TaskRunning)
 	c.untilState(id, mesos.TaskRunning)
 	c.file(id, "stdout", "up")
 	c.kill(id)

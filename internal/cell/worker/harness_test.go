@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -43,6 +44,8 @@ type setup struct {
 	KeepPerApp                              int
 	KeepBytes                               int64
 	Gateway                                 string
+	Plain                                   string // of the runtime: "broken" or "absent"
+	CrashAt                                 int    // the write of a record after which the worker dies; 0: none
 }
 
 const setupEnv = "HOWDAH_TEST_WORKER"
@@ -88,6 +91,11 @@ func (l layers) Prepare(_ context.Context, r ImageRequest) (*container.Image, er
 func (layers) Release(string) error      { return nil }
 func (layers) Leases() ([]string, error) { return nil, nil }
 
+// broken is a runtime that cannot be used for the time being.
+type broken struct{ container.Runtime }
+
+func (broken) Probe(context.Context) ([]string, error) { return nil, errors.New("it is out of order") }
+
 func (s setup) config() (Config, error) {
 	shims := container.Shims{Program: s.Shim, Node: s.Node, IP: "127.0.0.1", Logs: shim.Logs{MaxBytes: 64 << 10, Keep: 2, BytesPerSecond: 64 << 20}}
 	if os.Geteuid() == 0 {
@@ -100,6 +108,7 @@ func (s setup) config() (Config, error) {
 	cfg := Config{
 		Dir: s.Dir, IP: "127.0.0.1", Address: s.Address, Master: func() string { return s.Master }, Client: http.DefaultClient,
 		Images: layers{s.Layer, s.Archive, s.Digest}, Resend: s.Resend, Quota: s.Quota, Drain: s.Drain, KeepPerApp: s.KeepPerApp, KeepBytes: s.KeepBytes,
+		RuntimesAttribute: "runtimes",
 		Runtimes: []container.Runtime{plain.New(plain.Config{Shims: shims})},
 		Authorize: func(r *http.Request, t *mesos.TaskInfo) error {
 			user, _, _ := r.BasicAuth()
@@ -111,6 +120,12 @@ func (s setup) config() (Config, error) {
 			}
 			return nil
 		},
+	}
+	switch s.Plain {
+	case "broken":
+		cfg.Runtimes[0] = broken{cfg.Runtimes[0]}
+	case "absent":
+		cfg.Runtimes = nil
 	}
 	if s.Runc {
 		cfg.Runtimes = append([]container.Runtime{runc.New(runc.Config{Shims: shims})}, cfg.Runtimes...)
@@ -139,6 +154,9 @@ func (s setup) serve() error {
 	if err != nil {
 		return err
 	}
+	if s.CrashAt > 0 {
+		w.wrote = dieAfter(s.CrashAt)
+	}
 	l, err := net.Listen("tcp", s.Address)
 	if err != nil {
 		return err
@@ -146,10 +164,21 @@ func (s setup) serve() error {
 	mux := http.NewServeMux()
 	mux.Handle("/", w.Handler())
 	mux.HandleFunc("/holds/{framework}/{task}", func(rw http.ResponseWriter, r *http.Request) {
-		_, _ = fmt.Fprint(rw, w.Holds(r.PathValue("framework"), r.PathValue("task")))
+		_, _ = fmt.Fprint(rw, w.Holds(r.Context(), r.PathValue("framework"), r.PathValue("task")))
 	})
 	go func() { _ = http.Serve(l, mux) }()
 	return w.Run(context.Background())
+}
+
+// dieAfter ends the process after some writes of records, as a crash would.
+func dieAfter(writes int) func(record) {
+	var done atomic.Int64
+	return func(record) {
+		if done.Add(1) == int64(writes) {
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			select {}
+		}
+	}
 }
 
 // cell is a master, a worker in a process of its own, and a framework.

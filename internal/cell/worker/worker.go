@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -51,9 +53,13 @@ type Config struct {
 	Master func() string // base URL of the leading master; asked for each connection
 	Client *http.Client  // reaches it; its transport adds the credentials
 
-	// Runtimes are tried in this order; those that cannot be used here are left out.
+	// Runtimes are tried in this order. Those that cannot be used now start no tasks, but
+	// still know theirs of an earlier life: give all that may have some.
 	Runtimes []container.Runtime
-	Images   Images // nil: no images
+	// RuntimesAttribute is the attribute that names those that can be used, with commas
+	// between them; there is none if empty.
+	RuntimesAttribute string
+	Images            Images // nil: no images
 	// Fetch bounds what tasks have fetched. Without Blocked, policy.BlockedIP counts.
 	Fetch fetch.Config
 	// Bridge is the network name that means a network of the task's own.
@@ -164,6 +170,10 @@ func New(ctx context.Context, cfg Config) (*Worker, error) {
 		for _, sentence := range weaker {
 			w.weaker = append(w.weaker, r.Name()+": "+sentence)
 		}
+	}
+	if name := cfg.RuntimesAttribute; name != "" {
+		usable := &mesos.TextValue{Value: strings.Join(w.Runtimes(), ",")}
+		w.info.Attributes = append(slices.Clip(w.info.Attributes), mesos.Attribute{Name: name, Type: mesos.Text, Text: usable})
 	}
 	for _, dir := range []string{w.tasksDir(), w.sandboxesDir()} {
 		if err := os.MkdirAll(dir, 0o711); err != nil {
@@ -282,9 +292,13 @@ func (w *Worker) ready() bool {
 }
 
 // Holds tells whether a task is here and has not ended. It waits until the tasks of
-// an earlier life are known.
-func (w *Worker) Holds(framework, id string) bool {
-	<-w.loaded
+// an earlier life are known; false when ctx ends first.
+func (w *Worker) Holds(ctx context.Context, framework, id string) bool {
+	select {
+	case <-w.loaded:
+	case <-ctx.Done():
+		return false
+	}
 	t := w.task(framework, id)
 	if t == nil {
 		return false

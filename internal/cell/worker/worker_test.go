@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -143,23 +144,125 @@ func TestWorkerKilled(t *testing.T) {
 	}
 }
 
+// once is a task that writes to a file how often it was run.
+func (c *cell) once(then string) (info mesos.TaskInfo, runs func() int) {
+	file := filepath.Join(c.t.TempDir(), "runs")
+	return shell("echo once >> " + file + "; " + then), func() int {
+		text, _ := os.ReadFile(file)
+		return strings.Count(string(text), "once")
+	}
+}
+
+// recorded returns what the worker wrote of a task, nil if nothing.
+func (c *cell) recorded(id string) *record {
+	files, _ := filepath.Glob(filepath.Join(c.setup.Dir, "tasks", "*", recordFile))
+	for _, file := range files {
+		var rec record
+		text, err := os.ReadFile(file)
+		if err == nil && json.Unmarshal(text, &rec) == nil && rec.Info.TaskID.Value == id {
+			return &rec
+		}
+	}
+	return nil
+}
+
 // TestWorkerKilledAnywhere kills the worker at moments all over the life of tasks:
-// each ends once, with its own exit code, but for those
-// whose launch was lost with the connection.
+// each is run once and ends once, with its own exit code. Only one of which the worker
+// had no record yet is lost: its launch, with the connection.
 func TestWorkerKilledAnywhere(t *testing.T) {
 	c := newCell(t, nil)
-	codes := map[string]int{}
+	type life struct {
+		code int
+		lost bool // may be
+		runs func() int
+	}
+	tasks := map[string]life{}
 	for i := range 20 {
-		id := c.launch(shell(fmt.Sprintf("echo once >> runs; sleep 0.05; [ $(wc -l < runs) = 1 ] && exit %d", 10+i)), "")
-		codes[id] = 10 + i
+		info, runs := c.once(fmt.Sprintf("sleep 0.05; exit %d", 10+i))
+		id := c.launch(info, "")
 		time.Sleep(time.Duration(i) * 2 * time.Millisecond)
 		c.killWorker()
+		tasks[id] = life{code: 10 + i, lost: c.recorded(id) == nil, runs: runs}
 		c.startWorker()
 	}
-	for id, code := range codes {
-		want := fmt.Sprintf("Command exited with status %d", code)
-		if end := c.end(id); end.Message != want && end.State != mesos.TaskLost {
-			t.Errorf("%s: %s %q, want %q", id, end.State, end.Message, want)
+	for id, l := range tasks {
+		end := c.end(id)
+		if l.lost && end.State == mesos.TaskLost && l.runs() == 0 {
+			continue
+		}
+		if want := fmt.Sprintf("Command exited with status %d", l.code); end.Message != want || l.runs() != 1 {
+			t.Errorf("%s: %s %q after %d runs, want %q", id, end.State, end.Message, l.runs(), want)
+		}
+	}
+}
+
+// TestWorkerCrashesAtWrites ends the worker after each write of a task's record.
+func TestWorkerCrashesAtWrites(t *testing.T) {
+	c := newCell(t, func(s *setup) { s.KeepPerApp = 1000 })
+	for _, tt := range []struct {
+		name, then, states, message string
+		kill                        bool
+	}{
+		{name: "ends", then: "sleep 0.05; exit 7", states: "STARTING RUNNING FAILED", message: "Command exited with status 7"},
+		{name: "is killed", then: "sleep 1000", kill: true, states: "STARTING RUNNING KILLING KILLED", message: "Command terminated with signal terminated"},
+	} {
+		crashed, n := true, 0
+		for crashed {
+			n++
+			c.killWorker()
+			c.setup.CrashAt = n
+			c.startWorker()
+			info, runs := c.once(tt.then)
+			var id string
+			id, crashed = c.crashes(info, func() bool { return tt.kill && runs() > 0 })
+			if end := c.end(id); c.went(id) != tt.states || end.Message != tt.message || runs() != 1 {
+				t.Errorf("%s, crash after write %d: %s, %q, %d runs", tt.name, n, c.went(id), end.Message, runs())
+			}
+		}
+		if n < 6 { // each state is written, and its acknowledgement; the last crash may not be seen
+			t.Errorf("%s: written %d times", tt.name, n-1)
+		}
+	}
+}
+
+// went is what a task went through, each state once. After its end others may be told:
+// the master does not know a task any more that is killed again.
+func (c *cell) went(id string) string {
+	var states []string
+	for _, s := range c.history(id) {
+		state := strings.TrimPrefix(string(s.State), "TASK_")
+		if !slices.Contains(states, state) {
+			states = append(states, state)
+		}
+		if s.State.Terminal() {
+			break
+		}
+	}
+	return strings.Join(states, " ")
+}
+
+// crashes sees a task through, with another worker once the first has died; false when
+// that has not. The task is killed once it is to be.
+func (c *cell) crashes(info mesos.TaskInfo, kill func() bool) (id string, crashed bool) {
+	c.t.Helper()
+	id = c.launch(info, "")
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		if !alive(c.worker.Process.Pid) {
+			_ = c.worker.Wait()
+			crashed, c.setup.CrashAt = true, 0
+			c.startWorker()
+		}
+		rec, states := c.recorded(id), describe(c.history(id))
+		switch {
+		case rec == nil && states == "LOST": // the offer was of the worker before
+			id = c.launch(info, "")
+		case rec != nil && rec.Phase == phaseEnded && len(rec.Pending) == 0:
+			return id, crashed
+		case !strings.Contains(states, "KILL") && kill(): // again: it may be lost with the connection
+			c.kill(id)
+		}
+		if time.Now().After(end) {
+			c.t.Fatalf("%s: no end in 20 s; it was %s", id, states)
 		}
 	}
 }

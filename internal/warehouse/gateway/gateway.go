@@ -22,7 +22,7 @@ type Config struct {
 	// Authorize returns what a token grants; false if it is not known. It is
 	// asked for every request, and again while a long transfer runs. It must
 	// compare tokens in constant time.
-	Authorize func(token string) (Grant, bool)
+	Authorize func(ctx context.Context, token string) (Grant, bool)
 	// Audit gets one record per change, also of one that was refused. It must
 	// not block. May be nil.
 	Audit func(Record)
@@ -123,7 +123,7 @@ func (g *Gateway) Server() *http.Server {
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	token := tokenOf(r)
-	grant, err := g.authorize(token)
+	grant, err := g.authorize(r.Context(), token)
 	if err != nil {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="warehouse"`)
 		writeError(w, err)
@@ -155,11 +155,11 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (g *Gateway) authorize(token string) (Grant, error) {
+func (g *Gateway) authorize(ctx context.Context, token string) (Grant, error) {
 	if token == "" {
 		return Grant{}, errNoToken
 	}
-	grant, ok := g.cfg.Authorize(token)
+	grant, ok := g.cfg.Authorize(ctx, token)
 	if !ok {
 		return Grant{}, errBadToken
 	}

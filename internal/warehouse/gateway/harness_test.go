@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"io"
 	"log/slog"
 	"net/http"
@@ -41,7 +42,7 @@ func newWorld(t *testing.T, change func(*Config)) *world {
 	}}
 	cfg := Config{
 		NameNodes: func() []string { return []string{w.store.Name.URL} },
-		Authorize: func(token string) (Grant, bool) {
+		Authorize: func(_ context.Context, token string) (Grant, bool) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			g, ok := w.grants[token]

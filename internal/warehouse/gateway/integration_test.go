@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"io/fs"
@@ -41,7 +42,7 @@ func TestReal(t *testing.T) {
 	grant := Grant{Project: "p", User: user, Datasets: []Dataset{{Name: "out", Path: dir + "/rw", Access: ReadWrite}, {Name: "in", Path: dir + "/ro", Access: ReadOnly}}}
 	g, err := New(Config{
 		NameNodes: func() []string { return []string{address} },
-		Authorize: func(token string) (Grant, bool) { return grant, token == "secret" },
+		Authorize: func(_ context.Context, token string) (Grant, bool) { return grant, token == "secret" },
 		Log:       slog.New(slog.DiscardHandler),
 	})
 	must(err)

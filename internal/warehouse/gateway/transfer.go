@@ -188,6 +188,7 @@ type flow struct {
 	c       *call
 	ended   func() error      // why it was given up, nil if it was not
 	wait    func(n int) error // holds back n bytes
+	allowed func() error      // why the token is not good any more
 	cancel  context.CancelCauseFunc
 	timer   *time.Timer
 	control *http.ResponseController
@@ -202,6 +203,10 @@ func (g *Gateway) newFlow(w http.ResponseWriter, r *http.Request, c *call) (*flo
 	f := &flow{g: g, c: c, cancel: cancel, checked: time.Now()}
 	f.ended = func() error { return context.Cause(ctx) }
 	f.wait = func(n int) error { return g.tokens.wait(ctx, c.token, n) }
+	f.allowed = func() error {
+		_, err := g.authorize(ctx, c.token)
+		return err
+	}
 	f.control = http.NewResponseController(w)
 	f.timer = time.AfterFunc(g.limits.Idle, func() { cancel(errIdle) })
 	f.unwatch = context.AfterFunc(ctx, func() { f.unblock() })
@@ -226,7 +231,7 @@ func (f *flow) moved(n int) error {
 	}
 	if now := time.Now(); now.Sub(f.checked) >= recheck {
 		f.checked = now
-		if _, err := f.g.authorize(f.c.token); err != nil {
+		if err := f.allowed(); err != nil {
 			f.cancel(err)
 			return err
 		}
