@@ -107,12 +107,11 @@ func (s *shim) openGate(c *child, conn net.Conn) error {
 			return err
 		}
 	}
-	_, err = conn.Write([]byte{'\n'})
-	if half, ok := conn.(interface{ CloseWrite() error }); ok && err == nil {
-		err = half.CloseWrite()
-	}
-	if err != nil {
+	if _, err := conn.Write([]byte{'\n'}); err != nil {
 		return fmt.Errorf("cannot let the command begin: %w", err)
+	}
+	if half, ok := conn.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite() // the command may have ended, and the stream with it
 	}
 	return nil
 }
