@@ -188,6 +188,16 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("%q is no line of the exposition format", l)
 		}
 	}
+	s, _ := c.listen(""), c.listen("", as("shop:viewer"))
+	streams := func(who ...string) string {
+		return regexp.MustCompile(`event_streams_active_gauge \d+`).FindString(c.ask(http.MethodGet, "/metrics/prometheus", "", who...).body)
+	}
+	c.until("two streams are counted", func() bool { return streams() == "event_streams_active_gauge 2" })
+	if own := streams(as("shop:viewer")); own != "event_streams_active_gauge 1" {
+		t.Error(own)
+	}
+	s.close()
+	c.until("one stream is counted", func() bool { return streams() == "event_streams_active_gauge 1" })
 	if theirs := c.ask(http.MethodGet, "/metrics/prometheus", "", as("shop:viewer")); !strings.Contains(theirs.body, "marathon_instances_running_gauge 0\n") || strings.Contains(theirs.body, "/a") || strings.Contains(theirs.body, "counter") {
 		t.Errorf("another project sees %s", theirs.body)
 	}

@@ -293,8 +293,11 @@ func (a *API) change(w http.ResponseWriter, c *call, partial, create bool) (any,
 			return scheduler.Change{}, unknownApp(u.ID)
 		}
 		if back != nil {
-			made = back
-			return goBack(back, old), nil
+			change, err := comeBack(wanted, back)
+			if err == nil {
+				made = change.Put[0]
+			}
+			return change, err
 		}
 		spec, err := a.merge(wanted, u, old, partial)
 		if err != nil {
@@ -342,6 +345,44 @@ func unknownVersion(c *call, what, path string, version app.Timestamp) error {
 
 func unknownAppVersion(c *call, id string, version app.Timestamp) error {
 	return unknownVersion(c, "App '"+id+"'", "/v2/apps"+id, version)
+}
+
+// comeBack goes back to an earlier version of an app, which may have been removed
+// since.
+func comeBack(wanted scheduler.Wanted, to *app.App) (scheduler.Change, error) {
+	if wanted.App(to.ID) == nil {
+		if err := clash(wanted, to.ID); err != nil {
+			return scheduler.Change{}, err
+		}
+	}
+	return returning(wanted, &scheduler.Change{}, to), nil
+}
+
+// returning goes back to an earlier version of an app as part of a change. Service
+// ports that others were given meanwhile stay theirs: the app gets others, in a
+// version of its own.
+func returning(wanted scheduler.Wanted, change *scheduler.Change, to *app.App) scheduler.Change {
+	now := wanted.App(to.ID)
+	taken := func(port int) bool {
+		return othersHave(wanted, change, to, port) || now == nil && !to.RequirePorts && anyHas(wanted, change, port)
+	}
+	if slices.ContainsFunc(servicePorts(to), taken) {
+		return scheduler.Change{Put: []*app.App{to.WithoutServicePorts(taken)}}
+	}
+	return goBack(to, now)
+}
+
+// anyHas tells whether any app that a change leaves has a service port.
+func anyHas(wanted scheduler.Wanted, change *scheduler.Change, port int) bool {
+	if port == 0 || !wanted.TakesPort(port) {
+		return false
+	}
+	for other := range wanted.Apps() {
+		if slices.Contains(servicePorts(other), port) && !slices.Contains(change.Remove, other.ID) {
+			return true
+		}
+	}
+	return false
 }
 
 // goBack makes an earlier version wanted. What still runs of it is as wanted, and
@@ -410,7 +451,10 @@ func (a *API) changeAll(w http.ResponseWriter, c *call, partial, create bool) (a
 			case old == nil && !create:
 				return change, unknownApp(u.ID)
 			case backs[i] != nil:
-				one := goBack(backs[i], old)
+				one, err := comeBack(wanted, backs[i])
+				if err != nil {
+					return change, err
+				}
 				change.Put, change.Back = append(change.Put, one.Put...), append(change.Back, one.Back...)
 			default:
 				spec, err := a.merge(wanted, u, old, partial)

@@ -154,3 +154,41 @@ func TestNoWayBack(t *testing.T) {
 		{http.MethodDelete, "/v2/deployments/" + made.DeploymentID + "?force=true", "", 202, ``},
 	})
 }
+
+// TestAppBackAfterRemoval: a removed app comes back in a version it had, unless its
+// id is in use; ports that others were given since stay theirs.
+func TestAppBackAfterRemoval(t *testing.T) {
+	c := newCell(t, cellConfig{})
+	port := func(id string) (p int) {
+		t.Helper()
+		var body struct {
+			App struct{ PortDefinitions []struct{ Port int } }
+		}
+		c.ok(http.MethodGet, "/v2/apps"+id, "", &body)
+		return body.App.PortDefinitions[0].Port
+	}
+	c.done(http.MethodPost, "/v2/apps", `{"id": "/g/a", "cmd": "one", "instances": 0}`)
+	version, had := c.app("/g/a").Version, port("/g/a")
+	c.done(http.MethodDelete, "/v2/apps/g/a", "")
+	back := `{"version": "` + version + `"}`
+	c.done(http.MethodPost, "/v2/groups", `{"id": "/g/a", "apps": [{"id": "b", "cmd": "x", "instances": 0}]}`)
+	if taken := port("/g/a/b"); taken != had {
+		t.Fatalf("the port %d is not given out again, but %d", had, taken)
+	}
+	c.exchanges([]exchange{
+		{http.MethodPut, "/v2/apps/g/a", back, 409, `{"message":"A group with id [/g/a] already exists."}`},
+		{http.MethodPut, "/v2/apps", `[{"id": "/g/a", "version": "` + version + `"}]`, 409, `{"message":"A group with id [/g/a] already exists."}`},
+	})
+	c.done(http.MethodDelete, "/v2/groups/g/a", "")
+	c.done(http.MethodPost, "/v2/apps", `{"id": "/other", "cmd": "x", "instances": 0}`)
+	c.exchanges([]exchange{{http.MethodPut, "/v2/apps/g/a", back, 201, deployed}})
+	if theirs, mine := port("/other"), port("/g/a"); theirs != had || mine == had || c.cmd("/g/a") != "one" {
+		t.Errorf("the ports are %d and %d", theirs, mine)
+	}
+	// Where the other one goes in the same change, the port is free again.
+	c.done(http.MethodDelete, "/v2/apps/g/a", "")
+	c.done(http.MethodPut, "/v2/groups", `{"version": "`+version+`"}`)
+	if now := port("/g/a"); now != had {
+		t.Errorf("the port is %d", now)
+	}
+}

@@ -138,12 +138,8 @@ func (a *API) groupBack(w http.ResponseWriter, c *call, id string, version app.T
 		}
 		change := differ(tree(wanted), past.onto(wanted, id))
 		for i, spec := range change.Put {
-			taken := func(port int) bool { return othersHave(wanted, &change, spec, port) }
-			if slices.ContainsFunc(servicePorts(spec), taken) { // meanwhile: it gets others, in a version of its own
-				change.Put[i] = spec.WithoutServicePorts(taken)
-				continue
-			}
-			change.Back = append(change.Back, goBack(spec, wanted.App(spec.ID)).Back...)
+			one := returning(wanted, &change, spec)
+			change.Put[i], change.Back = one.Put[0], append(change.Back, one.Back...)
 		}
 		return change, nil
 	})

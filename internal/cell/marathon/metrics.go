@@ -79,12 +79,25 @@ func (a *API) measure(who tenant.Token) (all []metric, apps []appMetrics) {
 		{"marathon.uptime.gauge.seconds", "For how long the process runs.", up, false},
 		{"marathon.jvm.memory.heap.used.gauge.bytes", "Memory of the process's heap.", float64(memory.HeapAlloc), false},
 		{"marathon.http.requests.active.gauge", "Requests being answered.", float64(len(a.slots)), false},
-		{"marathon.http.event-streams.active.gauge", "Clients that listen for events.", float64(len(a.streams)), false},
+		{"marathon.http.event-streams.active.gauge", "Clients that listen for events.", float64(a.openStreams(who)), false},
 	}
 	if who.Project == tenant.DefaultProject { // what happened is everybody's together
 		all = append(all, a.hub.counters()...)
 	}
 	return all, apps
+}
+
+// openStreams counts the streams of a caller's project; the default project sees all.
+func (a *API) openStreams(who tenant.Token) int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	n := 0
+	for project, open := range a.streams {
+		if project == who.Project || who.Project == tenant.DefaultProject {
+			n += open
+		}
+	}
+	return n
 }
 
 // counters are how often things happened since the process began.
