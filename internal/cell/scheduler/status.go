@@ -113,10 +113,24 @@ func obsolete(i *instance.Instance, s *mesos.TaskStatus) bool {
 // stranger deals with a task the scheduler does not know (any more).
 func (t *tx) stranger(s *mesos.TaskStatus, id string, c instance.Condition) {
 	if s.State.Terminal() || s.State == mesos.TaskUnreachable {
+		t.sayWhy(s, id)
 		t.emit("unknown_instance_terminated_event", unknownEvent{InstanceID: id, RunSpecID: instance.AppOf(id), Condition: c})
 		return
 	}
 	t.call(&mesos.Call{Type: mesos.CallKill, Kill: &mesos.Kill{TaskID: s.TaskID, AgentID: s.AgentID}})
+}
+
+// sayWhy completes the last failure of an app when the worker's own word comes
+// after an answer to reconciliation, which ended the instance and says nothing.
+func (t *tx) sayWhy(s *mesos.TaskStatus, id string) {
+	a := t.apps.get(instance.AppOf(id))
+	if a == nil || a.LastFailure == nil || a.LastFailure.TaskID != s.TaskID.Value || s.Reason == mesos.ReasonReconciliation || s.Message == "" {
+		return
+	}
+	next, failure := clone(a), clone(a.LastFailure)
+	failure.Message, failure.State = s.Message, string(s.State)
+	next.LastFailure = failure
+	t.putApp(next)
 }
 
 // running notes what a running task tells about itself.
