@@ -109,7 +109,7 @@ func (s setup) config() (Config, error) {
 		Dir: s.Dir, IP: "127.0.0.1", Address: s.Address, Master: func() string { return s.Master }, Client: http.DefaultClient,
 		Images: layers{s.Layer, s.Archive, s.Digest}, Resend: s.Resend, Quota: s.Quota, Drain: s.Drain, KeepPerApp: s.KeepPerApp, KeepBytes: s.KeepBytes,
 		RuntimesAttribute: "runtimes",
-		Runtimes: []container.Runtime{plain.New(plain.Config{Shims: shims})},
+		Runtimes:          []container.Runtime{plain.New(plain.Config{Shims: shims})},
 		Authorize: func(r *http.Request, t *mesos.TaskInfo) error {
 			user, _, _ := r.BasicAuth()
 			if t != nil && user != "owner" && user != "" {
