@@ -113,6 +113,35 @@ func TestFindVersion1(t *testing.T) {
 	}
 }
 
+// TestOf: the group of a process, which an engine made.
+func TestOf(t *testing.T) {
+	v1 := files(t, map[string]string{
+		"cpu,cpuacct/docker/c/x": "", "memory/docker/c/x": "", "pids/x": "",
+		"one": "12:cpu,cpuacct:/docker/c\n11:memory:/docker/c\n3:pids:/docker/c\n1:name=systemd:/docker/c\n0::/\n",
+	})
+	v2 := files(t, map[string]string{"cgroup.controllers": "cpu memory pids", "two": "0::/docker/c\n"})
+	for _, tt := range []struct {
+		mount, file string
+		want        Group
+	}{
+		{v1, "one", Group{Version: 1, Dirs: map[string]string{
+			"cpu": v1 + "/cpu,cpuacct/docker/c", "cpuacct": v1 + "/cpu,cpuacct/docker/c", "memory": v1 + "/memory/docker/c",
+		}}},
+		{v2, "two", Group{Version: 2, Dirs: map[string]string{"": v2 + "/docker/c"}}},
+	} {
+		got, err := Of(tt.mount, filepath.Join(tt.mount, tt.file))
+		if err != nil {
+			t.Error(err)
+		}
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Error(diff)
+		}
+	}
+	if _, err := Of(v1, filepath.Join(v1, "none")); err == nil {
+		t.Error("a process that has ended has a group")
+	}
+}
+
 func TestWeight(t *testing.T) {
 	for shares, want := range map[int64]int64{0: 1, 2: 1, 1024: 39, 262144: 10000, 1 << 40: 10000} {
 		if got := Weight(shares); got != want {

@@ -1,12 +1,14 @@
 package images
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +18,7 @@ import (
 	"howdah.dev/howdah/internal/cell/worker"
 	"howdah.dev/howdah/internal/cell/worker/container"
 	"howdah.dev/howdah/internal/cell/worker/runc"
+	"howdah.dev/howdah/internal/image/archive"
 	"howdah.dev/howdah/internal/image/imagestore"
 	"howdah.dev/howdah/internal/image/pack"
 	"howdah.dev/howdah/internal/image/pull"
@@ -110,6 +113,40 @@ func TestRun(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(spec.Sandbox, "stdout"))
 	if want := "1000 1000 1\nred\nof a layer\n"; err != nil || string(text) != want {
 		t.Errorf("output %q, %v; want %q", text, err, want)
+	}
+}
+
+// TestPacked: for an engine an image is left as it is, and held by nothing.
+func TestPacked(t *testing.T) {
+	images, host := newImages(t)
+	img, err := images.Prepare(t.Context(), worker.ImageRequest{Name: host + "/demo/content:1", Packed: true, Lease: "one"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(img.Layers) > 0 || img.Config.User != "1000:1000" || !slices.Contains(img.Config.Env, "COLOUR=red") {
+		t.Errorf("image %+v", img)
+	}
+	if leases, err := images.Leases(); err != nil || len(leases) > 0 {
+		t.Errorf("leases %q, %v", leases, err)
+	}
+	var b bytes.Buffer
+	if err := img.Archive(t.Context(), "howdah.invalid/image:x", &b); err != nil {
+		t.Fatal(err)
+	}
+	store, err := imagestore.Open(imagestore.Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	repo, err := store.Repo("some/image")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := archive.Import(t.Context(), repo, "1", &b, archive.Options{})
+	if err != nil || got.Name != "howdah.invalid/image:x" {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if digest, err := repo.Resolve("1"); err != nil || digest.String() != img.Digest {
+		t.Errorf("the archive holds %s, %v; the image is %s", digest, err, img.Digest)
 	}
 }
 
