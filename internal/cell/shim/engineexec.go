@@ -86,7 +86,7 @@ func (s *shim) carryEngine(c, conn net.Conn, r io.Reader, id string, tty bool) b
 	return true
 }
 
-// copyInEngine returns when the worker hangs up.
+// copyInEngine returns when the worker hangs up, whether or not the command reads.
 func (s *shim) copyInEngine(c, conn net.Conn, id string, tty bool) {
 	for {
 		kind, data, err := readFrame(c)
@@ -103,8 +103,8 @@ func (s *shim) copyInEngine(c, conn net.Conn, id string, tty bool) {
 			if half, ok := conn.(interface{ CloseWrite() error }); ok {
 				_ = half.CloseWrite()
 			}
-		case kind == FrameStdin:
-			_, _ = conn.Write(data)
+		case kind == FrameStdin && !feed(c, conn, data):
+			return
 		}
 	}
 }

@@ -2,12 +2,15 @@ package shim
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strconv"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -114,7 +117,7 @@ func copyOut(out *frames, kind byte, f *os.File) {
 	}
 }
 
-// copyIn returns when the worker hangs up.
+// copyIn returns when the worker hangs up, whether or not the command reads.
 func copyIn(c net.Conn, files *execFiles) {
 	for {
 		kind, data, err := readFrame(c)
@@ -129,10 +132,66 @@ func copyIn(c net.Conn, files *execFiles) {
 			}
 		case kind == FrameStdin && len(data) == 0 && !files.tty:
 			files.stdin.Close()
-		case kind == FrameStdin:
-			_, _ = files.stdin.Write(data)
+		case kind == FrameStdin && !feed(c, files.stdin, data):
+			return
 		}
 	}
+}
+
+// unreadTime is how often it is seen whether the worker is there while a command does
+// not read its input.
+const unreadTime = time.Second
+
+// input is a command's. A write may have to wait for the command.
+type input interface {
+	io.Writer
+	SetWriteDeadline(t time.Time) error
+}
+
+// feed writes what the worker sent; false when the worker hung up meanwhile. What a
+// command does not want any more is dropped.
+func feed(c net.Conn, to input, data []byte) bool {
+	for len(data) > 0 {
+		_ = to.SetWriteDeadline(time.Now().Add(unreadTime))
+		n, err := to.Write(data)
+		data = data[n:]
+		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			return true
+		}
+		if err != nil && hungUp(c) {
+			return false
+		}
+	}
+	return true
+}
+
+// hungUp tells whether the other side has closed a connection of which not all was
+// read.
+func hungUp(c net.Conn) bool {
+	conn, ok := c.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	var events int16
+	_ = control(conn, func(fd int) error {
+		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}} //nolint:gosec // a descriptor is small
+		_, err := unix.Poll(p, 0)
+		events = p[0].Revents
+		return err
+	})
+	return events&(unix.POLLRDHUP|unix.POLLHUP|unix.POLLERR) != 0
+}
+
+// control does something with a descriptor, and leaves it as it is: Fd of a file would
+// make all reads and writes block.
+func control(f syscall.Conn, do func(fd int) error) error {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var done error
+	err = raw.Control(func(fd uintptr) { done = do(int(fd)) })
+	return errors.Join(err, done)
 }
 
 // execFiles are our ends of a command's files; of a terminal there is one.
@@ -185,10 +244,12 @@ func openTerminal(size Size) (*execFiles, error) {
 		return nil, fmt.Errorf("cannot open a terminal: %w", err)
 	}
 	var number int
-	fd := int(master.Fd())
-	if err = unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err == nil {
-		number, err = unix.IoctlGetInt(fd, unix.TIOCGPTN)
-	}
+	err = control(master, func(fd int) (err error) {
+		if err = unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err == nil {
+			number, err = unix.IoctlGetInt(fd, unix.TIOCGPTN)
+		}
+		return err
+	})
 	if err == nil && size.Rows > 0 {
 		err = resize(master, size)
 	}
@@ -204,5 +265,7 @@ func openTerminal(size Size) (*execFiles, error) {
 }
 
 func resize(terminal *os.File, size Size) error {
-	return unix.IoctlSetWinsize(int(terminal.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: size.Rows, Col: size.Cols})
+	return control(terminal, func(fd int) error {
+		return unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: size.Rows, Col: size.Cols})
+	})
 }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/coder/websocket"
 
@@ -95,7 +96,16 @@ func size(text string) uint16 {
 	return uint16(n)
 }
 
+// Times of pings to the caller of a command.
+const (
+	pingEvery = 2 * time.Second
+	pingTime  = time.Second
+)
+
 func carry(ctx context.Context, socket *websocket.Conn, session container.Session) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go hearken(ctx, socket, session)
 	go func() {
 		defer session.Close() // wakes the other direction up
 		for {
@@ -118,6 +128,27 @@ func carry(ctx context.Context, socket *websocket.Conn, session container.Sessio
 		}
 		if kind == shim.FrameExit {
 			_ = socket.Close(websocket.StatusNormalClosure, "")
+			return
+		}
+	}
+}
+
+// hearken closes the session when the caller is gone. While a command does not read its
+// input nobody reads what the caller says, so that only writing shows it; for the same
+// reason an answer that stays away means nothing.
+func hearken(ctx context.Context, socket *websocket.Conn, session container.Session) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pingEvery):
+		}
+		wait, cancel := context.WithTimeout(ctx, pingTime)
+		err := socket.Ping(wait)
+		late := wait.Err() != nil
+		cancel()
+		if err != nil && !late {
+			session.Close()
 			return
 		}
 	}

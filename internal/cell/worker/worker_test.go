@@ -3,6 +3,8 @@ package worker
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/coder/websocket"
 
 	"howdah.dev/howdah/internal/cell/mesos"
 	"howdah.dev/howdah/internal/node/proc"
@@ -318,6 +322,36 @@ func (c *cell) killAll(t *testing.T) {
 			t.Errorf("left: %d %s", p.PID, p.Command)
 		}
 	}
+}
+
+// TestExecUnread: a command that does not read its input ends with its caller.
+func TestExecUnread(t *testing.T) {
+	c := newCell(t, nil)
+	id := c.launch(shell("echo up; sleep 1000"), "")
+	c.file(id, "stdout", "up")
+	c.untilState(id, mesos.TaskRunning)
+	q := url.Values{"framework": {c.id.Value}, "task": {id}, "arg": {"/bin/sh", "-c", "echo $$ > pid; exec sleep 1000"}}
+	header := http.Header{"Authorization": {"Basic b3duZXI6cHc="}}
+	socket, _, err := websocket.Dial(t.Context(), "ws://"+c.setup.Address+"/exec?"+q.Encode(), &websocket.DialOptions{HTTPHeader: header}) //nolint:bodyclose // the library did
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pid int
+	c.eventually("the command runs", func() bool {
+		_, text := c.get("/files/download?path=" + c.dirOf(id) + "/pid")
+		n, _ := fmt.Sscan(text, &pid)
+		return n == 1 && alive(pid)
+	})
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for socket.Write(t.Context(), websocket.MessageBinary, make([]byte, 64<<10)) == nil { // kind 0: input
+		}
+	}()
+	time.Sleep(500 * time.Millisecond) // until it is held back
+	_ = socket.CloseNow()
+	<-ended
+	c.eventually("the command ends", func() bool { return !alive(pid) })
 }
 
 // TestUser runs a command as another user, who has the sandbox and nothing else.

@@ -1,8 +1,10 @@
 package keeper
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -226,6 +228,71 @@ func TestShimKilled(t *testing.T) {
 	if slices.ContainsFunc(left, func(i proc.Info) bool { return i.Service == "task-"+k.spec.Config.ID }) {
 		t.Errorf("left: %+v", left)
 	}
+}
+
+// TestExecUnread: a command that does not read its input ends with its caller all the
+// same, and one that reads late gets all of it.
+func TestExecUnread(t *testing.T) {
+	program := shimtest.Build(t)
+	for _, tty := range []bool{false, true} {
+		t.Run(fmt.Sprintf("terminal %v", tty), func(t *testing.T) {
+			k := newTask(t, program, "", "echo up; sleep 1000")
+			s := k.start()
+			until(t, "the task runs", func() bool { return k.output("stdout") != "" })
+			e, err := s.Client().Exec(t.Context(), shim.ExecRequest{Argv: []string{"/bin/sh", "-c", "echo $$ > pid; exec sleep 1000"}, Tty: tty})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var pid int
+			until(t, "the command runs", func() bool {
+				n, _ := fmt.Sscan(k.output("pid"), &pid)
+				return n == 1
+			})
+			ended := make(chan struct{})
+			go func() { // until it is held back, then until it is closed
+				defer close(ended)
+				for e.Send(shim.FrameStdin, bytes.Repeat([]byte("0123456\n"), 8<<10)) == nil {
+				}
+			}()
+			time.Sleep(100 * time.Millisecond)
+			e.Close()
+			<-ended
+			until(t, "the command ends", func() bool { return syscall.Kill(pid, 0) != nil })
+			if err := s.Kill(0); err != nil {
+				t.Fatal(err)
+			}
+			wait(t, s)
+		})
+	}
+	k := newTask(t, program, "late", "echo up; sleep 1000")
+	s := k.start()
+	until(t, "the task runs", func() bool { return k.output("stdout") != "" })
+	e, err := s.Client().Exec(t.Context(), shim.ExecRequest{Argv: []string{"/bin/sh", "-c", "sleep 2.5; wc -c"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	go func() {
+		for range 16 {
+			_ = e.Send(shim.FrameStdin, make([]byte, 64<<10))
+		}
+		_ = e.Send(shim.FrameStdin, nil)
+	}()
+	var out string
+	for kind := byte(0); kind != shim.FrameExit; {
+		var data []byte
+		if kind, data, err = e.Next(); err != nil {
+			t.Fatal(err)
+		}
+		out += string(data)
+	}
+	if out != "1048576\n0" {
+		t.Errorf("read late: %q", out)
+	}
+	if err := s.Kill(0); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, s)
 }
 
 func TestEndlessLog(t *testing.T) {
