@@ -94,7 +94,7 @@ func TestNoRuntime(t *testing.T) {
 	h := harness.New(t)
 	h.Up(h.Write("cell.yaml", strings.Replace(definition, `runtimes: "runc,plain"`, "runtimes: plain", 1)))
 	c := &cell{h, t, h.Cluster("cell").Exports["marathon"], token(h, "default", "admin"), ""}
-	harness.Contains(t, "what is said of the workers", c.OK("describe", "cell"), "worker on cell-worker-1, cell-worker-2: plain")
+	harness.Contains(t, "what is said of the workers", c.OK("describe", "cell"), "worker on cell-a-1, cell-b-1: plain")
 	c.put("/box", `{}`)
 	harness.Within(t, 20*time.Second, "the reason is told", func() (bool, string) {
 		text := c.OK("app", "describe", "/box")
