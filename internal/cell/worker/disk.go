@@ -11,13 +11,34 @@ import (
 	"howdah.dev/howdah/internal/cell/mesos"
 )
 
-// maxFiles is how many files a task with a disk limit may have: more would take the
-// worker too long to count, and the disk's own table of files from others.
+// maxFiles is how many files a task may have: more would take the worker too long to
+// count, and the disk's own table of files from others.
 const maxFiles = 1_000_000
+
+// sharedMB is how much tasks without disk of their own share where the worker offers
+// none.
+const sharedMB = 10 << 10
+
+// quota is how much disk the task may use: what it was given, or a share of what the
+// worker offers to all that were given none. That is what most apps say; a disk that
+// they fill ends everybody.
+func (t *task) quota() (mb float64, shared bool) {
+	if mb = amount(&t.info, "disk"); mb > 0 {
+		return mb, false
+	}
+	if mb = mesos.Resources(t.w.cfg.Info.Resources).Scalar("disk"); mb > 0 {
+		return mb, true
+	}
+	return sharedMB, true
+}
 
 // watchDisk ends a task that uses more disk than it was given. It asks until the task
 // has ended: a full disk may have kept something of the first time from being written.
-func (t *task) watchDisk(ctx context.Context, mb float64) {
+func (t *task) watchDisk(ctx context.Context) {
+	mb, shared := t.quota()
+	if shared {
+		defer t.share(0)
+	}
 	tick := time.NewTicker(t.w.cfg.Quota)
 	defer tick.Stop()
 	for {
@@ -31,6 +52,10 @@ func (t *task) watchDisk(ctx context.Context, mb float64) {
 		switch {
 		case used.files > maxFiles:
 			k.Message = fmt.Sprintf("the task has more than %d files", maxFiles)
+		case shared:
+			if k.Message = t.overShared(used.bytes, mb); k.Message == "" {
+				continue
+			}
 		case float64(used.bytes) > mb*(1<<20):
 			k.Message = fmt.Sprintf("disk limit of %s MB exceeded: %d MB are used", trimFloat(mb), used.bytes>>20)
 		default:
@@ -38,6 +63,34 @@ func (t *task) watchDisk(ctx context.Context, mb float64) {
 		}
 		t.kill(k)
 	}
+}
+
+// share counts what the task uses of what is shared, and returns what all do.
+func (t *task) share(bytes int64) (all int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	all = t.w.shared.Add(bytes - t.disk)
+	t.disk = bytes
+	return all
+}
+
+// overShared says that the task has to end because all use more than they share and
+// it uses the most; else it says nothing.
+func (t *task) overShared(bytes int64, mb float64) string {
+	all := t.share(bytes)
+	if float64(all) <= mb*(1<<20) {
+		return ""
+	}
+	for _, other := range t.w.all() {
+		other.mu.Lock()
+		more := other.disk > bytes
+		other.mu.Unlock()
+		if more {
+			return ""
+		}
+	}
+	return fmt.Sprintf("tasks without disk of their own use %d MB of the %s MB that they share here, and this one the most, %d MB: give its app disk",
+		all>>20, trimFloat(mb), bytes>>20)
 }
 
 // usage is what folders take of a disk.

@@ -30,7 +30,11 @@ func (d deaf) Kill(grace time.Duration) error {
 func TestWatchDiskAsksAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &Worker{cfg: Config{Dir: t.TempDir(), Quota: 10 * time.Second}, log: slog.New(slog.DiscardHandler)}
-		task := w.newTask(mesos.ID{Value: "f"}, mesos.TaskInfo{})
+		disk, err := mesos.ParseResources("disk:1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		task := w.newTask(mesos.ID{Value: "f"}, mesos.TaskInfo{Resources: disk})
 		run := deaf{asked: make(chan time.Duration, 10)}
 		task.run, task.runtime = run, plain.New(plain.Config{})
 		if err := os.MkdirAll(task.sandbox(), 0o700); err != nil {
@@ -39,7 +43,7 @@ func TestWatchDiskAsksAgain(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(task.sandbox(), "fill"), make([]byte, 2<<20), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		go task.watchDisk(t.Context(), 1)
+		go task.watchDisk(t.Context())
 		time.Sleep(35 * time.Second)
 		if n := len(run.asked); n != 3 {
 			t.Errorf("asked %d times in 35 s", n)

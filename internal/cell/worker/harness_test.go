@@ -46,6 +46,8 @@ type setup struct {
 	Gateway                                 string
 	Plain                                   string // of the runtime: "broken" or "absent"
 	CrashAt                                 int    // the write of a record after which the worker dies; 0: none
+	Disk                                    int    // MB that the worker offers; 100,000 if zero
+	LocalFetch                              bool   // from this host
 }
 
 const setupEnv = "HOWDAH_TEST_WORKER"
@@ -142,6 +144,12 @@ func (s setup) config() (Config, error) {
 	}
 	cfg.Info = mesos.AgentInfo{Hostname: "worker-1", Port: 5051}
 	cfg.Info.Resources, _ = mesos.ParseResources("cpus:64;mem:65536;disk:100000;ports:[31000-32000]")
+	if s.Disk > 0 {
+		cfg.Info.Resources, _ = mesos.ParseResources(fmt.Sprintf("cpus:64;mem:65536;disk:%d;ports:[31000-32000]", s.Disk))
+	}
+	if s.LocalFetch {
+		cfg.Fetch.Blocked = func(netip.Addr) bool { return false }
+	}
 	return cfg, nil
 }
 

@@ -105,18 +105,18 @@ func (t *task) start(ctx context.Context) (container.Running, error) {
 		stop(errKilled)
 	}
 	t.mu.Unlock()
-	select {
-	case t.w.prepare <- struct{}{}:
-		defer func() { <-t.w.prepare }()
-	case <-killable.Done():
-		return nil, context.Cause(killable)
-	}
 	spec, err := t.prepare(killable)
 	if killable.Err() != nil {
 		return nil, context.Cause(killable)
 	}
 	if err != nil {
 		return nil, err
+	}
+	select { // not before: others' servers decide how long a download takes
+	case t.w.launches <- struct{}{}:
+		defer func() { <-t.w.launches }()
+	case <-killable.Done():
+		return nil, context.Cause(killable)
 	}
 	return t.runtime.Start(ctx, spec) // a kill from here on reaches the task itself
 }

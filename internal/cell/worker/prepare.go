@@ -7,11 +7,16 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+	"time"
 
 	"howdah.dev/howdah/internal/cell/mesos"
 	"howdah.dev/howdah/internal/cell/worker/container"
 	"howdah.dev/howdah/internal/cell/worker/fetch"
 )
+
+// pullTime is how long a registry may take.
+const pullTime = time.Hour
 
 // prepare makes everything be there that the task needs to start: an empty sandbox,
 // what it wants fetched, its image.
@@ -29,18 +34,50 @@ func (t *task) prepare(ctx context.Context) (container.Spec, error) {
 	if err := t.extras(&w); err != nil {
 		return container.Spec{}, err
 	}
-	for _, uri := range w.uris {
-		item := fetch.Item{URI: uri.Value, File: uri.OutputFile, Extract: uri.Extract == nil || *uri.Extract, Executable: uri.Executable}
-		if err := fetch.Fetch(ctx, t.w.cfg.Fetch, t.sandbox(), item); err != nil {
-			return container.Spec{}, err
-		}
+	if len(w.uris) == 0 && w.image == "" {
+		return w.spec, nil
+	}
+	done, err := t.w.downloads.take(ctx, t.owner())
+	if err != nil {
+		return container.Spec{}, err
+	}
+	defer done()
+	if err := t.fetch(ctx, w.uris); err != nil {
+		return container.Spec{}, err
 	}
 	if w.image != "" {
-		if w.spec.Image, err = t.image(ctx, &w); err != nil {
-			return container.Spec{}, err
+		ctx, cancel := context.WithTimeoutCause(ctx, pullTime, fmt.Errorf("cannot pull %s: it was not here after %s", w.image, pullTime))
+		defer cancel()
+		w.spec.Image, err = t.image(ctx, &w)
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = context.Cause(ctx)
 		}
 	}
-	return w.spec, nil
+	return w.spec, err
+}
+
+// owner is who has tasks like this one: its framework, and what its app's path begins
+// with, which is a project. Names have paths backwards.
+func (t *task) owner() string {
+	return t.framework.Value + "/" + t.info.Name[strings.LastIndexByte(t.info.Name, '.')+1:]
+}
+
+// fetch brings into the sandbox what the task wants to have, as much as it may write.
+func (t *task) fetch(ctx context.Context, uris []mesos.URI) error {
+	if len(uris) == 0 {
+		return nil
+	}
+	cfg := t.w.cfg.Fetch
+	if mb, _ := t.quota(); cfg.MaxBytes == 0 || float64(cfg.MaxBytes) > mb*(1<<20) {
+		cfg.MaxBytes = int64(mb * (1 << 20))
+	}
+	var items []fetch.Item
+	for _, uri := range uris {
+		items = append(items, fetch.Item{
+			URI: uri.Value, File: uri.OutputFile, Extract: uri.Extract == nil || *uri.Extract, Executable: uri.Executable,
+		})
+	}
+	return fetch.Fetch(ctx, cfg, t.sandbox(), items...)
 }
 
 // needsContainer tells whether the task names an image.

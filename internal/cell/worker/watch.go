@@ -22,9 +22,7 @@ func (t *task) watch(ctx context.Context, run container.Running) {
 	if c := info.Check; c != nil {
 		go t.watchCheck(ctx, run, c)
 	}
-	if mb := amount(info, "disk"); mb > 0 {
-		go t.watchDisk(ctx, mb)
-	}
+	go t.watchDisk(ctx)
 }
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -81,7 +82,8 @@ type Config struct {
 	Quota time.Duration
 	// Resend is how long an acknowledgement is waited for at first; 10 s if zero.
 	Resend time.Duration
-	// Parallel is how many tasks are prepared at a time; twice the processors if zero.
+	// Parallel is how many tasks are started at a time, and how many of a project have
+	// things downloaded; twice the processors if zero.
 	Parallel int
 
 	// Authorize lets a request to Handler through. The task is the one whose sandbox
@@ -134,10 +136,12 @@ type Worker struct {
 	weaker   []string
 	started  time.Time
 
-	wrote   func(record)  // called after each try to write a record; nil but in tests
-	loaded  chan struct{} // closed when the tasks of an earlier life are known
-	prepare chan struct{} // a place for each task that is prepared
-	running sync.WaitGroup
+	wrote     func(record)  // called after each try to write a record; nil but in tests
+	loaded    chan struct{} // closed when the tasks of an earlier life are known
+	launches  chan struct{} // a place for each task that is being started
+	downloads *turns
+	running   sync.WaitGroup
+	shared    atomic.Int64 // bytes of disk that tasks use which were given none
 
 	mu      sync.Mutex
 	info    mesos.AgentInfo
@@ -155,7 +159,7 @@ func New(ctx context.Context, cfg Config) (*Worker, error) {
 	}
 	w := &Worker{
 		cfg: cfg, log: cfg.Log, info: cfg.Info, started: time.Now(), tasks: map[taskKey]*task{},
-		loaded: make(chan struct{}), prepare: make(chan struct{}, cfg.Parallel), changed: make(chan struct{}),
+		loaded: make(chan struct{}), launches: make(chan struct{}, cfg.Parallel), downloads: newTurns(cfg.Parallel), changed: make(chan struct{}),
 	}
 	for _, r := range cfg.Runtimes {
 		weaker, err := r.Probe(ctx)

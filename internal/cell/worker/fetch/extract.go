@@ -20,13 +20,13 @@ const maxLink = 4096 // bytes of a symbolic link's target
 
 // extract unpacks an archive beside itself, if its name says that it is one. The
 // archive stays, as with Mesos.
-func (c *Config) extract(ctx context.Context, root *os.Root, name string) error {
-	f, err := root.Open(name)
+func (f *fetching) extract(ctx context.Context, name string) error {
+	archive, err := f.root.Open(name)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	x := &extraction{Config: c, ctx: ctx, root: root, dir: filepath.Dir(name), left: c.MaxBytes}
+	defer archive.Close()
+	x := &extraction{fetching: f, ctx: ctx, dir: filepath.Dir(name)}
 	low := strings.ToLower(name)
 	has := func(suffixes ...string) bool {
 		for _, s := range suffixes {
@@ -38,15 +38,15 @@ func (c *Config) extract(ctx context.Context, root *os.Root, name string) error 
 	}
 	switch {
 	case has(".tar"):
-		err = x.tar(bufio.NewReader(f))
+		err = x.tar(bufio.NewReader(archive))
 	case has(".tar.gz", ".tgz"):
-		err = x.gzip(f, x.tar)
+		err = x.gzip(archive, x.tar)
 	case has(".tar.bz2", ".tbz2"):
-		err = x.tar(bzip2.NewReader(bufio.NewReader(f)))
+		err = x.tar(bzip2.NewReader(bufio.NewReader(archive)))
 	case has(".gz"):
-		err = x.gzip(f, func(r io.Reader) error { return x.file(name[:len(name)-len(".gz")], r, 0o644) })
+		err = x.gzip(archive, func(r io.Reader) error { return x.file(name[:len(name)-len(".gz")], r, 0o644) })
 	case has(".zip"):
-		err = x.zip(f)
+		err = x.zip(archive)
 	case has(".tar.xz", ".txz", ".xz"):
 		err = errors.New("archives of xz are not supported: use gzip, bzip2 or zip")
 	}
@@ -58,12 +58,9 @@ func (c *Config) extract(ctx context.Context, root *os.Root, name string) error 
 
 // extraction is one archive being unpacked.
 type extraction struct {
-	*Config
-	ctx   context.Context //nolint:containedctx // lives as long as one call
-	root  *os.Root
-	dir   string
-	left  int64 // bytes
-	files int
+	*fetching
+	ctx context.Context //nolint:containedctx // lives as long as one call
+	dir string
 }
 
 func (x *extraction) gzip(f io.Reader, next func(io.Reader) error) error {
@@ -158,7 +155,7 @@ func (x *extraction) target(name string) (string, error) {
 		return "", context.Cause(x.ctx)
 	}
 	if x.files++; x.files > x.MaxFiles {
-		return "", fmt.Errorf("it holds more than %d files", x.MaxFiles)
+		return "", fmt.Errorf("archives hold more than %d files", x.MaxFiles)
 	}
 	clean := filepath.Clean(name)
 	if !filepath.IsLocal(clean) {
@@ -175,16 +172,29 @@ func (x *extraction) file(target string, r io.Reader, mode fs.FileMode) error {
 	if mode&0o111 != 0 {
 		perm = 0o755
 	}
-	n, err := x.write(x.root, target, contextReader{x.ctx, r}, perm, x.left)
-	x.left -= n
-	return err
+	return x.write(target, contextReader{x.ctx, r}, perm)
 }
 
 // symlink makes a link that stays inside: what follows it later, as root, may not be
-// led away.
+// led away. Words show that only where it goes up first and nowhere else, from a folder
+// that is where its name says: behind another link, also one that comes later, ".." is
+// anywhere.
 func (x *extraction) symlink(target, to string) error {
-	if to == "" || len(to) > maxLink || filepath.IsAbs(to) || !filepath.IsLocal(filepath.Join(filepath.Dir(target), to)) {
+	dir := filepath.Dir(target)
+	if to == "" || len(to) > maxLink || filepath.IsAbs(to) || !filepath.IsLocal(filepath.Join(dir, to)) {
 		return fmt.Errorf("the symbolic link %q leads outside of the sandbox", target)
+	}
+	down := false
+	for name := range strings.SplitSeq(to, "/") {
+		if name == ".." && down {
+			return fmt.Errorf("the symbolic link %q goes up again behind a name", target)
+		}
+		down = down || name != ".." && name != "." && name != ""
+	}
+	for ; dir != "."; dir = filepath.Dir(dir) {
+		if info, err := x.root.Lstat(dir); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+			return fmt.Errorf("the symbolic link %q is made behind another one", target)
+		}
 	}
 	return x.replace(target, func() error { return x.root.Symlink(to, target) })
 }

@@ -27,10 +27,11 @@ import (
 type Config struct {
 	// Blocked tells whether an address must not be fetched from. It is asked after
 	// names were resolved, and for each redirect. Nil blocks nothing.
-	Blocked  func(netip.Addr) bool
-	MaxBytes int64         // of a file, and of what an archive unpacks to; 4 GiB if zero
-	MaxFiles int           // in an archive; 100,000 if zero
-	Time     time.Duration // for one item; 10 minutes if zero
+	Blocked func(netip.Addr) bool
+	// The limits are of all items of one call together.
+	MaxBytes int64         // of files, and of what archives unpack to; 4 GiB if zero
+	MaxFiles int           // in archives; 100,000 if zero
+	Time     time.Duration // 10 minutes if zero
 }
 
 // Item is something to fetch.
@@ -55,13 +56,33 @@ func (c *Config) complete() {
 	}
 }
 
-// Fetch brings an item into the folder.
-func Fetch(ctx context.Context, cfg Config, dir string, item Item) error {
+// fetching is one call of Fetch.
+type fetching struct {
+	*Config
+	root  *os.Root
+	bytes int64 // that may still be written
+	files int   // that were in archives
+}
+
+// Fetch brings items into the folder, one after the other.
+func Fetch(ctx context.Context, cfg Config, dir string, items ...Item) error {
 	cfg.complete()
-	ctx, cancel := context.WithTimeout(ctx, cfg.Time)
+	ctx, cancel := context.WithTimeoutCause(ctx, cfg.Time, fmt.Errorf("not everything was here after %s", cfg.Time))
 	defer cancel()
-	if err := cfg.fetch(ctx, dir, item); err != nil {
-		return fmt.Errorf("cannot fetch %s: %w", shown(item.URI), err)
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return fmt.Errorf("cannot fetch into %s: %w", dir, err)
+	}
+	defer root.Close()
+	f := &fetching{Config: &cfg, root: root, bytes: cfg.MaxBytes}
+	for _, item := range items {
+		err := f.fetch(ctx, item)
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = context.Cause(ctx)
+		}
+		if err != nil {
+			return fmt.Errorf("cannot fetch %s: %w", shown(item.URI), err)
+		}
 	}
 	return nil
 }
@@ -76,7 +97,7 @@ func shown(uri string) string {
 	return u.Redacted()
 }
 
-func (c *Config) fetch(ctx context.Context, dir string, item Item) error {
+func (f *fetching) fetch(ctx context.Context, item Item) error {
 	u, err := url.Parse(item.URI)
 	switch {
 	case err != nil:
@@ -86,12 +107,7 @@ func (c *Config) fetch(ctx context.Context, dir string, item Item) error {
 	case u.Host == "":
 		return errors.New("it names no host")
 	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return err
-	}
-	defer root.Close()
-	client := c.client()
+	client := f.client()
 	defer client.CloseIdleConnections()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, item.URI, nil)
 	if err != nil {
@@ -109,11 +125,11 @@ func (c *Config) fetch(ctx context.Context, dir string, item Item) error {
 	if err != nil {
 		return err
 	}
-	if err := c.save(root, name, resp.Body, resp.ContentLength, item.Executable); err != nil {
+	if err := f.save(name, resp.Body, resp.ContentLength, item.Executable); err != nil {
 		return err
 	}
 	if item.Extract {
-		return c.extract(ctx, root, name)
+		return f.extract(ctx, name)
 	}
 	return nil
 }
@@ -175,39 +191,42 @@ func fileName(item Item, u *url.URL, resp *http.Response) (string, error) {
 	return name, nil
 }
 
-// save writes a file of at most MaxBytes. What was there goes: the later counts.
-func (c *Config) save(root *os.Root, name string, r io.Reader, size int64, executable bool) error {
-	if size > c.MaxBytes {
-		return fmt.Errorf("it has %d bytes; %d are allowed", size, c.MaxBytes)
+// save writes a file. What was there goes: the later counts.
+func (f *fetching) save(name string, r io.Reader, size int64, executable bool) error {
+	if size > f.bytes {
+		return fmt.Errorf("it has %d bytes; %w", size, f.tooMuch())
 	}
-	if err := root.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+	if err := f.root.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return inside(name, err)
 	}
 	mode := os.FileMode(0o644)
 	if executable {
 		mode = 0o755
 	}
-	_, err := c.write(root, name, r, mode, c.MaxBytes)
-	return err
+	return f.write(name, r, mode)
 }
 
-// write makes a file anew and returns its size.
-func (c *Config) write(root *os.Root, name string, r io.Reader, mode os.FileMode, limit int64) (int64, error) {
-	if err := root.RemoveAll(name); err != nil {
-		return 0, inside(name, err)
+// write makes a file anew.
+func (f *fetching) write(name string, r io.Reader, mode os.FileMode) error {
+	if err := f.root.RemoveAll(name); err != nil {
+		return inside(name, err)
 	}
-	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	file, err := f.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
-		return 0, inside(name, err)
+		return inside(name, err)
 	}
-	n, err := io.Copy(f, io.LimitReader(r, limit+1))
-	if err == nil && n > limit {
-		err = fmt.Errorf("it is larger than the %d bytes that are allowed", c.MaxBytes)
+	n, err := io.Copy(file, io.LimitReader(r, f.bytes+1))
+	if f.bytes -= n; err == nil && f.bytes < 0 {
+		err = f.tooMuch()
 	}
 	if err == nil {
-		err = f.Chmod(mode)
+		err = file.Chmod(mode)
 	}
-	return n, errors.Join(err, f.Close())
+	return errors.Join(err, file.Close())
+}
+
+func (f *fetching) tooMuch() error {
+	return fmt.Errorf("all that is fetched and unpacked may have %d bytes", f.MaxBytes)
 }
 
 // inside puts an error about the border of the sandbox in words.

@@ -28,8 +28,8 @@ func FuzzExtract(f *testing.F) {
 			t.Fatal(err)
 		}
 		defer root.Close()
-		cfg := Config{MaxBytes: 1 << 20, MaxFiles: 100}
-		_ = cfg.extract(t.Context(), root, name)
+		f := fetching{Config: &Config{MaxBytes: 1 << 20, MaxFiles: 100}, root: root, bytes: 1 << 20}
+		_ = f.extract(t.Context(), name)
 		if entries, err := os.ReadDir(outer); err != nil || len(entries) != 1 {
 			t.Fatalf("%v, %v", entries, err)
 		}
