@@ -52,7 +52,8 @@ func (s *Shim) Kill(grace time.Duration) error {
 }
 
 // Wait waits for the end of the shim and tells how its task ended. When the shim was
-// killed, nothing of the task is left when Wait returns.
+// killed, nothing of the task is left when Wait returns, but for what a command without
+// a control group started and stripped of its environment.
 func (s *Shim) Wait(ctx context.Context) (shim.Exit, error) {
 	if s.process != nil {
 		select {
@@ -89,11 +90,16 @@ func (s *Shim) lost() string {
 	if shim.Read(s.dir, shim.SelfFile, &self) == nil && self.BootID != boot {
 		return "the machine was started anew"
 	}
-	return "its shim was killed; the task was ended with it"
+	lost := "its shim was killed; the task was ended with it"
+	if s.config.Command != nil && s.config.Cgroup == nil {
+		lost += ", but for processes without its environment: there are no control groups to find them by"
+	}
+	return lost
 }
 
-// sweep ends what a killed shim left: by group, by the first process of a container,
-// by the labels in the environment.
+// sweep ends what a killed shim left: all that is in its group, a container with its
+// first process, and what has the labels in its environment. Of a command without a
+// group the labels are all there is.
 func (s *Shim) sweep(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, sweepTime)
 	defer cancel()

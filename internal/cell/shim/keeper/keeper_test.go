@@ -218,7 +218,7 @@ func TestShimKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	exit := wait(t, s)
-	if want := "its shim was killed; the task was ended with it"; exit.Error != want {
+	if want := "its shim was killed; the task was ended with it, but for processes without its environment: there are no control groups to find them by"; exit.Error != want {
 		t.Errorf("got %q, want %q", exit.Error, want)
 	}
 	left, err := proc.List(node)
@@ -293,6 +293,42 @@ func TestExecUnread(t *testing.T) {
 		t.Fatal(err)
 	}
 	wait(t, s)
+}
+
+// TestShimKilledInGroup: what a task started and stripped of all that tells whose it is
+// ends with a killed shim, where there are control groups.
+func TestShimKilledInGroup(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("control groups need root")
+	}
+	parent, err := cgroup.Find("/sys/fs/cgroup", "/proc/self/cgroup", "keeper-test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer parent.Remove()
+	k := newTask(t, shimtest.Build(t), "", "env -i setsid sh -c 'echo $$ > daemon; exec sleep 1005' & sleep 1006")
+	g := parent.Group(k.spec.Config.ID)
+	if err := g.Create(cgroup.Limits{Memory: 256 << 20, CPUShares: 64, Pids: 50}); err != nil {
+		t.Fatal(err)
+	}
+	k.spec.Config.Cgroup = &g
+	s := k.start()
+	var pid int
+	until(t, "the daemon runs", func() bool {
+		n, _ := fmt.Sscan(k.output("daemon"), &pid)
+		return n == 1
+	})
+	if err := syscall.Kill(s.PID(), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if exit, want := wait(t, s), "its shim was killed; the task was ended with it"; exit.Error != want {
+		t.Errorf("got %q, want %q", exit.Error, want)
+	}
+	// It is not our child: a zombie is for others to collect.
+	if text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err == nil && !strings.Contains(string(text), ") Z ") {
+		t.Errorf("the daemon lives on: %s", text)
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
 }
 
 func TestEndlessLog(t *testing.T) {

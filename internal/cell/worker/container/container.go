@@ -62,7 +62,8 @@ type Network struct {
 type Running interface {
 	// Started tells the task's first process; false when it was never started.
 	Started() (shim.Started, bool)
-	// Wait waits for the end. Nothing of the task is left when it returns.
+	// Wait waits for the end. Nothing of the task is left when it returns, but for what
+	// Probe says.
 	Wait(ctx context.Context) (shim.Exit, error)
 	// Kill asks for the end and returns at once: TERM, the grace period, KILL. Asking
 	// again can only shorten the time.

@@ -48,6 +48,9 @@ func (r *Runtime) Probe(context.Context) (weaker []string, err error) {
 	if err := r.cfg.CheckLimits(); err != nil {
 		weaker = append(weaker, err.Error())
 	}
+	if r.cfg.Parent == nil {
+		weaker = append(weaker, "what a command starts without its environment outlives it if its shim is killed: there are no control groups to find it by")
+	}
 	return weaker, nil
 }
 
