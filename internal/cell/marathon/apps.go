@@ -3,6 +3,7 @@ package marathon
 import (
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"path"
@@ -14,6 +15,7 @@ import (
 	"howdah.dev/howdah/internal/cell/deploy"
 	"howdah.dev/howdah/internal/cell/policy"
 	"howdah.dev/howdah/internal/cell/scheduler"
+	"howdah.dev/howdah/internal/tenant"
 )
 
 // flag reads a boolean parameter as Java does: "true" in any case, all else false.
@@ -93,7 +95,10 @@ func (a *API) admit(c *call, wanted scheduler.Wanted, change *scheduler.Change) 
 		if !owns(c.who, spec.ID) {
 			return foreign(c.who, spec.ID)
 		}
-		for _, f := range policy.Check(policy.FromApp(spec), a.Policy(c.who.Project)) {
+		if !slices.Contains(change.Back, spec.ID) { // else it is as it was
+			mark(spec, wanted.App(spec.ID), c.who)
+		}
+		for _, f := range a.denials(spec, c.who) {
 			findings = append(findings, app.Finding{Pointer: f.Pointer, Message: f.Message, Remedy: f.Remedy})
 		}
 	}
@@ -102,6 +107,44 @@ func (a *API) admit(c *call, wanted scheduler.Wanted, change *scheduler.Change) 
 		return app.Refuse(findings...)
 	}
 	return a.assignPorts(wanted, change)
+}
+
+// denials is what neither the caller nor the project whose app it is may ask for: the
+// default project may handle apps of others as they could themselves.
+func (a *API) denials(spec *app.App, who tenant.Token) []policy.Finding {
+	wish := policy.FromApp(spec)
+	found := policy.Check(wish, a.Policy(who.Project))
+	project := spec.Labels[app.ProjectLabel]
+	if project == "" || project == who.Project || len(found) == 0 {
+		return found
+	}
+	theirs := policy.Check(wish, a.Policy(project))
+	return slices.DeleteFunc(found, func(f policy.Finding) bool {
+		return !slices.ContainsFunc(theirs, func(t policy.Finding) bool { return t.Pointer == f.Pointer })
+	})
+}
+
+// mark notes whose an app is. Who only scales an app does not take it over; the
+// default project may say whose it is to be.
+func mark(spec, old *app.App, who tenant.Token) {
+	project := who.Project
+	if project == tenant.DefaultProject {
+		var given bool
+		if project, given = spec.Labels[app.ProjectLabel]; !given && old != nil {
+			project = old.Labels[app.ProjectLabel]
+		}
+	} else if old != nil && app.SameConfig(old, spec) {
+		return
+	}
+	if spec.Labels[app.ProjectLabel] == project {
+		return
+	}
+	marked := maps.Clone(spec.Labels)
+	if marked == nil {
+		marked = map[string]string{}
+	}
+	marked[app.ProjectLabel] = project
+	spec.Labels = marked
 }
 
 // takeovers finds service ports that apps of another project have: who gives his app

@@ -186,7 +186,13 @@ func (c *cell) start() {
 			}
 			return tenant.Token{Project: project, Role: tenant.Role(role)}, nil
 		},
-		Policy:   func(string) policy.Policy { return policy.Policy{HostNetwork: true, RootForPlainCommands: true} },
+		Policy: func(project string) policy.Policy {
+			p := policy.Policy{HostNetwork: true, RootForPlainCommands: true, Project: project}
+			if project == "shop" {
+				p.HostVolumes = []string{"/srv/shop"}
+			}
+			return p
+		},
 		Shutdown: func() {}, Version: "test", KeepAlive: c.cfg.keepAlive,
 	})
 	c.api = httptest.NewServer(api)

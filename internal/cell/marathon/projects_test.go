@@ -157,3 +157,46 @@ func TestPolicy(t *testing.T) {
 	}
 	conforms(t, "error.json", got.body)
 }
+
+// TestWhose: an app is of the project that made it, whoever scales it; the default
+// project handles it as its own project may, and alone can give it away.
+func TestWhose(t *testing.T) {
+	c := newCell(t, cellConfig{})
+	label := func(id string) string {
+		t.Helper()
+		var body struct {
+			App struct{ Labels map[string]string }
+		}
+		c.ok(http.MethodGet, "/v2/apps"+id, "", &body)
+		return body.App.Labels["dev.howdah.project"]
+	}
+	as := func(who, method, path, body string, code int) {
+		t.Helper()
+		if got := c.ask(method, path+"?force=true", body, as(who)); got.code != code {
+			t.Errorf("%s %s %s: %d %s", who, method, path, got.code, got.body)
+		}
+	}
+	const owner, shop, put = "default:admin", "shop:operator", http.MethodPut
+	const boxed = `"cpus": 0.1, "mem": 32, "instances": 0, "networks": [{"mode": "container/bridge"}], "container": {"type": "DOCKER", "docker": {"image": "i"}, "volumes": [{"containerPath": "/x", "hostPath": "/srv/shop/a", "mode": "RO"}]}`
+	as(shop, http.MethodPost, "/v2/apps", `{"id": "/shop/own", `+boxed+`, "labels": {"dev.howdah.project": "bank", "a": "b"}}`, 201)
+	as(owner, http.MethodPost, "/v2/apps", `{"id": "/shop/theirs", "cmd": "x", "cpus": 0.1, "instances": 0}`, 201)
+	as(owner, http.MethodPost, "/v2/apps", `{"id": "/shop/given", "cmd": "x", "cpus": 0.1, "instances": 0, "labels": {"dev.howdah.project": "shop"}}`, 201)
+	// The volume is the project's to use, and so the owner may go on with it, but not begin.
+	as(owner, put, "/v2/apps/shop/own", `{"instances": 1}`, 200)
+	as(owner, put, "/v2/apps/shop/own", `{"instances": 0, "mem": 48}`, 200)
+	as(owner, http.MethodPost, "/v2/apps", `{"id": "/shop/other", `+boxed+`}`, 422)
+	as(shop, put, "/v2/apps/shop/theirs", `{"instances": 1}`, 200)
+	for id, want := range map[string]string{"/shop/own": "shop", "/shop/theirs": "", "/shop/given": "shop"} {
+		if got := label(id); got != want {
+			t.Errorf("%s is of %q", id, got)
+		}
+	}
+	as(shop, put, "/v2/apps/shop/theirs", `{"cmd": "y"}`, 200)
+	as(owner, put, "/v2/apps/shop/own", `{"labels": {"dev.howdah.project": "default"}}`, 422) // the volume is not the default project's
+	as(owner, put, "/v2/apps/shop/given", `{"labels": {"dev.howdah.project": "default"}}`, 200)
+	for id, want := range map[string]string{"/shop/theirs": "shop", "/shop/given": "default"} {
+		if got := label(id); got != want {
+			t.Errorf("%s is of %q", id, got)
+		}
+	}
+}

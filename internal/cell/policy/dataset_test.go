@@ -9,7 +9,7 @@ import (
 )
 
 func TestDatasets(t *testing.T) {
-	p := policy.Policy{HostNetwork: true, Datasets: []string{"/data", "/feeds/go"}}
+	p := policy.Policy{HostNetwork: true, RootForPlainCommands: true, Datasets: []string{"/data", "/feeds/go"}}
 	for value, want := range map[string]string{
 		"/data/words":    "",
 		"/data/words:ro": "",
@@ -41,7 +41,7 @@ func TestDatasets(t *testing.T) {
 // TestDeclared: of a declared folder the declaration decides, whatever else the
 // project may use.
 func TestDeclared(t *testing.T) {
-	p := policy.Policy{HostNetwork: true, Datasets: []string{"/data"}, Declared: []policy.Dataset{
+	p := policy.Policy{HostNetwork: true, RootForPlainCommands: true, Datasets: []string{"/data"}, Declared: []policy.Dataset{
 		{Name: "clicks", Path: "/data/clicks", Owner: "ads"},
 		{Name: "geo", Path: "/data/maps/geo", Owner: "maps", Read: true},
 		{Name: "own", Path: "/own/words", Owner: "shop", Read: true, Write: true},

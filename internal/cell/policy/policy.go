@@ -24,10 +24,16 @@ type Policy struct {
 	HostVolumes []string `json:"hostVolumes,omitempty"`
 	// DockerParameters are keys allowed besides label, ulimit, hostname and env.
 	DockerParameters []string `json:"dockerParameters,omitempty"`
-	// Users are names, numbers, or ranges of numbers such as 20000-20999. An app that
-	// names no user is the worker's choice and always allowed.
-	Users                []string `json:"users,omitempty"`
-	RootForPlainCommands bool     `json:"rootForPlainCommands,omitempty"`
+	// Users are names, numbers, or ranges of numbers such as 20000-20999. A container
+	// that names no user has the image's and is always allowed.
+	Users []string `json:"users,omitempty"`
+	// RootForPlainCommands allows root, and no user, which is the worker's own.
+	RootForPlainCommands bool `json:"rootForPlainCommands,omitempty"`
+	// Project is whose policy it is.
+	Project string `json:"-"`
+	// Secrets are beginnings of sources of secrets that may be used, besides those
+	// that begin with the project's name and a slash; "" is all.
+	Secrets []string `json:"secrets,omitempty"`
 	// Datasets are paths of the warehouse; they and what is below them may be used,
 	// save what is declared.
 	Datasets []string `json:"datasets,omitempty"`
@@ -120,6 +126,8 @@ func (p Policy) judge(a Ask, w Wish) (message, remedy string) {
 		return p.judgeFetch(a.Value)
 	case AskImage:
 		return p.judgeImage(a.Value)
+	case AskSecret:
+		return p.judgeSecret(a.Value)
 	}
 	return "", ""
 }
@@ -196,12 +204,14 @@ func (p Policy) judgeParameter(parameter, taskID string) (message, remedy string
 
 func (p Policy) judgeUser(user string, plain bool) (message, remedy string) {
 	n, err := strconv.ParseUint(user, 10, 32)
-	root := user == "root" || err == nil && n == 0
+	root := user == "root" || user == "" || err == nil && n == 0
 	switch {
 	case plain && root && p.RootForPlainCommands:
 		return "", ""
+	case plain && user == "":
+		return "a plain command that names no user runs as the worker's own, and the project may not", "Name a user that is allowed (" + orNone(p.Users) + "), or use a container, " + askOperator + "."
 	case plain && root:
-		return "plain commands may not run as root", "Name another user, or none, " + askOperator + "."
+		return "plain commands may not run as root", "Name a user that is allowed (" + orNone(p.Users) + "), or use a container, " + askOperator + "."
 	}
 	for _, allowed := range p.Users {
 		lo, hi, isRange := userRange(allowed)
@@ -210,6 +220,26 @@ func (p Policy) judgeUser(user string, plain bool) (message, remedy string) {
 		}
 	}
 	return fmt.Sprintf("the user %q is not allowed for this project", clip(user)), "Remove user, " + askOperator + "."
+}
+
+func orNone(words []string) string {
+	if len(words) == 0 {
+		return "none is"
+	}
+	return strings.Join(words, ", ")
+}
+
+// judgeSecret ties sources to projects: a file below the project's name, or a
+// variable that begins with SECRET_ and the project's name in upper case.
+func (p Policy) judgeSecret(source string) (message, remedy string) {
+	own := p.Project + "/"
+	variable := "env:SECRET_" + strings.ToUpper(strings.ReplaceAll(p.Project, "-", "_")) + "_"
+	for _, prefix := range append([]string{own, variable}, p.Secrets...) {
+		if strings.HasPrefix(source, prefix) && !slices.Contains(strings.Split(source, "/"), "..") {
+			return "", ""
+		}
+	}
+	return fmt.Sprintf("the secret %s is not the project's", clip(source)), "Use one whose source begins with " + own + " or " + variable + ", " + askOperator + "."
 }
 
 // userRange reads "20000-20999"; a single number is a range of one.

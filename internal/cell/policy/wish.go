@@ -25,6 +25,7 @@ const (
 	AskFetch            // Value is a URI
 	AskDataset          // Value is a path of the warehouse
 	AskImage            // Value is the name of an image
+	AskSecret           // Value is the source of a secret
 )
 
 // Ask is one thing asked for, and where.
@@ -56,13 +57,18 @@ func (w *Wish) askText(k Kind, value, pointer string) {
 // FromApp lists what a normalised app asks for.
 func FromApp(a *app.App) Wish {
 	w := Wish{Plain: a.Container == nil || a.Container.Docker == nil}
-	w.askText(AskUser, a.User, "/user")
+	if a.User != "" || w.Plain {
+		w.ask(AskUser, a.User, "/user")
+	}
+	for _, name := range slices.Sorted(maps.Keys(a.Secrets)) {
+		w.ask(AskSecret, a.Secrets[name].Source, "/secrets/"+pointerEscape(name)+"/source")
+	}
 	if a.Host() {
 		w.ask(AskHostNetwork, "", "/networks")
 	}
 	for _, key := range slices.Sorted(maps.Keys(a.Labels)) {
 		if strings.HasPrefix(key, app.DatasetLabel) {
-			w.ask(AskDataset, a.Labels[key], "/labels/"+strings.NewReplacer("~", "~0", "/", "~1").Replace(key))
+			w.ask(AskDataset, a.Labels[key], "/labels/"+pointerEscape(key))
 		}
 	}
 	for i, f := range a.Fetch {
@@ -90,6 +96,11 @@ func FromApp(a *app.App) Wish {
 	return w
 }
 
+// pointerEscape writes a name as a part of a JSON pointer (RFC 6901).
+func pointerEscape(name string) string {
+	return strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
+}
+
 // FromTask lists what a task of a framework asks for; f gives the user of tasks that
 // name none. Pointers lead into the TaskInfo, or are empty for the framework's user.
 func FromTask(f mesos.FrameworkInfo, t mesos.TaskInfo) Wish {
@@ -98,7 +109,9 @@ func FromTask(f mesos.FrameworkInfo, t mesos.TaskInfo) Wish {
 		w.Plain = c.Docker == nil && (c.Mesos == nil || c.Mesos.Image == nil)
 	}
 	if t.Command == nil || t.Command.User == "" {
-		w.askText(AskUser, f.User, "")
+		if f.User != "" || w.Plain {
+			w.ask(AskUser, f.User, "")
+		}
 	}
 	if t.Labels != nil {
 		for i, l := range t.Labels.Labels {

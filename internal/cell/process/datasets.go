@@ -106,3 +106,18 @@ func (d *datasets) of(project string, p policy.Policy) policy.Policy {
 	}
 	return p
 }
+
+// owner returns the project whose declared dataset a path is in, "" for none.
+func (d *datasets) owner(path string) string {
+	if d.catalog == nil {
+		return ""
+	}
+	d.refresh(context.Background())
+	best := dataset.Dataset{}
+	for _, s := range d.now.Load().all {
+		if policy.UnderPrefix(path, s.Path) && len(s.Path) > len(best.Path) {
+			best = s
+		}
+	}
+	return best.Owner
+}

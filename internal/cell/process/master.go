@@ -91,7 +91,7 @@ func Master(ctx context.Context, file string, log *slog.Logger) error {
 const principalCell = "howdah:cell"
 
 // master tells who speaks to the master: workers and the scheduler by the
-// secret; others may read, and those who may change things may run frameworks.
+// secret; others may read, and operators of the default project run frameworks.
 func (g *gate) master(r *http.Request) (string, error) {
 	if g.internal(r) {
 		return principalCell, nil
@@ -106,6 +106,9 @@ func (g *gate) master(r *http.Request) (string, error) {
 	}
 	if !token.Role.Covers(need) || strings.HasPrefix(r.URL.Path, workerapi.PathSubscribe) || strings.HasPrefix(r.URL.Path, workerapi.PathCall) {
 		return "", fmt.Errorf("%w: this needs the role %s", master.ErrForbidden, need)
+	}
+	if need == tenant.Operator && token.Project != tenant.DefaultProject {
+		return "", fmt.Errorf("%w: frameworks of its own has the project %s alone, for offers know no projects", master.ErrForbidden, tenant.DefaultProject)
 	}
 	return token.Project, nil
 }

@@ -15,23 +15,24 @@ type Rights struct {
 	RootForPlainCommands bool `json:"rootForPlainCommands"`
 	LocalFetch           bool `json:"localFetch"`
 	Datasets             List `json:"datasets"`
-	Images               List `json:"images"` // projects whose images may be used besides the own
+	Images               List `json:"images"`  // projects whose images may be used besides the own
+	Secrets              List `json:"secrets"` // beginnings of sources that may be used besides the own
 }
 
 func (r Rights) policy() policy.Policy {
 	return policy.Policy{
 		Privileged: r.Privileged, HostNetwork: r.HostNetwork, HostVolumes: r.HostVolumes, DockerParameters: r.DockerParameters, Users: r.Users,
-		RootForPlainCommands: r.RootForPlainCommands, LocalFetch: r.LocalFetch, Datasets: r.Datasets, Images: r.Images,
+		RootForPlainCommands: r.RootForPlainCommands, LocalFetch: r.LocalFetch, Datasets: r.Datasets, Images: r.Images, Secrets: r.Secrets,
 	}
 }
 
-// of returns the policy of a project: its own images are always its to use, and
-// those of the default project, which owns the installation, all.
+// of returns the policy of a project: its own images and secrets are always its to
+// use, and all to the default project, which owns the installation.
 func (r Rights) of(project, registry string) policy.Policy {
 	p := r.policy()
-	p.Registry, p.Images = registry, append([]string{project}, p.Images...)
+	p.Project, p.Registry, p.Images = project, registry, append([]string{project}, p.Images...)
 	if project == tenant.DefaultProject {
-		p.Images = []string{"*"}
+		p.Images, p.Secrets = []string{"*"}, []string{""}
 	}
 	return p
 }

@@ -21,6 +21,7 @@ import (
 	"howdah.dev/howdah/internal/cell/mesos"
 	"howdah.dev/howdah/internal/cell/shim"
 	"howdah.dev/howdah/internal/cell/worker"
+	"howdah.dev/howdah/internal/tenant"
 	"howdah.dev/howdah/internal/warehouse/gateway"
 )
 
@@ -36,17 +37,18 @@ const (
 type WarehouseConfig struct {
 	Web  string `json:"web"`  // address of the NameNode's pages; "" for no warehouse
 	FS   string `json:"fs"`   // hdfs://host:port
-	User string `json:"user"` // HDFS user of the default project; the worker's own where absent
+	User string `json:"user"` // HDFS user of the default project; the worker's own where absent. Others are users of their names
 }
 
 // house is the gateway of one worker.
 type house struct {
-	cfg     WarehouseConfig
-	key     []byte
-	address string // of the worker
-	socket  string
-	handler http.Handler
-	server  *http.Server // on the socket; nil without a warehouse
+	cfg      WarehouseConfig
+	key      []byte
+	address  string // of the worker
+	socket   string
+	handler  http.Handler
+	server   *http.Server // on the socket; nil without a warehouse
+	declared *datasets
 	// holds tells whether the worker has a task that has not ended.
 	holds func(ctx context.Context, framework, task string) bool
 }
@@ -76,7 +78,7 @@ func (c WarehouseConfig) open(dir, address, secret string, log *slog.Logger) (*h
 	if err != nil {
 		return nil, err
 	}
-	h.handler, h.server = g, g.Server()
+	h.handler, h.server, h.declared = g, g.Server(), c.datasets(log)
 	return h, nil
 }
 
@@ -120,7 +122,8 @@ type claim struct {
 	Task      string            `json:"task"`
 	Project   string            `json:"project"`
 	User      string            `json:"user"`
-	Datasets  map[string]string `json:"datasets"` // name to path, with ":ro" behind those that are only read
+	Owners    map[string]string `json:"owners,omitempty"` // HDFS users of datasets of other projects
+	Datasets  map[string]string `json:"datasets"`         // name to path, with ":ro" behind those that are only read
 }
 
 // extras gives a task the way to the warehouse and the datasets its labels name.
@@ -129,12 +132,18 @@ func (h *house) extras(framework mesos.ID, info *mesos.TaskInfo) (worker.Extras,
 	if h.server == nil || info.Labels == nil {
 		return x, nil
 	}
-	c := claim{Framework: framework.Value, Task: info.TaskID.Value, Project: projectOf(info), User: h.cfg.User, Datasets: map[string]string{}}
+	project := projectOf(info)
+	c := claim{Framework: framework.Value, Task: info.TaskID.Value, Project: project, User: h.user(project), Datasets: map[string]string{}, Owners: map[string]string{}}
 	x.Env = map[string]string{}
 	for _, l := range info.Labels.Labels {
 		if name, ok := strings.CutPrefix(l.Key, app.DatasetLabel); ok {
 			c.Datasets[name] = l.Value
 			x.Env[l.Key] = strings.TrimSuffix(l.Value, ":ro")
+		}
+	}
+	for name, path := range x.Env {
+		if owner := h.declared.owner(path); owner != "" && owner != project {
+			c.Owners[strings.TrimPrefix(name, app.DatasetLabel)] = h.user(owner)
 		}
 	}
 	if len(c.Datasets) == 0 {
@@ -151,6 +160,14 @@ func (h *house) extras(framework mesos.ID, info *mesos.TaskInfo) (worker.Extras,
 		x.Env["WEBHDFS_URL"] = fmt.Sprintf("http://127.0.0.1:%d%s", gatewayPort, strings.TrimSuffix(gatewayPath, "/"))
 	}
 	return x, nil
+}
+
+// user is the HDFS user that a project is.
+func (h *house) user(project string) string {
+	if project == tenant.DefaultProject {
+		return h.cfg.User
+	}
+	return project
 }
 
 // ownNetwork tells whether a task has a network of its own.
@@ -197,7 +214,7 @@ func (h *house) authorize(ctx context.Context, token string) (gateway.Grant, boo
 		if readOnly {
 			access = gateway.ReadOnly
 		}
-		g.Datasets = append(g.Datasets, gateway.Dataset{Name: name, Path: path, Access: access})
+		g.Datasets = append(g.Datasets, gateway.Dataset{Name: name, Path: path, Access: access, User: c.Owners[name]})
 	}
 	return g, true
 }

@@ -5,10 +5,13 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"howdah.dev/howdah/internal/cell/app"
 	"howdah.dev/howdah/internal/cell/mesos"
+	"howdah.dev/howdah/internal/warehouse/dataset"
 	"howdah.dev/howdah/internal/warehouse/gateway"
 )
 
@@ -25,6 +28,7 @@ func TestTaskTokens(t *testing.T) {
 	}
 	h := open("127.0.0.2:5051", "secret")
 	x, err := h.extras(mesos.ID{Value: "f1"}, &mesos.TaskInfo{Name: "web.shop", TaskID: mesos.ID{Value: "t1"}, Labels: &mesos.Labels{Labels: []mesos.Label{
+		{Key: app.ProjectLabel, Value: "shop"},
 		{Key: "HOWDAH_DATASET_CLICKS", Value: "/data/clicks"}, {Key: "HOWDAH_DATASET_GEO", Value: "/data/geo:ro"}, {Key: "owner", Value: "me"},
 	}}})
 	if err != nil {
@@ -39,11 +43,14 @@ func TestTaskTokens(t *testing.T) {
 		t.Error(diff)
 	}
 	grant, ok := h.authorize(t.Context(), token)
-	if !ok || grant.Project != "shop" || grant.User != "ads" {
+	if !ok || grant.Project != "shop" || grant.User != "shop" {
 		t.Fatalf("%v %+v", ok, grant)
 	}
 	got := map[string]gateway.Access{}
 	for _, d := range grant.Datasets {
+		if d.User != "" {
+			t.Errorf("%s is used as %s", d.Path, d.User)
+		}
 		got[d.Path] = d.Access
 	}
 	if diff := cmp.Diff(map[string]gateway.Access{"/data/clicks": gateway.ReadWrite, "/data/geo": gateway.ReadOnly}, got); diff != "" {
@@ -63,6 +70,25 @@ func TestTaskTokens(t *testing.T) {
 		if _, ok := tt.house.authorize(t.Context(), tt.token); ok {
 			t.Errorf("%s: it opens the warehouse", name)
 		}
+	}
+	// What belongs to others is used as its owner; the default project is the user of the configuration.
+	h.declared.catalog, h.declared.due = dataset.NewCatalog(nil), time.Now().Add(time.Hour)
+	h.declared.now.Store(&declared{all: []dataset.Dataset{{Path: "/data", Owner: "default"}, {Path: "/data/geo", Owner: "maps"}, {Path: "/data/clicks", Owner: "shop"}}})
+	for path, want := range map[string]string{"/data/geo/x:ro": "maps", "/data/clicks": "", "/data/other": "ads"} {
+		x, err := h.extras(mesos.ID{Value: "f1"}, &mesos.TaskInfo{TaskID: mesos.ID{Value: "t1"}, Labels: &mesos.Labels{Labels: []mesos.Label{
+			{Key: app.ProjectLabel, Value: "shop"}, {Key: "HOWDAH_DATASET_A", Value: path},
+		}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if grant, ok := h.authorize(t.Context(), string(x.Files[tokenFile])); !ok || grant.User != "shop" || grant.Datasets[0].User != want {
+			t.Errorf("%s: %v %+v", path, ok, grant)
+		}
+	}
+	if x, err := h.extras(mesos.ID{Value: "f1"}, &mesos.TaskInfo{TaskID: mesos.ID{Value: "t1"}, Labels: &mesos.Labels{Labels: []mesos.Label{{Key: "HOWDAH_DATASET_A", Value: "/a"}}}}); err != nil {
+		t.Error(err)
+	} else if grant, ok := h.authorize(t.Context(), string(x.Files[tokenFile])); !ok || grant.User != "ads" || grant.Project != "default" {
+		t.Errorf("%v %+v", ok, grant)
 	}
 	h.holds = func(context.Context, string, string) bool { return false }
 	if _, ok := h.authorize(t.Context(), token); ok {

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"howdah.dev/howdah/api"
+	"howdah.dev/howdah/internal/cell/app"
 	"howdah.dev/howdah/internal/cell/cgroup"
 	"howdah.dev/howdah/internal/cell/mesos"
 	"howdah.dev/howdah/internal/cell/policy"
@@ -102,7 +103,7 @@ func Worker(ctx context.Context, file string, log *slog.Logger) error {
 		Dir: filepath.Join(cfg.Dir, "worker"), Info: info, IP: address.Addr().String(), Address: cfg.Address,
 		Master: func() string { return cfg.Master }, Client: gate.client(), Images: images,
 		Runtimes: runtimes, RuntimesAttribute: scheduler.AttributeRuntimes,
-		Fetch: fetch.Config{Blocked: cfg.blocked}, Extras: house.extras, Gateways: house.gateways(), Volumes: cfg.Volumes, Drain: drain,
+		Fetch: fetch.Config{Blocked: cfg.blocked}, Extras: house.extras, Private: []string{tokenFile}, Gateways: house.gateways(), Volumes: cfg.Volumes, Drain: drain,
 		Authorize: gate.worker, Log: log,
 	})
 	if err != nil {
@@ -260,16 +261,34 @@ func (g *gate) worker(r *http.Request, info *mesos.TaskInfo) error {
 	if who.Project == tenant.DefaultProject {
 		return nil
 	}
-	if info == nil || projectOf(info) != who.Project {
+	if info == nil || app.TopLevel(label(info, app.IDLabel)) != who.Project {
 		return fmt.Errorf("%w: this is not your project's", worker.ErrForbidden)
+	}
+	if need == tenant.Operator && projectOf(info) != who.Project {
+		return fmt.Errorf("%w: the task is below your group, but project %s made it", worker.ErrForbidden, projectOf(info))
 	}
 	return nil
 }
 
-// projectOf returns the top-level group of a task's app, which its project is
-// named after. The name has the path backwards: web.shop is /shop/web.
+// projectOf returns the project that made a task's app.
 func projectOf(info *mesos.TaskInfo) string {
-	return info.Name[strings.LastIndexByte(info.Name, '.')+1:]
+	if project := label(info, app.ProjectLabel); project != "" {
+		return project
+	}
+	return tenant.DefaultProject
+}
+
+// label returns the value of a task's label, "" without it.
+func label(info *mesos.TaskInfo, key string) string {
+	if info.Labels == nil {
+		return ""
+	}
+	for _, l := range info.Labels.Labels {
+		if l.Key == key {
+			return l.Value
+		}
+	}
+	return ""
 }
 
 // List is several words, in a file also as one text with commas.

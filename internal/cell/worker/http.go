@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"path/filepath"
 	"strings"
 
 	"howdah.dev/howdah/internal/cell/mesos"
@@ -101,7 +102,7 @@ func (w *Worker) ofSandbox(serve func(served)) func(http.ResponseWriter, *http.R
 		case t == nil:
 			http.Error(rw, sandbox.ErrNotFound.Error(), http.StatusNotFound)
 		default:
-			serve(served{w: rw, r: r, task: t, folder: sandbox.Folder{Dir: t.sandbox(), Name: name}, rel: rel})
+			serve(served{w: rw, r: r, task: t, folder: sandbox.Folder{Dir: t.sandbox(), Name: name, Hidden: t.hidden()}, rel: rel})
 		}
 	}
 }
@@ -111,6 +112,21 @@ func (w *Worker) ofSandbox(serve func(served)) func(http.ResponseWriter, *http.R
 func (t *task) directory() string {
 	return "/slaves/" + t.info.AgentID.Value + "/frameworks/" + t.framework.Value +
 		"/executors/" + t.info.TaskID.Value + "/runs/" + t.id
+}
+
+// hidden are the paths in the sandbox of what only the task itself may have: logins
+// to registries, tokens, secrets of plain commands.
+func (t *task) hidden() []string {
+	out := append([]string{".docker", ".dockercfg"}, t.w.cfg.Private...)
+	if t.info.Container == nil {
+		return out
+	}
+	for _, v := range t.info.Container.Volumes {
+		if v.Source != nil && v.Source.Secret != nil && filepath.IsLocal(v.ContainerPath) {
+			out = append(out, filepath.Clean(v.ContainerPath))
+		}
+	}
+	return out
 }
 
 // resolve takes a path apart: [/slaves/ID]/frameworks/ID/executors/TASK/runs/RUN/rest,

@@ -65,6 +65,8 @@ type Config struct {
 	Fetch fetch.Config
 	// Bridge is the network name that means a network of the task's own.
 	Bridge string
+	// Private are names in sandboxes that are not shown to who looks from outside.
+	Private []string
 	// Extras adds to what a task gets; nil adds nothing.
 	Extras func(framework mesos.ID, info *mesos.TaskInfo) (Extras, error)
 	// Gateways are opened on loopback in every network of a task's own.

@@ -31,6 +31,14 @@ const (
 type Folder struct {
 	Dir  string // of the host
 	Name string // what it is called in answers
+	// Hidden are clean paths, relative to the folder: they and what is below them are
+	// not there for who looks from outside.
+	Hidden []string
+}
+
+// hides tells whether a clean relative path is hidden.
+func (f Folder) hides(rel string) bool {
+	return slices.ContainsFunc(f.Hidden, func(h string) bool { return rel == h || strings.HasPrefix(rel, h+"/") })
 }
 
 // Entry is one file as Mesos shows it.
@@ -82,6 +90,9 @@ func (f Folder) Browse(rel string) ([]Entry, error) {
 	if err != nil {
 		return nil, err
 	}
+	if f.hides(rel) {
+		return nil, ErrNotFound
+	}
 	root, err := os.OpenRoot(f.Dir)
 	if err != nil {
 		return nil, known(err)
@@ -103,7 +114,7 @@ func (f Folder) Browse(rel string) ([]Entry, error) {
 	}
 	entries := []Entry{}
 	for _, d := range infos {
-		if info, err := d.Info(); err == nil {
+		if info, err := d.Info(); err == nil && !f.hides(path.Join(rel, d.Name())) {
 			entries = append(entries, f.entry(path.Join(f.Name, rel, d.Name()), info))
 		}
 	}
@@ -151,6 +162,9 @@ func (f Folder) Open(rel string) (*os.File, fs.FileInfo, error) {
 	rel, err := inside(rel)
 	if err != nil {
 		return nil, nil, err
+	}
+	if f.hides(rel) {
+		return nil, nil, ErrNotFound
 	}
 	root, err := os.OpenRoot(f.Dir)
 	if err != nil {
