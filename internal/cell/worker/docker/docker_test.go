@@ -7,6 +7,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
+
+	"github.com/moby/moby/client"
 
 	"howdah.dev/howdah/internal/cell/shim"
 	"howdah.dev/howdah/internal/cell/shim/shimtest"
@@ -110,6 +113,47 @@ func TestLeftovers(t *testing.T) {
 	}
 	if _, err := r.Probe(t.Context()); err != nil || len(b.Left()) > 0 {
 		t.Errorf("%v; left %q", err, b.Left())
+	}
+	// The same later on: an engine that was down when its task was cleaned up.
+	late := b.Spec("wait")
+	if _, _, err := r.create(t.Context(), late, image); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(late.Dir); err != nil {
+		t.Fatal(err)
+	}
+	r.tidied = time.Time{}
+	if err := r.Clean("another"); err != nil || len(b.Left()) > 0 {
+		t.Errorf("%v; left %q", err, b.Left())
+	}
+}
+
+// TestIdleImages: an image of ours goes when it was not used for long, those of others
+// stay.
+func TestIdleImages(t *testing.T) {
+	b, _, r := newBench(t)
+	name, err := r.load(t.Context(), b.Image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const other = "somebody/image:1"
+	if _, err := r.api.ImageTag(t.Context(), client.ImageTagOptions{Source: name, Target: other}); err != nil {
+		t.Fatal(err)
+	}
+	there := func(name string) bool {
+		_, err := r.api.ImageInspect(t.Context(), name)
+		return err == nil
+	}
+	if err := r.Clean("none"); err != nil || !there(name) {
+		t.Errorf("an image of today is gone (%v)", err)
+	}
+	r.dropIdle(t.Context(), name, 0)
+	r.dropIdle(t.Context(), other, 0)
+	if there(name) || !there(other) {
+		t.Errorf("ours is there: %v; that of others: %v", there(name), there(other))
+	}
+	if again, err := r.load(t.Context(), b.Image); err != nil || again != name || !there(name) {
+		t.Errorf("loaded again: %q, %v", again, err)
 	}
 }
 

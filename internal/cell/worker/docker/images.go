@@ -74,7 +74,8 @@ const (
 	tidyEvery = time.Hour
 )
 
-// tidy removes images of ours that were not used for long.
+// tidy removes containers of ours that could not be removed while the engine was down,
+// and images that were not used for long.
 func (r *Runtime) tidy(ctx context.Context) error {
 	r.mu.Lock()
 	due := time.Since(r.tidied) > tidyEvery
@@ -85,13 +86,16 @@ func (r *Runtime) tidy(ctx context.Context) error {
 	if !due {
 		return nil
 	}
+	if err := r.removeForgotten(ctx); err != nil {
+		return err
+	}
 	found, err := r.api.ImageList(ctx, client.ImageListOptions{Filters: make(client.Filters).Add("reference", repository)})
 	if err != nil {
 		return fmt.Errorf("cannot look for images in the Docker engine: %w", err)
 	}
 	for _, image := range found.Items {
 		for _, name := range image.RepoTags {
-			r.dropIdle(ctx, name)
+			r.dropIdle(ctx, name, idleImage)
 		}
 	}
 	return nil
@@ -99,9 +103,9 @@ func (r *Runtime) tidy(ctx context.Context) error {
 
 // dropIdle removes an image, unless it was used of late or a container has it: then
 // the engine refuses.
-func (r *Runtime) dropIdle(ctx context.Context, name string) {
+func (r *Runtime) dropIdle(ctx context.Context, name string, idle time.Duration) {
 	image, err := r.api.ImageInspect(ctx, name)
-	if err != nil || !strings.HasPrefix(name, repository+":") || time.Since(image.Metadata.LastTagTime) < idleImage {
+	if err != nil || !strings.HasPrefix(name, repository+":") || time.Since(image.Metadata.LastTagTime) < idle {
 		return
 	}
 	_, _ = r.api.ImageRemove(ctx, name, client.ImageRemoveOptions{})
