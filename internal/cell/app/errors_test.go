@@ -236,9 +236,6 @@ func TestErrors(t *testing.T) {
 		{"a container of Docker without an image", `{"id": "x", "cmd": "x", "container": {}}`, `422 Object is not valid
 /container/docker: not defined
 `},
-		{"version and something", `{"id": "x", "cmd": "x", "version": "2020-01-01T00:00:00.000Z"}`, `422 Object is not valid
-/: The 'version' field may only be combined with the 'id' field.
-`},
 		{"version that is no time", `{"id": "x", "version": "yesterday"}`, `422 Invalid JSON
 /version: error.expected.date.isoformat
 `},

@@ -19,10 +19,10 @@ const dump = `{
   "groups": [
     {"id": "/ops", "dependencies": [], "version": "2017-03-01T10:00:00.000Z", "pods": [{"id": "/ops/pod"}], "groups": [], "apps": [
       {"id": "/ops/db", "cmd": "x", "container": {"type": "MESOS", "volumes": [{"containerPath": "data", "mode": "RW", "persistent": {"size": 100}}]}, "residency": {"taskLostBehavior": "WAIT_FOREVER"}},
-      {"id": "/ops/gpu", "cmd": "x", "gpus": 1},
+      {"id": "/ops/gpu", "cmd": "x", "gpus": 1, "version": "2017-03-01T09:00:00.000Z"},
       {"id": "/ops/host", "container": {"type": "DOCKER", "docker": {"image": "i", "network": "HOST", "privileged": true, "portMappings": [{"containerPort": 80}]}}},
       {"id": "/ops/secret", "cmd": "x", "secrets": {"s": {"source": "/s"}}, "env": {"S": {"secret": "s"}}, "ipAddress": {"networkName": "overlay"}, "healthChecks": [{"protocol": "COMMAND", "command": {"value": "a"}}, {"protocol": "MESOS_TCP"}]},
-      {"id": "/ops/overlay", "cmd": "x", "secrets": {"s": {"source": "/s"}}, "env": {"S": {"secret": "s"}}, "networks": [{"name": "overlay"}]}
+      {"id": "/ops/overlay", "cmd": "x", "version": "2017-03-01T09:00:00.000Z", "secrets": {"s": {"source": "/s"}}, "env": {"S": {"secret": "s"}}, "networks": [{"name": "overlay"}]}
     ]}
   ]
 }`

@@ -100,18 +100,8 @@ func readUpdate(c cursor, base string) *Update {
 		}
 	}
 	u.old = readLegacy(o)
-	if u.version != nil && !u.complete() && (len(u.fields) > 0 || u.old.given()) {
-		c.refuse("The 'version' field may only be combined with the 'id' field.",
-			"Send the version alone to go back to it, or leave it out.")
-	}
 	u.problems = c.log.problems
 	return u
-}
-
-// complete tells whether the body looks like an answer of GET, which has a version
-// among everything else; it may be put back and its version means nothing.
-func (u *Update) complete() bool {
-	return u.fields["instances"] && u.fields["cpus"] && u.fields["mem"] && u.fields["disk"]
 }
 
 func readTimestamp(c cursor) Timestamp {
@@ -133,7 +123,8 @@ func (u *Update) shapes() problems {
 }
 
 // Rollback returns the version that a body with nothing else (but an id) asks to go
-// back to. A body of GET, which has a version among everything else, is no rollback.
+// back to. With anything else the version means nothing: the body is an answer of
+// GET, or what somebody left of one.
 func (u *Update) Rollback() (Timestamp, bool) {
 	if u.version == nil || len(u.fields) > 0 || u.old.given() {
 		return Timestamp{}, false

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -76,6 +77,10 @@ func TestRollback(t *testing.T) {
 		u, err := ReadUpdate([]byte(body), "x")
 		if err != nil {
 			t.Fatal(err)
+		}
+		_, bad := u.Merge(&App{ID: "/x", Cmd: "x", Role: "*"}, true, Limits{Role: "*"})
+		if !want && strings.Contains(fmt.Sprint(bad), "version") { // beside anything else it is ignored
+			t.Errorf("%s: %v", body, bad)
 		}
 		version, ok := u.Rollback()
 		if ok != want || ok && version != stamp(7) {

@@ -60,7 +60,7 @@ func showDry(d *scheduler.Deployment) dryRun {
 // update carries out an update and answers it as most calls do.
 func (a *API) update(w http.ResponseWriter, c *call, force bool, fn func(scheduler.Wanted) (scheduler.Change, error)) (any, error) {
 	q := c.URL.Query()
-	opts := scheduler.UpdateOptions{Force: flag(q, "force", force), DryRun: flag(q, "dryRun", false)}
+	opts := scheduler.UpdateOptions{Force: flag(q, "force", force), DryRun: flag(q, "dryRun", false), Project: c.who.Project}
 	d, err := a.engine.Update(c.Context(), opts, func(wanted scheduler.Wanted) (scheduler.Change, error) {
 		change, err := fn(wanted)
 		if err != nil {

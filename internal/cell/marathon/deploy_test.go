@@ -242,14 +242,21 @@ func TestConflicts(t *testing.T) {
 	}
 	c.ok(http.MethodPost, "/v2/apps", `{"id": "/b", "cmd": "slow", "cpus": 0.1}`, nil)
 	if code, body := c.call(http.MethodPost, "/v2/apps", `{"id": "/c", "cmd": "x"}`); code != 403 ||
-		body != `{"message":"Too many deployments run. At most 2 may run at once. Wait for one to end, or cancel one with DELETE /v2/deployments/<DEPLOYMENT_ID>."}` {
+		body != `{"message":"Too many deployments run. At most 2 of a project may run at once. Wait for one to end, or cancel one with DELETE /v2/deployments/<DEPLOYMENT_ID>."}` {
 		t.Errorf("%d %s", code, body)
+	}
+	for n, want := range []int{201, 201, 403} { // each project has as many of its own
+		id := fmt.Sprintf("/shop/%d", n)
+		if got := c.ask(http.MethodPost, "/v2/apps", `{"id": "`+id+`", "cmd": "slow"}`, as("shop:operator")); got.code != want {
+			t.Errorf("another project's %s: %d %s", id, got.code, got.body)
+		}
 	}
 	c.ok(http.MethodPut, "/v2/apps/g/a?force=true", `{"cmd": "sleep 3"}`, nil)
 	c.until("the forced one is through", func() bool { return c.settled("/g/a") && c.cmd("/g/a") == "sleep 3" })
 	if code, body := c.call(http.MethodDelete, "/v2/deployments/"+first, ""); code != 404 || body != `{"message":"DeploymentPlan `+first+` does not exist"}` {
 		t.Errorf("%d %s", code, body)
 	}
+	c.ok(http.MethodDelete, "/v2/groups/shop?force=true", "", nil)
 	c.ok(http.MethodDelete, "/v2/apps/b", "", nil) // takes its deployment's place
 	c.until("all is quiet", func() bool { _, body := c.call(http.MethodGet, "/v2/deployments", ""); return body == "[]" })
 }

@@ -143,7 +143,7 @@ func (e *Engine) Rollback(ctx context.Context, id string, dryRun bool) (*Deploym
 		if err != nil {
 			return err
 		}
-		back, err = t.update(c, UpdateOptions{Force: true, DryRun: dryRun})
+		back, err = t.update(c, UpdateOptions{Force: true, DryRun: dryRun, Project: d.Project})
 		if err == nil && !dryRun && t.deployments.get(id) != nil { // nothing of it was left to take back
 			t.removeDeployment(d)
 			t.emitDeploymentEnd(d, "it was taken back")

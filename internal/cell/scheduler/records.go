@@ -55,7 +55,8 @@ type Group struct {
 // wanted; what is left to do is computed anew at each step.
 type Deployment struct {
 	ID      string        `json:"id"`
-	Number  int64         `json:"number"` // orders deployments
+	Number  int64         `json:"number"`            // orders deployments
+	Project string        `json:"project,omitempty"` // who asked for it
 	Version app.Timestamp `json:"version"`
 	Steps   []deploy.Step `json:"steps"`  // as shown
 	Layers  [][]string    `json:"layers"` // apps by dependency; each waits for those before

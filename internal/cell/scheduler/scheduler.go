@@ -40,7 +40,7 @@ type Config struct {
 	// ProgressDeadline is after how long without progress a deployment is called
 	// stalled; 0 means never.
 	ProgressDeadline time.Duration
-	MaxDeployments   int           // 100 if 0
+	MaxDeployments   int           // of one project at once; 100 if 0
 	MaxPerOffer      int           // instances of one app launched per offer and round; 5 if 0
 	Reconcile        time.Duration // between questions for the state of all tasks; 10 min if 0
 	// Crash, where set, is asked before and after each commit, and when what follows

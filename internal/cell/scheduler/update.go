@@ -18,7 +18,7 @@ import (
 
 // Errors of updates. Those of callers' functions come back as they are.
 var (
-	// ErrTooMany is returned when as many deployments run as are allowed.
+	// ErrTooMany is returned when as many deployments of a project run as are allowed.
 	ErrTooMany = errors.New("Too many deployments run")
 	// ErrNotFound is returned for what is not there.
 	ErrNotFound = errors.New("not found")
@@ -71,8 +71,9 @@ func (c *Change) ids() []string {
 
 // UpdateOptions say how an update goes about.
 type UpdateOptions struct {
-	Force  bool // takes the place of deployments in its way
-	DryRun bool // only tells what would be done
+	Force   bool   // takes the place of deployments in its way
+	DryRun  bool   // only tells what would be done
+	Project string // who asks; deployments at once are counted by it
 }
 
 // Wanted is what is wanted now; the ground an update stands on.
@@ -152,6 +153,7 @@ func (t *tx) update(c Change, opts UpdateOptions) (*Deployment, error) {
 	if err != nil || opts.DryRun {
 		return d, err
 	}
+	d.Project = opts.Project
 	if err := t.makeWay(d, opts.Force); err != nil {
 		return nil, err
 	}
@@ -256,17 +258,22 @@ func (t *tx) makeWay(d *Deployment, force bool) error {
 	var running, against int
 	var ids []string
 	for _, other := range t.deploying() {
-		running++
+		mine := other.Project == d.Project // what one project has waiting must not stop the others
+		if mine {
+			running++
+		}
 		if slices.ContainsFunc(other.Apps(), d.touches) {
-			against++
+			if mine {
+				against++
+			}
 			ids = append(ids, other.ID)
 		}
 	}
-	if against > 0 && !force {
+	if len(ids) > 0 && !force {
 		return &LockedError{ids}
 	}
 	if most := t.cfg.MaxDeployments; running-against >= most {
-		return fmt.Errorf("%w. At most %d may run at once. Wait for one to end, or cancel one with DELETE /v2/deployments/<DEPLOYMENT_ID>.", ErrTooMany, most)
+		return fmt.Errorf("%w. At most %d of a project may run at once. Wait for one to end, or cancel one with DELETE /v2/deployments/<DEPLOYMENT_ID>.", ErrTooMany, most)
 	}
 	for _, id := range ids {
 		t.end(t.deployments.get(id), "it made way for another deployment")

@@ -20,7 +20,7 @@ import (
 
 const (
 	maxPids   = 1024
-	minMemory = 32 << 20 // as Mesos has it
+	minMemory = 32 // MB, as Mesos has it
 )
 
 // wish is a task as its runtime will get it, but for what has to be fetched first.
@@ -284,15 +284,17 @@ func amount(info *mesos.TaskInfo, name string) float64 {
 	return mesos.Resources(info.Resources).Scalar(name)
 }
 
-// memoryMB is the task's memory limit; 0 is none.
+// memoryMB is the task's memory limit; 0 is none, which only a limit that is infinite
+// asks for. As in Mesos, no task has less than minMemory, and so none is without a
+// limit because it asked for nothing.
 func memoryMB(info *mesos.TaskInfo) float64 {
 	if l, ok := info.Limits["mem"]; ok {
 		if math.IsInf(l.Value, 1) {
 			return 0
 		}
-		return l.Value
+		return max(minMemory, l.Value)
 	}
-	return amount(info, "mem")
+	return max(minMemory, amount(info, "mem"))
 }
 
 // limits are a weight of processor time, with an upper bound only where one was
@@ -300,7 +302,7 @@ func memoryMB(info *mesos.TaskInfo) float64 {
 func limits(info *mesos.TaskInfo) cgroup.Limits {
 	l := cgroup.Limits{CPUShares: max(2, int64(amount(info, "cpus")*1024)), Pids: maxPids}
 	if mb := memoryMB(info); mb > 0 {
-		l.Memory = max(minMemory, int64(mb*(1<<20)))
+		l.Memory = int64(mb * (1 << 20))
 	}
 	if cpus, ok := info.Limits["cpus"]; ok && !math.IsInf(cpus.Value, 1) {
 		l.CPUQuota = time.Duration(cpus.Value * float64(cgroup.Period))
