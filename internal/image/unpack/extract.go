@@ -18,15 +18,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// A layer may unpack to maxRatio times its compressed size, and to minAllowed
-// bytes whatever its size: a few kilobytes must not fill a disk.
-const (
-	maxRatio   = 200
-	minAllowed = 256 << 20
-)
-
-// extract unpacks a layer into dir/fs.
-func (u *Unpacker) extract(ctx context.Context, blobs Blobs, d v1.Descriptor, diffID v1.Hash, dir string) (*layerInfo, error) {
+// extract unpacks a layer into dir/fs, as much as the budget has.
+func (u *Unpacker) extract(ctx context.Context, blobs Blobs, d v1.Descriptor, diffID v1.Hash, dir string, b *budget) (*layerInfo, error) {
 	f, size, err := blobs.Open(d.Digest)
 	if err != nil {
 		return nil, err
@@ -38,7 +31,6 @@ func (u *Unpacker) extract(ctx context.Context, blobs Blobs, d v1.Descriptor, di
 	}
 	defer z.Close()
 	stream := max(minAllowed, maxRatio*size) // headers and padding included
-	allowed := min(u.cfg.MaxBytes, stream)
 	plain := &plainReader{ctx: ctx, r: z, left: stream, hash: sha256.New(), allowed: stream}
 
 	if err := os.MkdirAll(filepath.Join(dir, "fs"), 0o700); err != nil {
@@ -49,7 +41,7 @@ func (u *Unpacker) extract(ctx context.Context, blobs Blobs, d v1.Descriptor, di
 		return nil, err
 	}
 	defer root.Close()
-	t := newTree(ctx, root, treeLimits{allowed, u.cfg.MaxEntries}, u.cfg.Shift)
+	t := newTree(ctx, root, b.room(size), u.cfg.Shift)
 	if err := t.read(plain); err != nil {
 		return nil, err
 	}

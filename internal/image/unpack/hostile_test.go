@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -125,7 +126,40 @@ func TestBombs(t *testing.T) {
 	// A file that says it is a sparse terabyte.
 	m = made(t, s, as, sparse(t))
 	_, err = u.Unpack(t.Context(), s, m, "task")
-	if err == nil || !strings.HasSuffix(err.Error(), "it unpacks to more than the 268435456 bytes allowed for its size") {
+	if err == nil || !strings.HasSuffix(err.Error(), fmt.Sprintf("it unpacks to more than the %d bytes allowed for its size", 256<<20+200*m.Layers[0].Size)) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestManySmallBombs: what one layer may not be, all together may not be either, at
+// once or one after the other.
+func TestManySmallBombs(t *testing.T) {
+	s := store(t)
+	var all [][]byte
+	for i := range 12 {
+		all = append(all, layer(t, file(fmt.Sprint("f", i), strings.Repeat("\x00", 30_000))))
+	}
+	m := made(t, s, func(b []byte) []byte { return zipped(t, b) }, all...)
+	u := unpacker(t, unpack.Config{MaxBytes: 200_000})
+	for range 3 { // layers that are there count too
+		if _, err := u.Unpack(t.Context(), s, m, "task"); err == nil || !strings.Contains(err.Error(), "unpack") || !strings.Contains(err.Error(), "more than") {
+			t.Errorf("got %v", err)
+		}
+	}
+	if _, err := unpacker(t, unpack.Config{MaxEntries: 11}).Unpack(t.Context(), s, m, "task"); err == nil || !strings.Contains(err.Error(), "more than") {
+		t.Errorf("entries: got %v", err)
+	}
+	if _, err := unpacker(t, unpack.Config{}).Unpack(t.Context(), s, m, "task"); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestTooManyLayers: an image may not have more layers than an overlay takes.
+func TestTooManyLayers(t *testing.T) {
+	s := store(t)
+	m := made(t, s, as, slices.Repeat([][]byte{layer(t, file("a", "1"))}, 129)...)
+	want := fmt.Sprintf("cannot unpack the image %s: it has 129 layers; 128 are allowed", m.Digest)
+	if _, err := unpacker(t, unpack.Config{}).Unpack(t.Context(), s, m, "task"); err == nil || err.Error() != want {
 		t.Errorf("got %v", err)
 	}
 }

@@ -20,7 +20,7 @@ const (
 	maxDepth = 128  // folders in folders
 )
 
-// treeLimits bound a whole layer.
+// treeLimits bound a layer, or all of an image.
 type treeLimits struct {
 	bytes   int64
 	entries int

@@ -38,8 +38,8 @@ import (
 type Config struct {
 	Dir string // made with mode 0700: what is in it may be hostile
 
-	MaxBytes   int64 // unpacked size of one layer; 16 GiB if zero
-	MaxEntries int   // files and folders of one layer; 500,000 if zero
+	MaxBytes   int64 // unpacked size of one image; 32 GiB if zero
+	MaxEntries int   // files and folders of one image; 1,000,000 if zero
 	// MaxTotal is what Evict leaves at most, in bytes; no limit if zero.
 	MaxTotal int64
 	// Shift is added to every uid and gid, for containers in a user namespace that
@@ -76,10 +76,10 @@ type Image struct {
 // Open prepares the folder.
 func Open(cfg Config) (*Unpacker, error) {
 	if cfg.MaxBytes == 0 {
-		cfg.MaxBytes = 16 << 30
+		cfg.MaxBytes = 32 << 30
 	}
 	if cfg.MaxEntries == 0 {
-		cfg.MaxEntries = 500_000
+		cfg.MaxEntries = 1_000_000
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
@@ -125,10 +125,13 @@ func (u *Unpacker) Unpack(ctx context.Context, blobs Blobs, m *image.Manifest, l
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(2)
-	infos := make([]*layerInfo, len(m.Layers))
+	infos, all := make([]*layerInfo, len(m.Layers)), u.budget()
 	for i, d := range m.Layers {
 		g.Go(func() (err error) {
-			infos[i], err = u.layer(gctx, blobs, d, conf.RootFS.DiffIDs[i])
+			infos[i], err = u.layer(gctx, blobs, d, conf.RootFS.DiffIDs[i], all)
+			if err == nil {
+				err = all.spend(infos[i], d.Size)
+			}
 			return err
 		})
 	}
@@ -152,6 +155,9 @@ func (u *Unpacker) Unpack(ctx context.Context, blobs Blobs, m *image.Manifest, l
 
 // config reads and checks the image's configuration.
 func config(blobs Blobs, m *image.Manifest) (*v1.ConfigFile, error) {
+	if len(m.Layers) > maxLayers {
+		return nil, fmt.Errorf("it has %d layers; %d are allowed", len(m.Layers), maxLayers)
+	}
 	f, _, err := blobs.Open(m.Config.Digest)
 	if err != nil {
 		return nil, err
@@ -179,7 +185,7 @@ type layerInfo struct {
 }
 
 // layer makes one layer be there.
-func (u *Unpacker) layer(ctx context.Context, blobs Blobs, d v1.Descriptor, diffID v1.Hash) (*layerInfo, error) {
+func (u *Unpacker) layer(ctx context.Context, blobs Blobs, d v1.Descriptor, diffID v1.Hash, all *budget) (*layerInfo, error) {
 	key := u.key(diffID)
 	if info, err := u.info(key); err == nil {
 		return info, u.used(key)
@@ -200,7 +206,7 @@ func (u *Unpacker) layer(ctx context.Context, blobs Blobs, d v1.Descriptor, diff
 		return nil, err
 	}
 	defer os.RemoveAll(tmp)
-	info, err := u.extract(ctx, blobs, d, diffID, tmp)
+	info, err := u.extract(ctx, blobs, d, diffID, tmp, all)
 	if err != nil {
 		return nil, fmt.Errorf("the layer %s: %w", d.Digest, err)
 	}
