@@ -60,7 +60,14 @@ func showDry(d *scheduler.Deployment) dryRun {
 // update carries out an update and answers it as most calls do.
 func (a *API) update(w http.ResponseWriter, c *call, force bool, fn func(scheduler.Wanted) (scheduler.Change, error)) (any, error) {
 	q := c.URL.Query()
-	opts := scheduler.UpdateOptions{Force: flag(q, "force", force), DryRun: flag(q, "dryRun", false), Project: c.who.Project}
+	opts := scheduler.UpdateOptions{Force: flag(q, "force", force), DryRun: flag(q, "dryRun", false), Project: c.who.Project, MayEnd: func(apps []string) error {
+		for _, id := range apps {
+			if !owns(c.who, id) {
+				return &statusError{http.StatusForbidden, "Not Authorized to perform this action! The deployment in the way is also one of other projects' apps; it cannot be made to give way by yours."}
+			}
+		}
+		return nil
+	}}
 	d, err := a.engine.Update(c.Context(), opts, func(wanted scheduler.Wanted) (scheduler.Change, error) {
 		change, err := fn(wanted)
 		if err != nil {

@@ -200,3 +200,23 @@ func TestWhose(t *testing.T) {
 		}
 	}
 }
+
+// TestForceOfOthers: nobody's force ends the deployment of another project's app.
+func TestForceOfOthers(t *testing.T) {
+	c := newCell(t, cellConfig{outcome: slow("slow")})
+	c.run("/shop/web", `"instances": 1`)
+	c.run("/bank/vault", `"instances": 1`)
+	d := c.deploy(http.MethodPut, "/v2/apps", `[{"id": "/shop/web", "cmd": "slow"}, {"id": "/bank/vault", "cmd": "slow"}]`)
+	for _, x := range []struct {
+		who  string
+		code int
+	}{{"shop:admin", 403}, {"default:operator", 200}} {
+		got := c.ask(http.MethodPut, "/v2/apps/shop/web?force=true", `{"cmd": "sleep 1000"}`, as(x.who))
+		if got.code != x.code || got.code == 403 && !strings.Contains(got.body, "also one of other projects' apps") {
+			t.Errorf("%s: %d %s", x.who, got.code, got.body)
+		}
+		if _, list := c.call(http.MethodGet, "/v2/deployments", ""); strings.Contains(list, d) != (x.code == 403) {
+			t.Errorf("%s: then the deployments are %s", x.who, list)
+		}
+	}
+}

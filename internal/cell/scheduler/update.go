@@ -74,6 +74,8 @@ type UpdateOptions struct {
 	Force   bool   // takes the place of deployments in its way
 	DryRun  bool   // only tells what would be done
 	Project string // who asks; deployments at once are counted by it
+	// MayEnd is asked with the apps of each deployment that is to make way; nil allows it.
+	MayEnd func(apps []string) error
 }
 
 // Wanted is what is wanted now; the ground an update stands on.
@@ -154,7 +156,7 @@ func (t *tx) update(c Change, opts UpdateOptions) (*Deployment, error) {
 		return d, err
 	}
 	d.Project = opts.Project
-	if err := t.makeWay(d, opts.Force); err != nil {
+	if err := t.makeWay(d, opts); err != nil {
 		return nil, err
 	}
 	for _, a := range c.Put {
@@ -254,7 +256,7 @@ func (t *tx) stamp(a, old *app.App, version app.Timestamp, c Change) {
 }
 
 // makeWay sees to it that no other deployment touches the same apps.
-func (t *tx) makeWay(d *Deployment, force bool) error {
+func (t *tx) makeWay(d *Deployment, opts UpdateOptions) error {
 	var running, against int
 	var ids []string
 	for _, other := range t.deploying() {
@@ -269,8 +271,16 @@ func (t *tx) makeWay(d *Deployment, force bool) error {
 			ids = append(ids, other.ID)
 		}
 	}
-	if len(ids) > 0 && !force {
+	if len(ids) > 0 && !opts.Force {
 		return &LockedError{ids}
+	}
+	for _, id := range ids {
+		if opts.MayEnd == nil {
+			break
+		}
+		if err := opts.MayEnd(t.deployments.get(id).Apps()); err != nil {
+			return err
+		}
 	}
 	if most := t.cfg.MaxDeployments; running-against >= most {
 		return fmt.Errorf("%w. At most %d of a project may run at once. Wait for one to end, or cancel one with DELETE /v2/deployments/<DEPLOYMENT_ID>.", ErrTooMany, most)
