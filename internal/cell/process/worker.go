@@ -109,8 +109,8 @@ func Worker(ctx context.Context, file string, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	if len(w.Runtimes()) == 0 { // the agent tries again
-		return fmt.Errorf("none of the runtimes %s can be used here: %s", strings.Join(cfg.Runtimes, ", "), strings.Join(w.Weaker(), "; "))
+	if len(w.Runtimes()) == 0 { // the agent starts us again; tasks go on until then
+		return unusable(ctx, runtimes)
 	}
 	house.holds = w.Holds
 	weaker = slices.Concat(weaker, w.Weaker())
@@ -186,6 +186,17 @@ func (c *WorkerConfig) runtimes(ip netip.Addr, place *cgroup.Parent) ([]containe
 		out = append(out, r)
 	}
 	return out, nil
+}
+
+// unusable says of each runtime why it cannot be used here, also of such as nobody
+// would miss.
+func unusable(ctx context.Context, runtimes []container.Runtime) error {
+	var why []string
+	for _, r := range runtimes {
+		_, err := r.Probe(ctx)
+		why = append(why, fmt.Sprintf("%s: %v", r.Name(), err))
+	}
+	return fmt.Errorf("none of the runtimes can be used here: %s", strings.Join(why, "; "))
 }
 
 // place is where control groups of tasks are made, nil where none can be.

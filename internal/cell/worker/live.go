@@ -77,7 +77,7 @@ func (t *task) find(ctx context.Context) (container.Running, error) {
 		rec, _ := t.snapshot()
 		message := fmt.Sprintf("the task was started by the runtime %s, which this worker is not to use any more: "+
 			"configure it again, the worker knows nothing of the task until then", rec.Runtime)
-		t.log.Error(message)
+		t.log.Error("the task is left alone", "reason", message)
 		t.running("", message)
 		<-ctx.Done()
 		return nil, context.Cause(ctx)
