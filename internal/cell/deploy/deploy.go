@@ -71,8 +71,11 @@ type Decision struct {
 	// exist. It is a demand, not an order: the next Decision says it anew.
 	Launch int
 	Kill   []Kill
-	Wait   string // one sentence: what is waited for; empty when Done
-	Done   bool   // everything is as it should be
+	Wait   string // what is waited for, empty when Done; Waits says it whole
+	// On is the instance that is waited for, if it is one, and Since when that began.
+	On    string
+	Since time.Time
+	Done  bool // everything is as it should be
 	// Stalled says that the deadline has passed, and over what.
 	Stalled string
 	// Progress measures how far this is, from 0 on. Keep the highest of a deployment:
@@ -99,8 +102,8 @@ func Next(t Target, instances []*instance.Instance, now time.Time) Decision {
 	d.Progress = s.progress()
 	d.Done = s.active == t.Wanted && s.freshHealthy == t.Wanted && len(d.Kill) == 0
 	if !d.Done {
-		d.Wait = s.wait(d, now)
-		d.Stalled = t.stalled(d.Wait, now)
+		d.Wait = s.wait(&d)
+		d.Stalled = t.stalled(d, now)
 	}
 	return d
 }
@@ -143,7 +146,7 @@ func (t Target) floor() int {
 	return n
 }
 
-func (t Target) stalled(wait string, now time.Time) string {
+func (t Target) stalled(d Decision, now time.Time) string {
 	since := t.Deadline.Started
 	if t.Deadline.LastProgress.After(since) {
 		since = t.Deadline.LastProgress
@@ -151,5 +154,5 @@ func (t Target) stalled(wait string, now time.Time) string {
 	if t.Deadline.Limit <= 0 || now.Sub(since) < t.Deadline.Limit {
 		return ""
 	}
-	return "no progress for " + span(now.Sub(since)) + ": " + wait
+	return "no progress for " + span(now.Sub(since)) + ": " + d.Waits(now)
 }

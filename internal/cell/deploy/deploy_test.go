@@ -76,7 +76,7 @@ func pointers(instances []instance.Instance) []*instance.Instance {
 }
 
 // show writes a decision as the tables have it.
-func show(d Decision) string {
+func show(d Decision, now time.Time) string {
 	var b strings.Builder
 	if d.Launch > 0 {
 		fmt.Fprintf(&b, "launch %d\n", d.Launch)
@@ -85,7 +85,7 @@ func show(d Decision) string {
 		fmt.Fprintf(&b, "kill %s: %s\n", k.ID, k.Why)
 	}
 	if d.Wait != "" {
-		fmt.Fprintf(&b, "wait: %s\n", d.Wait)
+		fmt.Fprintf(&b, "wait: %s\n", d.Waits(now))
 	}
 	if d.Stalled != "" {
 		fmt.Fprintf(&b, "stalled: %s\n", d.Stalled)
@@ -262,7 +262,7 @@ wait: 0 of 1 instances healthy; a is unhealthy for 1 min
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.target.Version = newV
-			got := show(Next(c.target, pointers(parse(t, c.have)), now))
+			got := show(Next(c.target, pointers(parse(t, c.have)), now), now)
 			if diff := cmp.Diff(strings.TrimPrefix(c.want, "\n"), got); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}

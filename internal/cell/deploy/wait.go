@@ -7,8 +7,17 @@ import (
 	"howdah.dev/howdah/internal/cell/instance"
 )
 
-// wait says in one sentence how far this is and what it waits for.
-func (s *state) wait(d Decision, now time.Time) string {
+// Waits says in one sentence what is waited for, empty when Done. A decision stands
+// until something happens; for how long it waits is of the moment.
+func (d Decision) Waits(now time.Time) string {
+	if d.Since.IsZero() {
+		return d.Wait
+	}
+	return d.Wait + " for " + span(now.Sub(d.Since))
+}
+
+// wait says how far this is and what it waits for.
+func (s *state) wait(d *Decision) string {
 	if s.t.Wanted == 0 {
 		return s.endings(len(d.Kill))
 	}
@@ -23,16 +32,17 @@ func (s *state) wait(d Decision, now time.Time) string {
 	if s.versionsDiffer() {
 		which = "instances of the new version"
 	}
-	return fmt.Sprintf("%d of %d %s %s; %s", s.freshHealthy, s.t.Wanted, which, what, s.cause(d, now))
+	return fmt.Sprintf("%d of %d %s %s; %s", s.freshHealthy, s.t.Wanted, which, what, s.cause(d))
 }
 
-func (s *state) cause(d Decision, now time.Time) string {
+func (s *state) cause(d *Decision) string {
 	missing := s.t.Wanted - len(s.fresh)
 	if d.Launch > 0 {
 		return fmt.Sprintf("%d more %s for a worker", d.Launch, verb(d.Launch, "waits", "wait"))
 	}
 	if i := s.slowest(); i != nil {
-		return i.ID + " " + s.waitsFor(i) + " for " + span(now.Sub(began(i)))
+		d.On, d.Since = i.ID, began(i)
+		return i.ID + " " + s.waitsFor(i)
 	}
 	if ending := len(s.ending) + len(d.Kill); ending > 0 && missing > 0 {
 		return fmt.Sprintf("%d more %s when others have ended: %s", missing, verb(missing, "starts", "start"), s.endings(len(d.Kill)))

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"time"
 
 	"howdah.dev/howdah/internal/cell/app"
 	"howdah.dev/howdah/internal/cell/deploy"
@@ -70,8 +71,9 @@ func showDeployment(v scheduler.View, d *scheduler.Deployment) deploymentView {
 			out.CurrentActions = append(out.CurrentActions, currentAction{Action: action.Action, App: action.App, Readiness: v.Readiness(action.App)})
 		}
 	}
+	now := time.Now()
 	for _, id := range apps {
-		if wait := v.Decision(id).Wait; wait != "" {
+		if wait := v.Waits(id, now); wait != "" {
 			out.Waiting[id] = wait
 		}
 	}

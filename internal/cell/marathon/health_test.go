@@ -66,6 +66,31 @@ func TestHealth(t *testing.T) {
 	}
 }
 
+// TestGrace: what an instance answers in its grace period counts for nothing, but
+// who waits for it learns what it is and for how long.
+func TestGrace(t *testing.T) {
+	c := newCell(t, cellConfig{})
+	port, status := patient(t)
+	status.Store(http.StatusInternalServerError)
+	c.deploy(http.MethodPut, "/v2/apps/a", fmt.Sprintf(`{"cmd": "x", "cpus": 0.1, "healthChecks": [{"port": %d, "gracePeriodSeconds": 300, "intervalSeconds": 1, "delaySeconds": 0}]}`, port))
+	wait := func() string {
+		var list []struct{ Waiting map[string]string }
+		c.ok(http.MethodGet, "/v2/deployments", "", &list)
+		return list[0].Waiting["/a"]
+	}
+	c.until("it is said why", func() bool { return strings.HasSuffix(wait(), ": the answer is 500 Internal Server Error") })
+	was := wait()
+	if !strings.Contains(was, "waits for its health check for ") {
+		t.Error(was)
+	}
+	c.until("time goes on", func() bool { return wait() != was })
+	if a := c.app("/a"); a.Unhealthy != 0 {
+		t.Errorf("%d are unhealthy in their grace period", a.Unhealthy)
+	}
+	status.Store(http.StatusOK)
+	c.until("it is well", func() bool { return c.settled("/a") && c.app("/a").Healthy == 1 })
+}
+
 // TestNeverHealthy: while new instances are not healthy the old ones stay.
 func TestNeverHealthy(t *testing.T) {
 	c := newCell(t, cellConfig{})

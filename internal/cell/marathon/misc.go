@@ -187,7 +187,7 @@ func (a *API) page(w http.ResponseWriter, c *call) (any, error) {
 }
 
 func showRow(v scheduler.View, at *scheduler.App) pageApp {
-	row := pageApp{ID: at.Spec.ID, Running: count(at.Spec, v.Instances(at.Spec.ID)).Running, Wanted: at.Spec.Instances, Wait: v.Decision(at.Spec.ID).Wait}
+	row := pageApp{ID: at.Spec.ID, Running: count(at.Spec, v.Instances(at.Spec.ID)).Running, Wanted: at.Spec.Instances, Wait: v.Waits(at.Spec.ID, time.Now())}
 	if q := v.Queued(at.Spec.ID); q != nil {
 		shown := showQueued(at, q, false)
 		if row.Reasons = shown.Reasons; shown.Delay.Left > 0 {

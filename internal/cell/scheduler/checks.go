@@ -160,6 +160,7 @@ func (t *tx) answered(id string, n, total int, c app.HealthCheck, a health.Answe
 	if i == nil || i.KillAsked != nil || a.Status > 0 && a.Status < 200 && c.IgnoreHTTP1xx != nil && *c.IgnoreHTTP1xx {
 		return
 	}
+	t.amiss(i, n, a.Cause)
 	result := t.result(i, n)
 	now := app.At(t.now)
 	if a.OK {
@@ -202,6 +203,21 @@ func (t *tx) unhealthy(i *instance.Instance, cause string) {
 	t.kill(i, "its health check failed: "+cause)
 }
 
+// amiss notes what is wrong with an answer to one check, "" for nothing. Readiness
+// checks have numbers below 0.
+func (t *tx) amiss(i *instance.Instance, check int, cause string) {
+	next := &Checks{}
+	if c := t.checks.get(i.ID); c != nil {
+		next = clone(c)
+	}
+	if cause == next.Amiss || cause == "" && next.by != check {
+		return
+	}
+	next.Amiss, next.by = cause, check
+	t.checks.put(i.ID, next)
+	t.visible[i.App] = true
+}
+
 // result returns a copy of what is known of one check of an instance.
 func (t *tx) result(i *instance.Instance, n int) Result {
 	if c := t.checks.get(i.ID); c != nil && n < len(c.Results) {
@@ -213,7 +229,8 @@ func (t *tx) result(i *instance.Instance, n int) Result {
 func (t *tx) keepResult(i *instance.Instance, n, total int, r Result) {
 	next := &Checks{}
 	if c := t.checks.get(i.ID); c != nil {
-		next.Results, next.Ready = slices.Clone(c.Results), c.Ready
+		next = clone(c)
+		next.Results = slices.Clone(c.Results)
 	}
 	for len(next.Results) < max(total, n+1) {
 		next.Results = append(next.Results, Result{InstanceID: i.ID})
@@ -258,12 +275,14 @@ func (t *tx) healthOfWorker(i *instance.Instance, s *mesos.TaskStatus) {
 	}
 	r, now := t.result(i, n), app.At(t.now)
 	if r.Alive = *s.Healthy; r.Alive {
+		t.amiss(i, n, "")
 		r.ConsecutiveFailures, r.LastSuccess = 0, &now
 		if r.FirstSuccess == nil {
 			r.FirstSuccess = &now
 		}
 	} else {
 		cause := s.Message
+		t.amiss(i, n, cause)
 		r.LastFailure, r.LastFailureCause = &now, &cause
 		r.ConsecutiveFailures++
 	}
@@ -286,8 +305,10 @@ func (t *tx) readiness(id string, n int, c app.ReadinessCheck, a health.Answer) 
 		r.LastResponse = &LastResponse{a.Status, a.Type, a.Body}
 	}
 	next := &Checks{}
+	t.amiss(i, -1-n, a.Cause)
 	if have := t.checks.get(id); have != nil {
-		next.Results, next.Ready = have.Results, slices.Clone(have.Ready)
+		next = clone(have)
+		next.Ready = slices.Clone(have.Ready)
 	}
 	for len(next.Ready) <= n {
 		next.Ready = append(next.Ready, ReadyResult{})

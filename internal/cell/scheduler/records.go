@@ -127,6 +127,10 @@ func (d *Deployment) layer(id string) int {
 type Checks struct {
 	Results []Result
 	Ready   []ReadyResult
+	// Amiss is what was wrong with the last bad answer, "" once its check is well.
+	// Results say nothing of answers in the grace period, as in Marathon.
+	Amiss string
+	by    int // the check of Amiss
 }
 
 // Result is what is known of one health check of one instance, in Marathon's words.

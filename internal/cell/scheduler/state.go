@@ -130,6 +130,17 @@ func (v View) Decision(id string) deploy.Decision {
 	return deploy.Decision{Done: true}
 }
 
+// Waits says in a sentence what an app waits for at a moment, and what is amiss with
+// the instance it waits for; "" for nothing.
+func (v View) Waits(id string, now time.Time) string {
+	d := v.Decision(id)
+	wait := d.Waits(now)
+	if c := v.s.checks[d.On]; c != nil && c.Amiss != "" {
+		wait += ": " + c.Amiss
+	}
+	return wait
+}
+
 // Framework returns the framework's id and the address of the master, both ""
 // before the first subscription.
 func (v View) Framework() (id, master string) { return v.s.framework, v.s.leader }
