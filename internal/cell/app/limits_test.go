@@ -27,6 +27,7 @@ func TestBounds(t *testing.T) {
 		{"a label's name", `{"id": "a", "cmd": "x", "labels": {"` + strings.Repeat("l", 2000) + `": ""}}`, "its name has 2000 bytes, at most 1024 may be, and no NUL"},
 		{"a command", `{"id": "a", "cmd": "` + strings.Repeat("x", 70_000) + `"}`, "wanted is a text of at most 65536 bytes"},
 		{"an id", `{"id": "` + strings.Repeat("a", 181) + `", "cmd": "x"}`, "/id must be at most 180 characters long, with its groups"},
+		{"the whole app", `{"id": "a", "cmd": "x", "labels": {` + repeat(`"l%d": "`+strings.Repeat("x", 60_000)+`"`, 9) + `}}`, "bytes as JSON, at most 524288 may be"},
 		{"instances", `{"id": "a", "cmd": "x", "instances": 1000001}`, "wanted is a whole number of at most 1000000"},
 		{"a number", `{"id": "a", "cmd": "x", "mem": 1e999}`, "wanted is a number a computer can hold"},
 		{"NUL", `{"id": "a", "cmd": "x\u0000y"}`, "wanted is a text without NUL"},
@@ -55,5 +56,13 @@ func TestLongestTaskID(t *testing.T) {
 	i := instance.Instance{ID: instance.NewID(a.ID), Incarnation: 1 << 31}
 	if n := len(i.TaskID()); n > 255 {
 		t.Errorf("it has %d bytes", n)
+	}
+}
+
+// TestManyValues: each value costs far more memory than its text.
+func TestManyValues(t *testing.T) {
+	_, err := ReadUpdates([]byte("[" + strings.Repeat("0,", maxValues) + "0]"))
+	if want := "The body holds more than 1000000 values"; err == nil || err.Status != 422 || err.Message != want {
+		t.Errorf("%+v, want %s", err, want)
 	}
 }

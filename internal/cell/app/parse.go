@@ -10,8 +10,14 @@ import (
 	"unicode/utf8"
 )
 
-// maxDepth bounds how deep arrays and objects stand in each other.
-const maxDepth = 64
+const (
+	maxDepth = 64 // how deep arrays and objects may stand in each other
+	// maxValues bounds the values of a body: each costs far more memory than its text.
+	// Ten thousand apps have half as many.
+	maxValues = 1_000_000
+)
+
+var errTooMany = fmt.Errorf("more than %d values", maxValues)
 
 func itoa(n int) string { return strconv.Itoa(n) }
 
@@ -42,11 +48,15 @@ func parse(body []byte) (*node, *Error) {
 	}
 	dec := json.NewDecoder(bytes.NewReader(body))
 	dec.UseNumber()
-	n, err := parseValue(dec, 0)
+	p := &parser{dec: dec}
+	n, err := p.value(0)
 	if err == nil {
 		if _, more := dec.Token(); !errors.Is(more, io.EOF) {
 			err = errors.New("there is something after the end of the value")
 		}
+	}
+	if errors.Is(err, errTooMany) {
+		return nil, &Error{Status: 422, Message: "The body holds " + err.Error(), Findings: []Finding{{Message: "it holds " + err.Error(), Remedy: "Send less at once."}}}
 	}
 	if err != nil {
 		return nil, badJSON(syntaxText(body, dec, err))
@@ -58,7 +68,7 @@ func syntaxText(body []byte, dec *json.Decoder, err error) string {
 	offset := dec.InputOffset()
 	// The offsets of a Decoder's errors are those of its buffer; those of Unmarshal
 	// are of the body.
-	var ignored any
+	var ignored json.RawMessage
 	var syntax *json.SyntaxError
 	switch whole := json.Unmarshal(body, &ignored); {
 	case errors.As(err, &syntax) && errors.As(whole, &syntax):
@@ -72,11 +82,20 @@ func syntaxText(body []byte, dec *json.Decoder, err error) string {
 	return fmt.Sprintf("line %d, column %d: %s", line, column, err)
 }
 
-func parseValue(dec *json.Decoder, depth int) (*node, error) {
+// parser makes nodes of a body.
+type parser struct {
+	dec    *json.Decoder
+	values int // read so far
+}
+
+func (p *parser) value(depth int) (*node, error) {
 	if depth > maxDepth {
 		return nil, fmt.Errorf("more than %d levels of arrays and objects", maxDepth)
 	}
-	token, err := dec.Token()
+	if p.values++; p.values > maxValues {
+		return nil, errTooMany
+	}
+	token, err := p.dec.Token()
 	if err != nil {
 		return nil, err
 	}
@@ -91,31 +110,31 @@ func parseValue(dec *json.Decoder, depth int) (*node, error) {
 		return &node{kind: numberNode, text: v.String()}, nil
 	case json.Delim:
 		if v == '[' {
-			return parseArray(dec, depth)
+			return p.array(depth)
 		}
-		return parseObject(dec, depth)
+		return p.object(depth)
 	default:
 		return nil, fmt.Errorf("unexpected %v", token)
 	}
 }
 
-func parseArray(dec *json.Decoder, depth int) (*node, error) {
+func (p *parser) array(depth int) (*node, error) {
 	n := &node{kind: arrayNode}
-	for dec.More() {
-		item, err := parseValue(dec, depth+1)
+	for p.dec.More() {
+		item, err := p.value(depth + 1)
 		if err != nil {
 			return nil, err
 		}
 		n.items = append(n.items, item)
 	}
-	_, err := dec.Token()
+	_, err := p.dec.Token()
 	return n, err
 }
 
-func parseObject(dec *json.Decoder, depth int) (*node, error) {
+func (p *parser) object(depth int) (*node, error) {
 	n := &node{kind: objectNode}
-	for dec.More() {
-		key, err := dec.Token()
+	for p.dec.More() {
+		key, err := p.dec.Token()
 		if err != nil {
 			return nil, err
 		}
@@ -123,13 +142,13 @@ func parseObject(dec *json.Decoder, depth int) (*node, error) {
 		if !ok {
 			return nil, fmt.Errorf("unexpected %v instead of a name", key)
 		}
-		item, err := parseValue(dec, depth+1)
+		item, err := p.value(depth + 1)
 		if err != nil {
 			return nil, err
 		}
 		n.keys = append(n.keys, name)
 		n.items = append(n.items, item)
 	}
-	_, err := dec.Token()
+	_, err := p.dec.Token()
 	return n, err
 }

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"encoding/json"
 	"net/url"
 	"slices"
 	"strings"
@@ -32,6 +33,7 @@ func (c *checker) add(text, remedy string, path ...any) {
 
 func (a *App) check(at place, l Limits) problems {
 	c := &checker{app: a, at: at}
+	c.size()
 	c.id()
 	c.command()
 	c.amounts()
@@ -55,6 +57,16 @@ func (a *App) check(at place, l Limits) problems {
 		}
 	}
 	return c.list
+}
+
+// maxSize bounds an app as JSON. Its task, which repeats the labels as variables and
+// goes to its worker with others in one call of 4 MiB, is up to four times as long.
+const maxSize = 512 << 10
+
+func (c *checker) size() {
+	if text, err := json.Marshal(c.app); err == nil && len(text) > maxSize {
+		c.add("it has "+itoa(len(text))+" bytes as JSON, at most "+itoa(maxSize)+" may be", "Put what is large into files to fetch or into the image.")
+	}
 }
 
 func (c *checker) id() {

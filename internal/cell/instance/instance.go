@@ -66,8 +66,8 @@ type Instance struct {
 	Checked bool `json:"checked,omitempty"`
 	// Healthy is nil while no health check has said anything.
 	Healthy *bool `json:"healthy,omitempty"`
-	// Ready is true once every readiness check has passed; apps without one are
-	// ready when they run.
+	// Ready is true once every readiness check of its version has passed; from the
+	// beginning if there is none. Only what runs and is ready serves.
 	Ready bool `json:"ready,omitempty"`
 	// KillAsked is when the scheduler decided that this instance must end.
 	KillAsked *time.Time `json:"killAsked,omitempty"`

@@ -60,12 +60,21 @@ type cellConfig struct {
 	perOffer  int
 	crash     func(string) bool
 	keepAlive time.Duration
+	roles     []string // of the framework; "*" if none
+	failover  float64  // seconds; a week if 0
+	transport http.RoundTripper
 }
 
 func newCell(t testing.TB, cfg cellConfig) *cell {
 	t.Helper()
 	if cfg.workers == 0 {
 		cfg.workers = 2
+	}
+	if len(cfg.roles) == 0 {
+		cfg.roles = []string{"*"}
+	}
+	if cfg.failover == 0 {
+		cfg.failover = (7 * 24 * time.Hour).Seconds()
 	}
 	if cfg.resources == "" {
 		cfg.resources = "cpus:8;mem:16384;disk:100000;ports:[31000-31999]"
@@ -156,7 +165,7 @@ func (c *cell) end(task string, state mesos.TaskState, why string) {
 // start starts the scheduler, again after c.stop.
 func (c *cell) start() {
 	c.t.Helper()
-	client, err := v1client.New(v1client.Config{URL: c.master.URL})
+	client, err := v1client.New(v1client.Config{URL: c.master.URL, Transport: c.cfg.transport})
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -167,7 +176,7 @@ func (c *cell) start() {
 		Path: filepath.Join(c.dir, "scheduler.db"), Master: client, Publish: hub.Publish, ProgressDeadline: c.cfg.deadline,
 		MaxDeployments: c.cfg.most, MaxPerOffer: c.cfg.perOffer, Crash: c.cfg.crash,
 		Framework: mesos.FrameworkInfo{
-			User: "root", Name: "marathon", Roles: []string{"*"}, FailoverTimeout: 604800, Checkpoint: true,
+			User: "root", Name: "marathon", Roles: c.cfg.roles, FailoverTimeout: c.cfg.failover, Checkpoint: true,
 			Capabilities: []mesos.Capability{{Type: mesos.CapPartitionAware}, {Type: mesos.CapTaskKillingState}, {Type: mesos.CapMultiRole}},
 		},
 	})

@@ -1,6 +1,7 @@
 package marathon_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"howdah.dev/howdah/internal/cell/mesos"
 	"howdah.dev/howdah/internal/cell/serviceapi"
 )
 
@@ -187,5 +189,26 @@ func TestServicesOfOldVersions(t *testing.T) {
 	}
 	if got := c.backends(10001); len(got) > 0 {
 		t.Errorf("the new port leads to %v", got)
+	}
+}
+
+// TestServicesReadyByOwnVersion: an instance serves once it is ready as its own
+// version has it, also one that starts while another version is wanted.
+func TestServicesReadyByOwnVersion(t *testing.T) {
+	gate, open := context.WithCancel(t.Context())
+	c := newCell(t, cellConfig{outcome: func(mesos.TaskInfo) (mesos.TaskState, string) { <-gate.Done(); return mesos.TaskRunning, "" }})
+	t.Cleanup(open)
+	c.ok(http.MethodPost, "/v2/apps", `{"id": "/a", "cmd": "one", "cpus": 0.1, "mem": 32, "portDefinitions": [{"port": 10007, "name": "web"}]}`, nil)
+	c.until("it was launched", func() bool { return c.app("/a").TasksStaged == 1 })
+	var d struct{ DeploymentID string }
+	c.ok(http.MethodPut, "/v2/apps/a?force=true", `{"cmd": "two", "readinessChecks": [{"name": "r", "portName": "web"}]}`, &d)
+	open()
+	c.until("the first runs", func() bool { return c.app("/a").TasksRunning >= 1 })
+	c.ok(http.MethodDelete, "/v2/deployments/"+d.DeploymentID, "", nil)
+	c.until("the first version is back", func() bool { return c.settled("/a") })
+	for _, s := range c.services("").Services {
+		if len(s.Backends) != 1 || !s.Backends[0].Healthy {
+			t.Errorf("of one instance that runs these serve: %+v", s.Backends)
+		}
 	}
 }

@@ -69,7 +69,7 @@ type Launch struct {
 }
 
 // Find chooses workers for up to req.Count instances, and says why those refuse
-// that take none. Offers of one worker are joined. A worker that could take one
+// that take none. Offers of one worker to one role are joined. A worker that could take one
 // but was not needed refuses nothing.
 //
 // Where constraints leave a choice, instances spread: to the value of GROUP_BY

@@ -83,16 +83,22 @@ type amount struct {
 	left int64 // in thousandths
 }
 
-// join makes workers of offers, in the order in which they first appear.
+// join makes workers of offers, in the order in which they first appear. What one
+// offers to several roles cannot be taken together: it is as if there were several.
 func (s *search) join(offers []Offer) []*worker {
-	byID := make(map[string]*worker, len(offers))
+	type key struct{ id, role string }
+	known := make(map[key]*worker, len(offers))
 	var out []*worker
 	for n := range offers {
 		o := &offers[n]
-		w := byID[o.AgentID.Value]
+		k := key{id: o.AgentID.Value}
+		if o.AllocationInfo != nil {
+			k.role = o.AllocationInfo.Role
+		}
+		w := known[k]
 		if w == nil {
 			w = newWorker(o)
-			byID[o.AgentID.Value] = w
+			known[k] = w
 			out = append(out, w)
 		}
 		w.offers = append(w.offers, o.ID)

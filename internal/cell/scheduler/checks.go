@@ -265,11 +265,11 @@ func (t *tx) judge(i *instance.Instance) {
 
 // healthOfWorker takes in the result of the check that the worker runs.
 func (t *tx) healthOfWorker(i *instance.Instance, s *mesos.TaskStatus) {
-	a := t.apps.get(i.App)
-	if a == nil {
+	spec := t.ownSpec(i)
+	if spec == nil {
 		return
 	}
-	n := slices.IndexFunc(a.Spec.HealthChecks, func(c app.HealthCheck) bool { _, ours := question(i, c); return !ours })
+	n := slices.IndexFunc(spec.HealthChecks, func(c app.HealthCheck) bool { _, ours := question(i, c); return !ours })
 	if n < 0 {
 		return
 	}
@@ -287,7 +287,7 @@ func (t *tx) healthOfWorker(i *instance.Instance, s *mesos.TaskStatus) {
 		r.ConsecutiveFailures++
 	}
 	t.instances.put(i.ID, i)
-	t.keepResult(i, n, len(a.Spec.HealthChecks), r)
+	t.keepResult(i, n, len(spec.HealthChecks), r)
 	t.judge(i)
 	if latest := t.instances.get(i.ID); latest != nil {
 		*i = *latest

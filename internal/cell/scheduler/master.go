@@ -15,6 +15,10 @@ const (
 	redialMost  = 5 * time.Second
 	senders     = 8           // calls under way at once
 	onTheWay    = time.Minute // longer than a call takes, repeats included
+
+	// frameworkRemoved is what masters say to a framework that was away for longer
+	// than its failover time-out, or was torn down.
+	frameworkRemoved = "Framework has been removed"
 )
 
 // connect keeps a subscription to the master.
@@ -76,6 +80,11 @@ func (e *Engine) event(ctx context.Context, ev *mesos.Event) {
 		e.tell(ctx, func(t *tx) { t.status(&ev.Update.Status) })
 	case ev.Type == mesos.EventError && ev.Error != nil:
 		e.cfg.Log.Error("the master refuses this scheduler", "message", ev.Error.Message)
+		if ev.Error.Message == frameworkRemoved {
+			// What ran has been ended by the master. The next subscription is a new
+			// framework's, and asks what became of it.
+			_ = e.do(ctx, func(t *tx) error { t.meta[metaFramework] = ""; return nil }) // it ends: nobody needs it
+		}
 	}
 }
 
@@ -211,22 +220,15 @@ func (e *Engine) send(ctx context.Context) {
 	wg.Wait()
 }
 
+// deliver makes one call. After one that failed nobody knows what the master makes
+// of the offers and tasks it was about, or whether it sends offers at all: a new
+// subscription has it take back all offers, and asks for all tasks. Workers repeat a
+// status until it is acknowledged.
 func (e *Engine) deliver(ctx context.Context, stream *v1client.Stream, c *mesos.Call) {
 	if err := stream.Call(ctx, *c); err != nil && ctx.Err() == nil {
 		e.cfg.Log.Warn("the master did not take a call", "call", c.Type, "error", err)
-		if c.Type == mesos.CallAccept {
-			e.tell(ctx, func(t *tx) { t.askAbout(c.Accept) })
+		if c.Type != mesos.CallAcknowledge {
+			stream.Close()
 		}
 	}
-}
-
-// askAbout asks for the state of tasks whose launch may not have arrived.
-func (t *tx) askAbout(a *mesos.Accept) {
-	r := &mesos.Reconcile{}
-	for _, op := range a.Operations {
-		for _, task := range op.Launch.TaskInfos {
-			r.Tasks = append(r.Tasks, mesos.ReconcileTask{TaskID: task.TaskID, AgentID: &mesos.ID{Value: task.AgentID.Value}})
-		}
-	}
-	t.call(&mesos.Call{Type: mesos.CallReconcile, Reconcile: r})
 }

@@ -3,6 +3,8 @@ package scheduler
 import (
 	"cmp"
 	"context"
+	"encoding/json"
+	"fmt"
 	"hash/fnv"
 	"maps"
 	"slices"
@@ -27,19 +29,40 @@ const (
 	refuseShort = 5.0   // of offers that do not suffice
 )
 
+// maxAccept bounds what is launched with one ACCEPT, in bytes: masters take calls
+// of 4 MiB, and an offer whose ACCEPT is refused is lost to both sides.
+const maxAccept = 3 << 20
+
 // offers are what the master offers and what waits for it. They are the
 // writer's own: what they hold is void after a crash anyway.
 type offers struct {
-	of         map[string]*held // by worker
+	of         map[source]*held
 	suppressed bool
 	refused    bool // some were refused for long since the last REVIVE
 }
 
-// held is what one worker offers, less what was taken of it.
+// source is a worker that offers to a role. A master takes no ACCEPT of offers to
+// several roles.
+type source struct{ agent, role string }
+
+func sourceOf(o *mesos.Offer) source {
+	s := source{agent: o.AgentID.Value}
+	if o.AllocationInfo != nil {
+		s.role = o.AllocationInfo.Role
+	}
+	return s
+}
+
+func (s source) compare(o source) int {
+	return cmp.Or(strings.Compare(s.agent, o.agent), strings.Compare(s.role, o.role))
+}
+
+// held is what one worker offers to one role, less what was taken of it.
 type held struct {
 	ids   []mesos.ID
 	offer match.Offer
 	tasks []mesos.TaskInfo
+	size  int // of tasks, in bytes
 }
 
 // Waiting is an app that waits for offers, and what came of those so far.
@@ -54,7 +77,7 @@ type Waiting struct {
 	Held       []match.Offer  // those offers, newest only
 }
 
-func newOffers() *offers { return &offers{of: map[string]*held{}} }
+func newOffers() *offers { return &offers{of: map[source]*held{}} }
 
 // reset forgets the offers of a connection that ended.
 func (o *offers) reset() {
@@ -64,9 +87,10 @@ func (o *offers) reset() {
 
 func (o *offers) add(list []mesos.Offer) {
 	for _, m := range list {
-		h := o.of[m.AgentID.Value]
+		from := sourceOf(&m)
+		h := o.of[from]
 		if h == nil {
-			o.of[m.AgentID.Value] = &held{ids: []mesos.ID{m.ID}, offer: match.Offer{Offer: m, Runtimes: runtimes(m)}}
+			o.of[from] = &held{ids: []mesos.ID{m.ID}, offer: match.Offer{Offer: m, Runtimes: runtimes(m)}}
 			continue
 		}
 		h.ids = append(h.ids, m.ID)
@@ -74,12 +98,15 @@ func (o *offers) add(list []mesos.Offer) {
 	}
 }
 
-// remove takes back an offer. What else the worker offered goes with it: the
-// parts cannot be told apart any more.
+// sources returns where offers are from, in a fixed order.
+func (o *offers) sources() []source { return slices.SortedFunc(maps.Keys(o.of), source.compare) }
+
+// remove takes back an offer. What else the worker offered to the role goes with
+// it: the parts cannot be told apart any more.
 func (o *offers) remove(id string) {
-	for agent, h := range o.of {
+	for from, h := range o.of {
 		if slices.ContainsFunc(h.ids, func(i mesos.ID) bool { return i.Value == id }) {
-			delete(o.of, agent)
+			delete(o.of, from)
 		}
 	}
 }
@@ -159,7 +186,7 @@ func (t *tx) launch(ctx context.Context, id string) (short bool) {
 	if len(offered) == 0 {
 		return true
 	}
-	spec, want, wait := t.specFor(ctx, a), t.decisions.get(id).Launch, clone(t.waiting.get(id))
+	spec, want, wait := t.specFor(a), t.decisions.get(id).Launch, clone(t.waiting.get(id))
 	launches, refusals := match.Find(t.request(spec, want), offered)
 	wait.Processed += len(offered)
 	wait.Last, wait.Held = refusals, offered
@@ -170,12 +197,18 @@ func (t *tx) launch(ctx context.Context, id string) (short bool) {
 		wait.LastUsed = t.now
 	}
 	t.waiting.put(id, wait)
+	started := 0
 	for _, l := range launches {
-		if !t.start(ctx, spec, l) {
+		ok, err := t.start(ctx, spec, l)
+		if err != nil {
+			t.refuse(spec.ID, err)
 			return true
 		}
+		if ok {
+			started++
+		}
 	}
-	return len(launches) < want
+	return started < want
 }
 
 // addUp adds summaries line by line; they have the same lines.
@@ -188,21 +221,45 @@ func addUp(a, b []match.Reject) []match.Reject {
 
 // specFor returns what is launched for an app now: while a deployment has not
 // come to it, what it was before.
-func (t *tx) specFor(ctx context.Context, a *App) *app.App {
+func (t *tx) specFor(a *App) *app.App {
 	if was, by := t.held(a.Spec.ID); by != nil && was.Version != "" {
-		if spec, err := t.lookup(ctx, a.Spec.ID, was.Version); err == nil && spec != nil {
+		if spec := t.versionOf(a.Spec.ID, was.Version); spec != nil {
 			return spec
 		}
 	}
 	return a.Spec
 }
 
+// ownSpec returns an app as it was when an instance was launched; nil if that is
+// not kept any more.
+func (t *tx) ownSpec(i *instance.Instance) *app.App {
+	if a := t.apps.get(i.App); a != nil && a.Spec.ConfigVersion().Equal(i.Version) {
+		return a.Spec
+	}
+	return t.versionOf(i.App, app.Timestamp{Time: i.Version}.String())
+}
+
+// versionOf returns an earlier version of an app, also one that only this batch
+// knows; nil if it is not kept.
+func (t *tx) versionOf(id, version string) *app.App {
+	for _, p := range t.history {
+		if spec, ok := p.doc.(*app.App); ok && p.id == id && p.version.String() == version {
+			return spec
+		}
+	}
+	spec, err := t.lookup(id, version)
+	if err != nil {
+		return nil // the next batch asks again
+	}
+	return spec
+}
+
 // offered returns what is left of the offers, in a fixed order.
 func (t *tx) offered() []match.Offer {
 	out := make([]match.Offer, 0, len(t.offers.of))
-	for _, agent := range slices.Sorted(maps.Keys(t.offers.of)) {
-		o := t.offers.of[agent].offer
-		o.Leaving = t.drained[agent]
+	for _, from := range t.offers.sources() {
+		o := t.offers.of[from].offer
+		o.Leaving = t.drained[from.agent]
 		out = append(out, o)
 	}
 	return out
@@ -216,27 +273,38 @@ func (t *tx) request(spec *app.App, count int) match.Request {
 	return req
 }
 
-// start commits the intent to launch one instance and prepares the launch.
-func (t *tx) start(ctx context.Context, spec *app.App, l match.Launch) bool {
+// start commits the intent to launch one instance and prepares the launch. It
+// returns false where the worker takes no more in this round.
+func (t *tx) start(ctx context.Context, spec *app.App, l match.Launch) (bool, error) {
 	i := &instance.Instance{
 		ID: instance.NewID(spec.ID), App: spec.ID, Role: l.Role, Incarnation: 1, Version: spec.ConfigVersion().Time, Condition: instance.Provisioned,
 		State: mesos.TaskStaging, Since: t.now, StagedAt: t.now, AgentID: l.AgentID, Host: l.Host, Address: l.Address, Region: l.Region, Zone: l.Zone,
-		Attributes: l.Attributes, Ports: l.Ports, Checked: len(spec.HealthChecks) > 0,
+		Attributes: l.Attributes, Ports: l.Ports, Checked: len(spec.HealthChecks) > 0, Ready: len(spec.ReadinessChecks) == 0,
 	}
 	for _, p := range spec.Ports() {
 		i.ServicePorts = append(i.ServicePorts, p.Service)
 	}
 	task, err := launch.Task(ctx, spec, i, l, launch.Options{Secret: t.cfg.Secret})
 	if err != nil {
-		t.refuse(spec.ID, err)
-		return false
+		return false, err
 	}
-	h := t.offers.of[l.AgentID]
+	text, err := json.Marshal(task)
+	if err != nil {
+		return false, err
+	}
+	h, size := t.offers.of[source{l.AgentID, l.Role}], len(text)
+	switch {
+	case size > maxAccept:
+		return false, fmt.Errorf("its task has %d bytes, at most %d may be: put what is large, secrets too, into files to fetch or into the image", size, maxAccept)
+	case h.size+size > maxAccept:
+		return false, nil
+	}
+	h.size += size
 	h.offer.Resources = mesos.Resources(h.offer.Resources).Subtract(l.Resources)
 	h.tasks = append(h.tasks, task)
 	t.putInstance(i)
 	t.emitCondition(i)
-	return true
+	return true, nil
 }
 
 // refuse notes that an app cannot be launched as it is: a secret is missing, say.
@@ -254,9 +322,9 @@ func (t *tx) refuse(id string, err error) {
 // answerOffers accepts what was used and gives the rest back.
 func (t *tx) answerOffers(short bool) {
 	var unused []mesos.ID
-	for _, agent := range slices.Sorted(maps.Keys(t.offers.of)) {
-		h := t.offers.of[agent]
-		delete(t.offers.of, agent)
+	for _, from := range t.offers.sources() {
+		h := t.offers.of[from]
+		delete(t.offers.of, from)
 		if len(h.tasks) > 0 {
 			soon := 0.0 // what is left is wanted at once, if anything is
 			t.call(&mesos.Call{Type: mesos.CallAccept, Accept: &mesos.Accept{

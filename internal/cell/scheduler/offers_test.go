@@ -24,7 +24,7 @@ func TestUnusedOffersAreDeclinedTogether(t *testing.T) {
 		for n := range 3 {
 			tx.offers.add([]mesos.Offer{{ID: mesos.ID{Value: fmt.Sprint("o", n)}, AgentID: mesos.ID{Value: fmt.Sprint("w", n)}}})
 		}
-		tx.offers.of["w1"].tasks = []mesos.TaskInfo{{Name: "t"}}
+		tx.offers.of[source{agent: "w1"}].tasks = []mesos.TaskInfo{{Name: "t"}}
 		tx.answerOffers(c.short)
 		soon := 0.0
 		want := []*mesos.Call{

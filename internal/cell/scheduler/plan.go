@@ -54,7 +54,7 @@ func (t *tx) plan(id string) {
 		t.apps.put(id, a)
 	}
 	t.decisions.put(id, &d)
-	t.remind(a, d, instances)
+	t.remind(a, d, held == nil, instances)
 }
 
 // target says what an app should be at this moment.
@@ -94,12 +94,13 @@ func (t *tx) forget(a *App) {
 	t.emit("app_terminated_event", appEvent{AppID: id})
 }
 
-// remind has the engine work again when time alone will change the plan.
-func (t *tx) remind(a *App, d deploy.Decision, instances []*instance.Instance) {
+// remind has the engine work again when time alone will change the plan. The
+// deadline is that of apps that their deployment has reached.
+func (t *tx) remind(a *App, d deploy.Decision, reached bool, instances []*instance.Instance) {
 	if d.Launch > 0 && a.Backoff.Until.After(t.now) {
 		t.at(a.Backoff.Until)
 	}
-	if limit := t.cfg.ProgressDeadline; !d.Done && d.Stalled == "" && limit > 0 {
+	if limit := t.cfg.ProgressDeadline; reached && !d.Done && d.Stalled == "" && limit > 0 {
 		if dep := t.deploymentOf(a.Spec.ID); dep != nil {
 			t.due(a.Spec.ID, latest(dep.Version.Time, dep.Progressed).Add(limit))
 		}

@@ -13,6 +13,7 @@ import (
 const (
 	askFirst = time.Second // before unanswered questions are asked again, at first
 	askMost  = 30 * time.Second
+	maxAsked = 5000 // tasks in one call: masters take calls of 4 MiB
 )
 
 // questions are the tasks that were asked for and of which nothing was heard since.
@@ -27,16 +28,16 @@ type questions struct {
 // ask asks for the state of every task, but for those launched after a moment:
 // their launch may be on its way still, and the master would not know them.
 func (t *tx) ask(before time.Time) {
-	r := &mesos.Reconcile{}
+	var tasks []mesos.ReconcileTask
 	t.questions.open, t.questions.pause, t.questions.next = map[string]bool{}, askFirst, t.now.Add(askFirst)
 	for _, i := range t.instances.all() {
 		if i.Condition == instance.Provisioned && i.StagedAt.After(before) {
 			continue
 		}
 		t.questions.open[i.TaskID()] = true
-		r.Tasks = append(r.Tasks, askFor(i))
+		tasks = append(tasks, askFor(i))
 	}
-	t.askThese(r)
+	t.askTasks(tasks)
 	t.call(&mesos.Call{Type: mesos.CallReconcile, Reconcile: &mesos.Reconcile{}}) // and those it knows and we do not
 }
 
@@ -52,7 +53,7 @@ func (t *tx) askAgain() {
 	}
 	q.pause = min(2*q.pause, askMost)
 	q.next = t.now.Add(q.pause)
-	r := &mesos.Reconcile{}
+	var tasks []mesos.ReconcileTask
 	for task := range q.open {
 		id, _, _ := instance.OfTask(task)
 		i := t.instances.get(id)
@@ -60,18 +61,17 @@ func (t *tx) askAgain() {
 			delete(q.open, task)
 			continue
 		}
-		r.Tasks = append(r.Tasks, askFor(i))
+		tasks = append(tasks, askFor(i))
 	}
-	t.askThese(r)
+	t.askTasks(tasks)
 }
 
-// askThese asks for some tasks, in an order of their own: they come out of maps.
-func (t *tx) askThese(r *mesos.Reconcile) {
-	if len(r.Tasks) == 0 {
-		return
+// askTasks asks for tasks in a fixed order, in as many calls as that takes.
+func (t *tx) askTasks(tasks []mesos.ReconcileTask) {
+	slices.SortFunc(tasks, func(a, b mesos.ReconcileTask) int { return strings.Compare(a.TaskID.Value, b.TaskID.Value) })
+	for part := range slices.Chunk(tasks, maxAsked) {
+		t.call(&mesos.Call{Type: mesos.CallReconcile, Reconcile: &mesos.Reconcile{Tasks: part}})
 	}
-	slices.SortFunc(r.Tasks, func(a, b mesos.ReconcileTask) int { return strings.Compare(a.TaskID.Value, b.TaskID.Value) })
-	t.call(&mesos.Call{Type: mesos.CallReconcile, Reconcile: r})
 }
 
 // reconcile asks for the state of every task from time to time, and again for what

@@ -209,7 +209,8 @@ func (e *Engine) write(ctx context.Context) error {
 func (e *Engine) work(ctx context.Context, batch []message, first bool) (wake time.Time, err error) {
 	t := newTx(e.state, &e.cfg, time.Now())
 	t.questions = &e.questions
-	t.timers, t.offers, t.serial, t.newest, t.lookup = e.timers, e.offers, e.serial, e.newest, e.Version
+	t.timers, t.offers, t.serial, t.newest = e.timers, e.offers, e.serial, e.newest
+	t.lookup = func(id, version string) (*app.App, error) { return e.Version(ctx, id, version) }
 	errs := make([]error, len(batch))
 	for i, m := range batch {
 		errs[i] = m.apply(t)

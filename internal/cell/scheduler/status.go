@@ -15,6 +15,9 @@ const (
 	launchLimit = 300 * time.Second
 	// killRepeat is after how long a kill is asked for again.
 	killRepeat = 30 * time.Second
+	// lostDelay is how long the next launch waits after one that did not reach its
+	// worker: what a master refuses each time must not keep everybody busy.
+	lostDelay = time.Second
 )
 
 // conditions are what Mesos's states mean for an instance.
@@ -138,9 +141,6 @@ func (t *tx) running(i *instance.Instance, s *mesos.TaskStatus) {
 	if i.StartedAt == nil {
 		at := t.now
 		i.StartedAt = &at
-		if a := t.apps.get(i.App); a != nil && len(a.Spec.ReadinessChecks) == 0 {
-			i.Ready = true
-		}
 	}
 	if s.ContainerStatus != nil {
 		i.Addresses = nil
@@ -160,10 +160,15 @@ func (t *tx) running(i *instance.Instance, s *mesos.TaskStatus) {
 func (t *tx) ended(i *instance.Instance, s *mesos.TaskStatus) {
 	t.removeInstance(i)
 	a := t.apps.get(i.App)
-	if a == nil || i.KillAsked != nil || lostLaunch(i, s) {
+	if a == nil || i.KillAsked != nil {
 		return
 	}
 	next := clone(a)
+	if lostLaunch(i, s) {
+		next.Backoff.Until = latest(a.Backoff.Until, t.now.Add(lostDelay))
+		t.putApp(next)
+		return
+	}
 	next.LastFailure = &Failure{
 		AppID: i.App, Host: i.Host, Message: s.Message, State: string(s.State), TaskID: i.TaskID(),
 		Timestamp: app.At(t.now), Version: app.Timestamp{Time: i.Version}, AgentID: i.AgentID,

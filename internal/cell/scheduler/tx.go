@@ -1,7 +1,6 @@
 package scheduler
 
 import (
-	"context"
 	"maps"
 	"slices"
 	"time"
@@ -43,12 +42,12 @@ type tx struct {
 	offers *offers       // held offers; owned by the engine
 	// questions to the master without an answer; owned by the engine
 	questions *questions
-	freed     bool            // a worker has more room than before
-	drained   map[string]bool // workers; replaced, never changed
-	leader    *string         // the master's address, if it is new
-	lookup    func(ctx context.Context, id, version string) (*app.App, error)
-	serial    int64         // last number of a deployment
-	newest    app.Timestamp // last version given
+	freed     bool                                       // a worker has more room than before
+	drained   map[string]bool                            // workers; replaced, never changed
+	leader    *string                                    // the master's address, if it is new
+	lookup    func(id, version string) (*app.App, error) // among what is on disk
+	serial    int64                                      // last number of a deployment
+	newest    app.Timestamp                              // last version given
 }
 
 func (t *tx) empty() bool {
@@ -60,7 +59,7 @@ func (t *tx) matters() bool { return !t.empty() || len(t.calls) > 0 }
 
 func newTx(s *state, cfg *Config, now time.Time) *tx {
 	return &tx{
-		now: now, cfg: cfg, base: s, questions: &questions{},
+		now: now, cfg: cfg, base: s, questions: &questions{}, lookup: func(string, string) (*app.App, error) { return nil, nil }, //nolint:nilnil // none is kept
 		apps: over(s.apps), groups: over(s.groups), deployments: over(s.deployments), instances: over(s.instances),
 		checks: over(s.checks), decisions: over(s.decisions), waiting: over(s.waiting),
 		drained: s.drained, changedOf: map[string]instanceSet{}, listed: map[string][]*instance.Instance{}, meta: map[string]string{}, catalogue: newCatalogue(), light: map[string]bool{}, dirty: map[string]bool{}, visible: map[string]bool{},

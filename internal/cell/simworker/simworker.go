@@ -165,8 +165,25 @@ func (w *Worker) obey(ctx context.Context, o *workerapi.Order) {
 		w.launch(ctx, o.Launch)
 	case workerapi.OrderKill:
 		go w.update(ctx, o.Kill.TaskID.Value, mesos.TaskKilled, "killed", nil)
+	case workerapi.OrderShutdown:
+		go w.shutdown(ctx, o.Shutdown.FrameworkID)
 	case workerapi.OrderAcknowledge:
 		w.acknowledged(ctx, o.Acknowledge)
+	}
+}
+
+// shutdown ends all tasks of a framework.
+func (w *Worker) shutdown(ctx context.Context, framework mesos.ID) {
+	w.mu.Lock()
+	var ids []string
+	for id, t := range w.tasks {
+		if t.framework == framework {
+			ids = append(ids, id)
+		}
+	}
+	w.mu.Unlock()
+	for _, id := range ids {
+		w.update(ctx, id, mesos.TaskKilled, "its framework was removed", nil)
 	}
 }
 
