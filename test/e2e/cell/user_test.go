@@ -75,7 +75,7 @@ func TestPlainUser(t *testing.T) {
 	}
 	harness.Contains(t, "what is said of the workers", c.OK("describe", "cell"), "Weakened", "Runtimes", "runc, plain",
 		"all users of a container are the worker's own user: not root", "tasks have no limits here", "limits of memory, processor and processes cannot be set: not root")
-	harness.Contains(t, "security", c.OK("security"), "posture  single-user", "  cell: worker on cell-worker-1, cell-worker-2: tasks have no limits here")
+	harness.Contains(t, "security", c.OK("security"), "posture  single-user", "  cell: worker on cell-a-1, cell-b-1: tasks have no limits here")
 	// A command runs too, as the user.
 	c.run("/plain", `{"container": null, "networks": null, "args": null, "cmd": "id -u; exec sleep 1000"}`)
 	harness.Within(t, 10*time.Second, "the command has spoken", func() (bool, string) {

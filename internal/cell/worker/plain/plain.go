@@ -36,9 +36,9 @@ func (r *Runtime) Name() string { return "plain" }
 // Containers is false.
 func (r *Runtime) Containers() bool { return false }
 
-// Probe finds it usable everywhere.
+// Probe finds it usable everywhere. That commands share the host's files, processes
+// and network is what they are, and no weakness of one host.
 func (r *Runtime) Probe(context.Context) (weaker []string, err error) {
-	weaker = []string{"commands share the files, processes and network of the host"}
 	switch {
 	case os.Geteuid() == 0 && r.cfg.User == "":
 		weaker = append(weaker, "commands that name no user run as root")
