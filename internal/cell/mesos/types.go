@@ -105,6 +105,19 @@ type Labels struct {
 	Labels []Label `json:"labels,omitempty"`
 }
 
+// Value returns the value of a label, "" where there is none; l may be nil.
+func (l *Labels) Value(key string) string {
+	if l == nil {
+		return ""
+	}
+	for _, one := range l.Labels {
+		if one.Key == key {
+			return one.Value
+		}
+	}
+	return ""
+}
+
 // Label is one name with its value.
 type Label struct {
 	Key   string `json:"key"`

@@ -17,10 +17,7 @@ func (p Policy) judgeFetch(uri string) (message, remedy string) {
 	}
 	switch scheme := strings.ToLower(u.Scheme); {
 	case scheme == "file", scheme == "" && strings.HasPrefix(uri, "/"):
-		if !p.LocalFetch || u.Host != "" && u.Host != "localhost" {
-			return "files of the worker may not be fetched by this project", write + ", " + askOperator + "."
-		}
-		return "", ""
+		return "files of the worker cannot be fetched", write + ", or mount the file as a volume."
 	case scheme != "http" && scheme != "https":
 		return fmt.Sprintf("the scheme %q cannot be fetched", clip(u.Scheme)), write + "."
 	case u.Hostname() == "":

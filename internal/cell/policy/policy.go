@@ -41,7 +41,7 @@ type Policy struct {
 	Declared []Dataset `json:"-"`
 	// Unknown says why it is not known what is declared; then no path may be used.
 	Unknown string `json:"-"`
-	// LocalFetch allows file: URIs and those of loopback and link-local addresses.
+	// LocalFetch allows URIs of loopback and link-local addresses.
 	LocalFetch bool `json:"localFetch,omitempty"`
 	// Images are projects whose images of the own registry may be used; * is all.
 	Images []string `json:"images,omitempty"`

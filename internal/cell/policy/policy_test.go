@@ -65,7 +65,7 @@ func TestCheckApps(t *testing.T) {
 			notOwn("c~1d", "bank/vault") + notOwn("e", "shop-1/../bank/vault") + notOwn("f", "env:SECRET_BANK") + notOwn("g", "shop-10/x")},
 		{"everything, by default", everything, Policy{}, `/user the user "root" is not allowed for this project → Remove user, or ask the operator to allow it for the project.
 /networks the network of the host is not allowed for this project → Use "networks": [{"mode": "container/bridge"}] (a plain command becomes a container of type MESOS), or ask the operator to allow it for the project.
-/fetch/0/uri files of the worker may not be fetched by this project → Write an http or https URI, or ask the operator to allow it for the project.
+/fetch/0/uri files of the worker cannot be fetched → Write an http or https URI, or mount the file as a volume.
 /fetch/0/destPath "../../etc/passwd" leaves the sandbox → Write a relative path without "..".
 /fetch/1/uri the host 169.254.169.254 may not be fetched from by this project → Use a server that is neither this machine nor link-local, or ask the operator to allow it for the project.
 /container/volumes/0/hostPath host volumes are not allowed for this project → Use a dataset, or the sandbox, or ask the operator to allow it for the project.
@@ -73,6 +73,7 @@ func TestCheckApps(t *testing.T) {
 /container/docker/parameters/0 the Docker parameter "cap-add" is not allowed for this project → Use only label, ulimit, hostname, env, or ask the operator to allow it for the project.
 `},
 		{"everything, allowed", everything, all, "/user the user \"root\" is not allowed for this project → Remove user, or ask the operator to allow it for the project.\n" +
+			"/fetch/0/uri files of the worker cannot be fetched → Write an http or https URI, or mount the file as a volume.\n" +
 			"/fetch/0/destPath \"../../etc/passwd\" leaves the sandbox → Write a relative path without \"..\".\n"},
 		{
 			"volumes", `{"id": "a", ` + bridged + `, "container": {"docker": {"image": "i"}, "volumes": [
@@ -223,11 +224,11 @@ func TestFetch(t *testing.T) {
 		"HTTPS://example.com:8443/a?b":            {true, true},
 		"http://10.1.2.3/a":                       {true, true},
 		"http://[2001:db8::1]/a":                  {true, true},
-		"file:///etc/passwd":                      {false, true},
-		"file://localhost/etc/passwd":             {false, true},
+		"file:///etc/passwd":                      {false, false},
+		"file://localhost/etc/passwd":             {false, false},
 		"file://server/share":                     {false, false},
-		"/etc/docker.tar.gz":                      {false, true},
-		"FILE:/etc/passwd":                        {false, true},
+		"/etc/docker.tar.gz":                      {false, false},
+		"FILE:/etc/passwd":                        {false, false},
 		"ftp://example.com/a":                     {false, false},
 		"hdfs://nn/a":                             {false, false},
 		"s3://bucket/a":                           {false, false},

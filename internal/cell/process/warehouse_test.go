@@ -66,6 +66,10 @@ func TestTaskTokens(t *testing.T) {
 		"another's signature": {h, body + "x." + sig},
 		"no signature":        {h, body + "."},
 		"nothing":             {h, ""},
+		// Requests are counted by the text of their token: there may be one only.
+		"a line break in it": {h, body[:10] + "\n" + body[10:] + "." + sig},
+		"one behind it":      {h, token + "\r\n"},
+		"spare bits set":     {h, body + "." + sig[:len(sig)-1] + string(spare(sig[len(sig)-1]))},
 	} {
 		if _, ok := tt.house.authorize(t.Context(), tt.token); ok {
 			t.Errorf("%s: it opens the warehouse", name)
@@ -98,4 +102,10 @@ func TestTaskTokens(t *testing.T) {
 	if x, err := h.extras(mesos.ID{Value: "f1"}, &mesos.TaskInfo{Name: "web.shop", Labels: &mesos.Labels{}}); err != nil || len(x.Files)+len(x.Env) > 0 {
 		t.Errorf("%+v, %v", x, err)
 	}
+}
+
+// spare is the last letter of a text of 32 bytes with a bit set that says nothing.
+func spare(letter byte) byte {
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	return alphabet[strings.IndexByte(alphabet, letter)|1]
 }

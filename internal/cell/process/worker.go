@@ -272,7 +272,7 @@ func (g *gate) worker(r *http.Request, info *mesos.TaskInfo) error {
 	if who.Project == tenant.DefaultProject {
 		return nil
 	}
-	if info == nil || app.TopLevel(label(info, app.IDLabel)) != who.Project {
+	if info == nil || app.TopLevel(info.Labels.Value(app.IDLabel)) != who.Project {
 		return fmt.Errorf("%w: this is not your project's", worker.ErrForbidden)
 	}
 	if need == tenant.Operator && projectOf(info) != who.Project {
@@ -283,23 +283,10 @@ func (g *gate) worker(r *http.Request, info *mesos.TaskInfo) error {
 
 // projectOf returns the project that made a task's app.
 func projectOf(info *mesos.TaskInfo) string {
-	if project := label(info, app.ProjectLabel); project != "" {
+	if project := info.Labels.Value(app.ProjectLabel); project != "" {
 		return project
 	}
 	return tenant.DefaultProject
-}
-
-// label returns the value of a task's label, "" without it.
-func label(info *mesos.TaskInfo, key string) string {
-	if info.Labels == nil {
-		return ""
-	}
-	for _, l := range info.Labels.Labels {
-		if l.Key == key {
-			return l.Value
-		}
-	}
-	return ""
 }
 
 // List is several words, in a file also as one text with commas.

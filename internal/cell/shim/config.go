@@ -86,6 +86,8 @@ type Container struct {
 	// Volumes are paths of the host without symbolic links; the bundle names them by
 	// VolumePath.
 	Volumes []string `json:"volumes,omitempty"`
+	// ReadOnly are the indexes of those that may not be written to.
+	ReadOnly []int `json:"readOnly,omitempty"`
 	// Mapping shifts the owners of files in layers to those of the user namespace.
 	// Size 0: there is none of the container's own.
 	Mapping Mapping `json:"mapping"`

@@ -27,7 +27,7 @@ func (s *shim) startContainer(files streams) (*child, error) {
 	if c.Try {
 		return s.family.spawn(Command{Argv: []string{"/bin/true"}}, nil, files, false)
 	}
-	run, err := s.family.start(s.runc("run", "--detach", "--pid-file", pidFile, "--bundle", s.dir, s.config.ID), runcAttr(files))
+	run, err := s.family.start(s.runc(s.dir+"/"+runcLogFile, "run", "--detach", "--pid-file", pidFile, "--bundle", s.dir, s.config.ID), runcAttr(files))
 	if err != nil {
 		return nil, err
 	}
@@ -52,9 +52,11 @@ func (s *shim) startContainer(files streams) (*child, error) {
 	return s.family.adopt(pid), nil
 }
 
-func (s *shim) runc(args ...string) []string {
+// runc is a command line of runc. Only what happens once may leave a log: a check that
+// fails does so each second, for as long as the task runs.
+func (s *shim) runc(log string, args ...string) []string {
 	c := s.config.Container
-	argv := []string{c.Runc, "--root", c.Root, "--log", s.dir + "/" + runcLogFile, "--log-format", "json"}
+	argv := []string{c.Runc, "--root", c.Root, "--log", log, "--log-format", "json"}
 	if c.Rootless {
 		argv = append(argv, "--rootless=true")
 	}
@@ -92,7 +94,7 @@ func (s *shim) deleteContainer() {
 		return
 	}
 	defer null.Close()
-	if del, err := s.family.start(s.runc("delete", "--force", s.config.ID), runcAttr(streams{null, null, null})); err == nil {
+	if del, err := s.family.start(s.runc(os.DevNull, "delete", "--force", s.config.ID), runcAttr(streams{null, null, null})); err == nil {
 		<-del.done
 	}
 }

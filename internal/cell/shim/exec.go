@@ -57,7 +57,7 @@ func (s *shim) startExec(r ExecRequest, files streams) (*child, error) {
 	if r.Tty {
 		attr.Sys.Setctty = true
 	}
-	return s.family.start(s.runc(append(append(args, s.config.ID), r.Argv...)...), attr)
+	return s.family.start(s.runc(os.DevNull, append(append(args, s.config.ID), r.Argv...)...), attr)
 }
 
 // killExec ends a command that still runs, and what it started. The command is a

@@ -55,7 +55,7 @@ func (s *shim) mountRoot(c *Container) error {
 		return fmt.Errorf("cannot put the image's layers together: %w", err)
 	}
 	for i, path := range c.Volumes {
-		if err := mountVolume(path, VolumePath(".", i)); err != nil {
+		if err := mountVolume(path, VolumePath(".", i), slices.Contains(c.ReadOnly, i)); err != nil {
 			return fmt.Errorf("cannot mount the volume %s: %w", path, err)
 		}
 	}
@@ -63,8 +63,9 @@ func (s *shim) mountRoot(c *Container) error {
 }
 
 // mountVolume mounts a path of the host that was found to be allowed. Should
-// somebody have put a symbolic link into it since, it is refused.
-func mountVolume(path, at string) error {
+// somebody have put a symbolic link into it since, it is refused. What is mounted below
+// it is there too, and restricted alike: runc looks at the topmost mount alone.
+func mountVolume(path, at string, readOnly bool) error {
 	fd, err := unix.Openat2(unix.AT_FDCWD, path, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS})
 	if err != nil {
 		return err
@@ -87,6 +88,13 @@ func mountVolume(path, at string) error {
 		return err
 	}
 	defer unix.Close(tree)
+	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV}
+	if readOnly {
+		attr.Attr_set |= unix.MOUNT_ATTR_RDONLY
+	}
+	if err := unix.MountSetattr(tree, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &attr); err != nil {
+		return fmt.Errorf("cannot restrict what is mounted in it: %w", err)
+	}
 	return unix.MoveMount(tree, "", unix.AT_FDCWD, at, unix.MOVE_MOUNT_F_EMPTY_PATH)
 }
 

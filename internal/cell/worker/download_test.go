@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"howdah.dev/howdah/internal/cell/app"
 	"howdah.dev/howdah/internal/cell/mesos"
 )
 
@@ -29,18 +30,19 @@ func TestDownloadsHoldNobodyUp(t *testing.T) {
 	}))
 	t.Cleanup(server.Close) // after the worker
 	c := newCell(t, func(s *setup) { s.LocalFetch = true })
-	fetching := func(name, path string) mesos.TaskInfo {
+	fetching := func(project, path string) mesos.TaskInfo {
 		info := shell("true")
-		info.Name, info.Command.URIs = name, []mesos.URI{{Value: server.URL + path}}
+		info.Labels = &mesos.Labels{Labels: []mesos.Label{{Key: app.ProjectLabel, Value: project}}}
+		info.Command.URIs = []mesos.URI{{Value: server.URL + path}}
 		return info
 	}
 	for range 2*runtime.NumCPU() + 1 {
-		c.launch(fetching("app.shop", "/slow"), "")
+		c.launch(fetching("shop", "/slow"), "")
 	}
 	for range 2 * runtime.NumCPU() {
 		<-begun
 	}
-	for name, info := range map[string]mesos.TaskInfo{"without": shell("true"), "with": fetching("app.other", "/quick")} {
+	for name, info := range map[string]mesos.TaskInfo{"without": shell("true"), "with": fetching("other", "/quick")} {
 		if end := c.end(c.launch(info, "")); end.State != mesos.TaskFinished {
 			t.Errorf("%s a download: %s %q", name, end.State, end.Message)
 		}

@@ -7,9 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
+	"howdah.dev/howdah/internal/cell/app"
 	"howdah.dev/howdah/internal/cell/mesos"
 	"howdah.dev/howdah/internal/cell/worker/container"
 	"howdah.dev/howdah/internal/cell/worker/fetch"
@@ -56,10 +56,9 @@ func (t *task) prepare(ctx context.Context) (container.Spec, error) {
 	return w.spec, err
 }
 
-// owner is who has tasks like this one: its framework, and what its app's path begins
-// with, which is a project. Names have paths backwards.
+// owner is whose the task is: a framework's, and of those of the cell's own a project's.
 func (t *task) owner() string {
-	return t.framework.Value + "/" + t.info.Name[strings.LastIndexByte(t.info.Name, '.')+1:]
+	return t.framework.Value + "/" + t.info.Labels.Value(app.ProjectLabel)
 }
 
 // fetch brings into the sandbox what the task wants to have, as much as it may write.

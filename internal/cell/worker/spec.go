@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"howdah.dev/howdah/internal/cell/cgroup"
 	"howdah.dev/howdah/internal/cell/mesos"
 	"howdah.dev/howdah/internal/cell/shim"
@@ -175,16 +177,28 @@ func (w *wish) readDocker(d *mesos.DockerInfo, cfg *Config) error {
 
 // readUlimit reads NAME=SOFT[:HARD], as docker run does.
 func readUlimit(text string) (container.Ulimit, error) {
-	known := []string{"as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio", "rttime", "sigpending", "stack"}
+	known := map[string]int{
+		"as": unix.RLIMIT_AS, "cpu": unix.RLIMIT_CPU, "data": unix.RLIMIT_DATA, "fsize": unix.RLIMIT_FSIZE, "locks": unix.RLIMIT_LOCKS,
+		"memlock": unix.RLIMIT_MEMLOCK, "msgqueue": unix.RLIMIT_MSGQUEUE, "nofile": unix.RLIMIT_NOFILE, "nproc": unix.RLIMIT_NPROC,
+		"rss": unix.RLIMIT_RSS, "rttime": unix.RLIMIT_RTTIME, "sigpending": unix.RLIMIT_SIGPENDING, "stack": unix.RLIMIT_STACK,
+	}
 	name, value, _ := strings.Cut(text, "=")
+	if slices.Contains([]string{"core", "nice", "rtprio"}, name) {
+		return container.Ulimit{}, fmt.Errorf("the Docker parameter ulimit may not be %s: it reaches beyond the container", name)
+	}
 	soft, hard, both := strings.Cut(value, ":")
 	if !both {
 		hard = soft
 	}
 	s, err1 := strconv.ParseUint(soft, 10, 63)
 	h, err2 := strconv.ParseUint(hard, 10, 63)
-	if !slices.Contains(known, name) || errors.Join(err1, err2) != nil || s > h {
+	kind, ok := known[name]
+	if !ok || errors.Join(err1, err2) != nil || s > h {
 		return container.Ulimit{}, fmt.Errorf("the Docker parameter ulimit has the value %q: write it like nofile=1024:2048", text)
+	}
+	var own unix.Rlimit
+	if err := unix.Getrlimit(kind, &own); err == nil && h > own.Max {
+		return container.Ulimit{}, fmt.Errorf("the Docker parameter ulimit has the value %q: this worker's own is %d", text, own.Max)
 	}
 	return container.Ulimit{Name: name, Soft: s, Hard: h}, nil
 }

@@ -35,7 +35,7 @@ import (
 type Config struct {
 	Dir        string
 	MaxBlob    int64 // bytes of one blob; 16 GiB if zero
-	MaxUploads int   // uploads under way at once; 256 if zero
+	MaxUploads int   // uploads of a project under way at once; 64 if zero
 
 	Log *slog.Logger // slog.Default if nil
 }
@@ -94,7 +94,7 @@ func Open(cfg Config) (*Store, error) {
 		cfg.MaxBlob = 16 << 30
 	}
 	if cfg.MaxUploads == 0 {
-		cfg.MaxUploads = 256
+		cfg.MaxUploads = 64
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()

@@ -256,6 +256,18 @@ func TestUploadsAreLimitedAndExpire(t *testing.T) {
 	if _, err := r.StartUpload(); !errors.Is(err, ErrTooMany) {
 		t.Errorf("got %v", err)
 	}
+	if id, err := repo(t, s, "other/a").StartUpload(); err != nil { // another project's
+		t.Error(err)
+	} else if err := repo(t, s, "other/a").CancelUpload(id); err != nil {
+		t.Error(err)
+	}
+	age(t, s, 11*time.Minute)
+	if _, err := repo(t, s, "p/b").StartUpload(); err != nil { // in the place of one that nobody writes to
+		t.Error(err)
+	}
+	if have, err := os.ReadDir(s.path("uploads")); err != nil || len(have) != 4 {
+		t.Errorf("%d uploads, %v", len(have), err)
+	}
 	age(t, s, 25*time.Hour)
 	done, err := s.Collect(t.Context(), Collecting{})
 	if err != nil || done.Uploads != 4 {

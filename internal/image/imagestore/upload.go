@@ -11,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -28,12 +30,8 @@ func (e *RangeError) Error() string {
 
 // StartUpload begins an upload into the repository and returns its id.
 func (r *Repo) StartUpload() (string, error) {
-	have, err := os.ReadDir(r.s.path("uploads"))
-	if err != nil {
-		return "", fmt.Errorf("cannot begin an upload: %w", err)
-	}
-	if len(have) >= r.s.cfg.MaxUploads {
-		return "", ErrTooMany
+	if err := r.room(); err != nil {
+		return "", err
 	}
 	raw := make([]byte, 16)
 	if _, err := rand.Read(raw); err != nil {
@@ -52,6 +50,51 @@ func (r *Repo) StartUpload() (string, error) {
 		return "", fmt.Errorf("cannot begin an upload: %w", err)
 	}
 	return id, nil
+}
+
+// idleUpload is how long nobody must have written to an upload for a new one to take
+// its place, where a project has as many as it may.
+const idleUpload = 10 * time.Minute
+
+// room sees that the repository's project may have another upload.
+func (r *Repo) room() error {
+	have, err := os.ReadDir(r.s.path("uploads"))
+	if err != nil {
+		return fmt.Errorf("cannot begin an upload: %w", err)
+	}
+	n := 0
+	var idle []string
+	for _, e := range have {
+		dir := r.s.path("uploads", e.Name())
+		owner, err := os.ReadFile(filepath.Join(dir, "repo"))
+		if err != nil || project(string(owner)) != project(r.name) {
+			continue
+		}
+		n++
+		if info, err := os.Stat(filepath.Join(dir, "data")); err == nil && time.Since(info.ModTime()) > idleUpload {
+			idle = append(idle, dir)
+		}
+	}
+	if n < r.s.cfg.MaxUploads {
+		return nil
+	}
+	for _, dir := range idle {
+		// Who holds the lock checks or keeps what has all arrived.
+		unlock, err := filelock.Try(filepath.Join(dir, "lock"), filelock.Exclusive)
+		if err != nil {
+			continue
+		}
+		err = os.RemoveAll(dir)
+		unlock()
+		return err
+	}
+	return ErrTooMany
+}
+
+// project is whose a repository is.
+func project(name string) string {
+	first, _, _ := strings.Cut(name, "/")
+	return first
 }
 
 // upload returns the folder of an upload of this repository, locked: two requests

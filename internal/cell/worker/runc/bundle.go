@@ -29,9 +29,10 @@ type bundle struct {
 	// worker were killed and do not come back.
 	labels []string
 
-	user    specs.User
-	volumes []string // paths of the host, for the shim to mount
-	mounts  []specs.Mount
+	user     specs.User
+	volumes  []string // paths of the host, for the shim to mount
+	readOnly []int    // those of them that are
+	mounts   []specs.Mount
 }
 
 func (b *bundle) write() error {

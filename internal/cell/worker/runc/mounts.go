@@ -61,6 +61,9 @@ func (b *bundle) addVolume(i int, v container.Volume) error {
 	}
 	if v.HostPath != "" {
 		b.bind(shim.VolumePath(b.spec.Dir, len(b.volumes)), target, v.ReadOnly)
+		if v.ReadOnly {
+			b.readOnly = append(b.readOnly, len(b.volumes))
+		}
 		b.volumes = append(b.volumes, v.HostPath)
 		return nil
 	}

@@ -181,7 +181,7 @@ func (r *Runtime) Start(ctx context.Context, spec container.Spec) (container.Run
 	}
 	cfg.Container = &shim.Container{
 		Runc: r.cfg.Binary, Root: filepath.Join(spec.Dir, "runc"), Layers: spec.Image.Layers, UserXattr: spec.Image.UserXattr,
-		Mapping: b.mapping, Rootless: r.rootless, Volumes: b.volumes,
+		Mapping: b.mapping, Rootless: r.rootless, Volumes: b.volumes, ReadOnly: b.readOnly,
 	}
 	if !spec.Network.Host {
 		cfg.Network = &shim.Network{Forwards: spec.Network.Forwards, Gateways: spec.Network.Gateways}
