@@ -279,7 +279,7 @@ func testPrivileges(t *testing.T, b *Bench) {
 }
 
 // testExec: a command has a terminal when it wants one, and ends when who started it
-// hangs up.
+// hangs up, also while it does not read what it is sent.
 func testExec(t *testing.T, b *Bench) {
 	r := b.Begin(b.Spec("wait"))
 	processes := func() int {
@@ -314,6 +314,16 @@ func testExec(t *testing.T, b *Bench) {
 	}
 	session.Close()
 	b.Until("the command has ended", func() bool { return processes() == before })
+
+	deaf, err := r.Exec(t.Context(), shim.ExecRequest{Argv: []string{"/bin/content", "wait"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	held := time.AfterFunc(500*time.Millisecond, func() { deaf.Close() })
+	defer held.Stop()
+	for deaf.Send(shim.FrameStdin, make([]byte, 64<<10)) == nil { // until it is closed
+	}
+	b.Until("the command that does not read has ended", func() bool { return processes() == before })
 
 	if code, out, err := r.Run(t.Context(), shim.ExecRequest{Argv: []string{"/bin/nothing"}}, 1000); err == nil && code == 0 {
 		t.Errorf("no such program: %q", out)
