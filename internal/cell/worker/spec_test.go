@@ -1,38 +1,32 @@
 package worker
 
 import (
-	"fmt"
+	"math"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
-	"howdah.dev/howdah/internal/cell/worker/container"
+	"howdah.dev/howdah/internal/cell/mesos"
 )
 
-// TestUlimit: what a runtime could not set, or what reaches beyond the container, is
-// refused in words.
-func TestUlimit(t *testing.T) {
-	var own unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &own); err != nil {
-		t.Fatal(err)
-	}
-	above := fmt.Sprintf("nofile=%d", own.Max+1)
-	for text, want := range map[string]string{
-		"nofile=100:200":                  "",
-		fmt.Sprintf("nofile=%d", own.Max): "",
-		"core=0":                          "the Docker parameter ulimit may not be core: it reaches beyond the container",
-		"rtprio=99":                       "the Docker parameter ulimit may not be rtprio: it reaches beyond the container",
-		"nice=40:40":                      "the Docker parameter ulimit may not be nice: it reaches beyond the container",
-		"nofile=2:1":                      `the Docker parameter ulimit has the value "nofile=2:1": write it like nofile=1024:2048`,
-		"threads=1":                       `the Docker parameter ulimit has the value "threads=1": write it like nofile=1024:2048`,
-		above:                             fmt.Sprintf("the Docker parameter ulimit has the value %q: this worker's own is %d", above, own.Max),
+// TestMemoryLimit: who asks for no memory gets a limit too, the least there is.
+func TestMemoryLimit(t *testing.T) {
+	limit := func(mb float64) map[string]mesos.Limit { return map[string]mesos.Limit{"mem": {Value: mb}} }
+	for _, c := range []struct {
+		name   string
+		asked  mesos.Resources
+		limits map[string]mesos.Limit
+		mb     int64
+	}{
+		{"nothing", nil, nil, 32},
+		{"0", mesos.Resources{mesos.NewScalar("mem", 0)}, nil, 32},
+		{"little", mesos.Resources{mesos.NewScalar("mem", 8)}, nil, 32},
+		{"enough", mesos.Resources{mesos.NewScalar("mem", 64)}, nil, 64},
+		{"a limit of 0", mesos.Resources{mesos.NewScalar("mem", 64)}, limit(0), 32},
+		{"a higher limit", mesos.Resources{mesos.NewScalar("mem", 64)}, limit(128), 128},
+		{"none, said so", mesos.Resources{mesos.NewScalar("mem", 64)}, limit(math.Inf(1)), 0},
 	} {
-		got, err := readUlimit(text)
-		if want == "" && err != nil || want != "" && (err == nil || err.Error() != want) {
-			t.Errorf("%s: %v", text, err)
-		}
-		if text == "nofile=100:200" && got != (container.Ulimit{Name: "nofile", Soft: 100, Hard: 200}) {
-			t.Errorf("%+v", got)
+		info := &mesos.TaskInfo{Resources: c.asked, Limits: c.limits}
+		if got := limits(info).Memory; got != c.mb<<20 {
+			t.Errorf("%s: limit of %d bytes, wanted %d MB", c.name, got, c.mb)
 		}
 	}
 }
