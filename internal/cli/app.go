@@ -236,12 +236,12 @@ func (a *app) deploy(ctx context.Context, f *appFlags, id string, change func(co
 	if err != nil {
 		return appError(err)
 	}
-	now, err := c.App(ctx, id)
-	if errors.Is(err, marathon.ErrNotFound) {
-		return a.print(r, func(w io.Writer) { fmt.Fprintf(w, "%s is gone\n", id) })
-	}
+	now, err := c.Through(ctx, id, r)
 	if err != nil {
 		return appError(err)
+	}
+	if now == nil {
+		return a.print(r, func(w io.Writer) { fmt.Fprintf(w, "%s is gone\n", id) })
 	}
 	return a.print(now, func(w io.Writer) { fmt.Fprintf(w, "%s runs %d of %d\n", id, now.TasksRunning, now.Instances) })
 }

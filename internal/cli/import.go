@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	cellapi "howdah.dev/howdah/internal/adapter/marathon"
 	marathon "howdah.dev/howdah/internal/cell/app"
 )
 
@@ -23,7 +24,9 @@ func (a *app) appImportCmd(f *appFlags) *cobra.Command {
 	c := &cobra.Command{
 		Use: "import -f FILE", Short: "Take over the apps of an old Marathon", Args: args(0, 0, ""),
 		Long: `Take over the apps of an old Marathon from what it answers to GET /v2/groups,
-and say for each what will differ here. Nothing is changed if something is refused.
+and say for each what will differ here. Everything is tried first: nothing is changed
+if something is refused. Groups are then made one after the other; should that stop
+half-way, because another deployment is in the way, say, import the same file again.
   curl http://old:8080/v2/groups > old.json
   howdah app import -f old.json --dry-run`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -60,18 +63,28 @@ func (a *app) importApps(ctx context.Context, f *appFlags, text []byte, dry bool
 	if err != nil {
 		return err
 	}
+	return a.takeOver(ctx, c.Client, dump, dry, f.force)
+}
+
+// takeOver tries everything before it changes anything.
+func (a *app) takeOver(ctx context.Context, c *cellapi.Client, dump *marathon.Imported, dry, force bool) error {
 	out := imported{Apps: slices.Sorted(maps.Keys(dump.Root.AllApps())), Findings: dump.Findings}
 	refused := slices.ContainsFunc(dump.Findings, func(x marathon.ImportFinding) bool { return x.Verdict == marathon.Refused })
+	var failed error
 	if !refused {
-		if err := putGroups(ctx, c, dump.Root, dry, f.force); err != nil {
-			return appError(err)
+		failed = putGroups(ctx, c, dump.Root, true, force)
+		if failed == nil && !dry {
+			failed = putGroups(ctx, c, dump.Root, false, force)
+			out.Done = failed == nil
 		}
-		out.Done = !dry
 	}
-	if err := a.print(out, func(w io.Writer) { printImport(w, out) }); err != nil {
+	if err := a.print(out, func(w io.Writer) { printImport(w, out, !refused && failed == nil) }); err != nil {
 		return err
 	}
-	if refused {
+	switch {
+	case failed != nil:
+		return appError(failed)
+	case refused:
 		return &exitError{exitInput, errors.New("nothing was imported: mend what is refused in the dump, or remove it, and import again")}
 	}
 	return nil
@@ -79,7 +92,7 @@ func (a *app) importApps(ctx context.Context, f *appFlags, text []byte, dry bool
 
 // putGroups makes the top-level groups and apps of a dump; what else the cell
 // has stays.
-func putGroups(ctx context.Context, c *cell, root *marathon.Group, dry, force bool) error {
+func putGroups(ctx context.Context, c *cellapi.Client, root *marathon.Group, dry, force bool) error {
 	q := url.Values{"force": {strconv.FormatBool(force)}, "dryRun": {strconv.FormatBool(dry)}}
 	for _, g := range root.Groups {
 		if err := c.Call(ctx, http.MethodPut, "/v2/groups"+g.ID, q, g, nil); err != nil {
@@ -96,7 +109,7 @@ func putGroups(ctx context.Context, c *cell, root *marathon.Group, dry, force bo
 	return nil
 }
 
-func printImport(w io.Writer, out imported) {
+func printImport(w io.Writer, out imported, fine bool) {
 	var rows [][]string
 	for _, x := range out.Findings {
 		rows = append(rows, []string{x.ID, string(x.Verdict), x.Pointer, x.Message, x.Remedy})
@@ -108,7 +121,7 @@ func printImport(w io.Writer, out imported) {
 	switch {
 	case out.Done:
 		fmt.Fprintf(w, "%s imported\n", plural(len(out.Apps), "app"))
-	default:
+	case fine:
 		fmt.Fprintf(w, "%s can be imported\n", plural(len(out.Apps), "app"))
 	}
 }

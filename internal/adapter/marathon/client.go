@@ -20,6 +20,7 @@ const (
 	maxAnswer   = 64 << 20
 	callTimeout = 30 * time.Second
 	watchEvery  = 200 * time.Millisecond
+	running     = "TASK_RUNNING"
 )
 
 // ErrNotFound is what errors are that mean something is not there.
@@ -152,6 +153,7 @@ type App struct {
 	CPUs           float64           `json:"cpus"`
 	Mem            float64           `json:"mem"`
 	Version        string            `json:"version"`
+	VersionInfo    VersionInfo       `json:"versionInfo"`
 	Labels         map[string]string `json:"labels,omitempty"`
 	TasksStaged    int               `json:"tasksStaged"`
 	TasksRunning   int               `json:"tasksRunning"`
@@ -175,6 +177,11 @@ type App struct {
 		Protocol string `json:"protocol"`
 		Port     int    `json:"port"` // the service port
 	} `json:"portDefinitions,omitempty"`
+}
+
+// VersionInfo is the part of it that is asked for here.
+type VersionInfo struct {
+	LastConfigChangeAt string `json:"lastConfigChangeAt"` // the version of its instances
 }
 
 // ServicePort is a port by which every worker leads to an app.
@@ -230,6 +237,7 @@ type Failure struct {
 type Result struct {
 	Version      string `json:"version"`
 	DeploymentID string `json:"deploymentId"`
+	removes      bool   // the app is to be gone
 }
 
 // Deployment is an update on its way.
@@ -300,7 +308,7 @@ func (c *Client) Patch(ctx context.Context, id string, change any, force bool) (
 
 // Delete removes an app, whatever is under way with it.
 func (c *Client) Delete(ctx context.Context, id string) (Result, error) {
-	var r Result
+	r := Result{removes: true}
 	err := c.Call(ctx, http.MethodDelete, "/v2/apps"+path(id), nil, nil, &r)
 	return r, err
 }
@@ -346,7 +354,44 @@ func (c *Client) Queue(ctx context.Context) ([]Queued, error) {
 	return body.Queue, err
 }
 
-// Wait returns when a deployment has ended. progress, if any, is told what it
+// Through tells whether an app is what a deployment wanted that has ended: one that
+// was cancelled or made way for another ends as quietly as one that is through. The
+// app is nil where the deployment removed it.
+func (c *Client) Through(ctx context.Context, id string, r Result) (*App, error) {
+	a, err := c.App(ctx, id)
+	switch {
+	case errors.Is(err, ErrNotFound) && r.removes:
+		return nil, nil //nolint:nilnil // it is not there, as it should be
+	case err != nil:
+		return nil, err
+	}
+	if missing := a.misses(r); missing != "" {
+		return nil, fmt.Errorf("the deployment %s has ended and %s is not as it wanted: %s. It was cancelled, or made way for another", r.DeploymentID, id, missing)
+	}
+	return a, nil
+}
+
+// misses says what an app lacks of what a deployment wanted, "" for nothing.
+func (a *App) misses(r Result) string {
+	if r.removes {
+		return "it is still there"
+	}
+	if a.Version > r.Version { // an older one is that of a change that found everything as wanted
+		return "its version is " + a.Version + ", not " + r.Version
+	}
+	right := 0
+	for _, t := range a.Tasks {
+		if t.Version == a.VersionInfo.LastConfigChangeAt && t.State == running {
+			right++
+		}
+	}
+	if right < a.Instances || len(a.Tasks) > a.Instances {
+		return fmt.Sprintf("%d of %d instances run as it is now, beside %d others", right, a.Instances, len(a.Tasks)-right)
+	}
+	return ""
+}
+
+// Wait returns when a deployment has ended, whether it is through or not. progress, if any, is told what it
 // waits for, whenever that changes. A deployment that is stalled is an error.
 func (c *Client) Wait(ctx context.Context, id string, progress func(Deployment)) error {
 	tick := time.NewTicker(watchEvery)

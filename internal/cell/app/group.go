@@ -101,7 +101,11 @@ func (u *GroupUpdate) Apply(root *Group, s Settings, now Timestamp) (*Group, *Er
 		if err := w.problems.err(); err != nil {
 			return nil, err
 		}
-		return root.replace(u.ID, now, func(g *Group) *Group { return g.scale(*u.ScaleBy, now) }), nil
+		result := root.replace(u.ID, now, func(g *Group) *Group { return g.scale(*u.ScaleBy, now) })
+		if err := result.Find(u.ID).tooMany().err(); err != nil {
+			return nil, err
+		}
+		return result, nil
 	}
 	w.rolesStay(u)
 	enforce := w.enforced(u.ID, u.EnforceRole)
@@ -279,6 +283,21 @@ func (g *Group) scale(by float64, now Timestamp) *Group {
 		n.Groups = append(n.Groups, inner.scale(by, now))
 	}
 	return &n
+}
+
+// tooMany reports apps at or below g that may not have as many instances.
+func (g *Group) tooMany() (list problems) {
+	g.Walk(func(g *Group) {
+		for _, a := range g.Apps {
+			if a.Single() && a.Instances > 1 {
+				list = append(list, problem{
+					place: place{}.field("scaleBy"), text: "Single instance app may only have one instance",
+					message: a.ID + " may only have one instance", remedy: "Scale the other apps one by one, or remove the label " + singleInstanceLabel + ".",
+				})
+			}
+		}
+	})
+	return list
 }
 
 // Tree builds the root group of apps and of the groups that say something about

@@ -149,6 +149,27 @@ func TestGroups(t *testing.T) {
 	}
 }
 
+// TestScaleBy rounds up as Marathon does, and keeps what may only be there once alone.
+func TestScaleBy(t *testing.T) {
+	g, err := applied(t, NewGroup("/"), "/", `{"apps": [{"id": "one", "cmd": "x", "labels": {"MARATHON_SINGLE_INSTANCE_APP": "true"},
+		"upgradeStrategy": {"minimumHealthCapacity": 0, "maximumOverCapacity": 0}}, {"id": "many", "cmd": "x", "instances": 100}]}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = applied(t, g, "/", `{"scaleBy": 1.1}`)
+	const want = "422 Object is not valid\n/scaleBy: Single instance app may only have one instance\n- /scaleBy /one may only have one instance → Scale the other apps one by one, or remove the label MARATHON_SINGLE_INSTANCE_APP.\n"
+	if err == nil || lines(t, err) != want {
+		t.Errorf("%v", err)
+	}
+	many, err := applied(t, NewGroup("/"), "/", `{"apps": [{"id": "many", "cmd": "x", "instances": 100}]}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if scaled, err := applied(t, many, "/", `{"scaleBy": 1.1}`); err != nil || scaled.App("/many").Instances != 111 { // 100 × 1.1 is 110.00000000000001
+		t.Errorf("%v %v", scaled, err)
+	}
+}
+
 func TestGroupSpecialBodies(t *testing.T) {
 	for body, rollback := range map[string]bool{
 		`{"version": "2026-01-01T00:00:07.000Z"}`:               true,

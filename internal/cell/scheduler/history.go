@@ -15,7 +15,7 @@ const (
 	// maxVersions is how many versions of an app or group are kept, as Marathon's
 	// zk_max_versions. One that has fewer has all it ever had.
 	maxVersions = 50
-	// maxRemoved is how many removed apps and groups can be brought back.
+	// maxRemoved is how many removed apps and groups can be brought back at least.
 	maxRemoved = 1000
 )
 
@@ -76,11 +76,13 @@ func (p *past) save(ctx context.Context, stx *sql.Tx) error {
 	return err
 }
 
-// forgetRemoved drops the histories of those removed longest ago. Before the last
+// forgetRemoved drops the histories of those removed longest ago, but of what went
+// at once all or nothing: else a large group could not come back. Before the last
 // removal that is dropped nobody can say any more what a group held.
 func forgetRemoved(ctx context.Context, stx *sql.Tx) error {
-	_, err := stx.ExecContext(ctx, `INSERT INTO meta (key, value) SELECT ?, version FROM removed ORDER BY version DESC LIMIT 1 OFFSET ?
-		ON CONFLICT (key) DO UPDATE SET value = excluded.value`, metaHorizon, maxRemoved)
+	_, err := stx.ExecContext(ctx, `INSERT INTO meta (key, value) SELECT ?, version FROM removed
+		WHERE version < (SELECT version FROM removed ORDER BY version DESC LIMIT 1 OFFSET ?) ORDER BY version DESC LIMIT 1
+		ON CONFLICT (key) DO UPDATE SET value = excluded.value`, metaHorizon, maxRemoved-1)
 	if err != nil {
 		return fmt.Errorf("cannot keep how far back versions go: %w", err)
 	}

@@ -142,6 +142,31 @@ func TestHistoryEnds(t *testing.T) {
 	}
 }
 
+// TestLargeRemoval: what was removed at once comes back whole, however much it was,
+// until enough was removed after it.
+func TestLargeRemoval(t *testing.T) {
+	k := newKeeper(t)
+	many, minus := make([]string, 0, maxRemoved+100), make([]string, 0, maxRemoved+100)
+	for i := range maxRemoved + 100 {
+		many = append(many, fmt.Sprintf("/many/a%d", i))
+		minus = append(minus, "-"+many[i])
+	}
+	full := k.change(many...)
+	k.change(minus...)
+	k.change("/one", "/two")
+	k.change("-/one")
+	if past, err := k.GroupAt(context.Background(), "/many", full); err != nil || past == nil || len(past.Apps) != len(many) {
+		t.Errorf("%v: of %d removed at once %v are kept", err, len(many), past)
+	}
+	for i := range maxRemoved {
+		minus[i] = fmt.Sprintf("-/later/a%d", i)
+	}
+	k.change(minus[:maxRemoved]...)
+	if got := k.at("/many", full); got != "unknown" {
+		t.Errorf("with enough removed since: %s", got)
+	}
+}
+
 // TestRemovedAreForgotten: of those removed only the newest many can come back,
 // and before the newest that cannot nothing is known for sure.
 func TestRemovedAreForgotten(t *testing.T) {
