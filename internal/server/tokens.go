@@ -93,7 +93,7 @@ func (s *Server) imageToken(w http.ResponseWriter, r *http.Request) {
 // onlyPulls tells whether scopes such as repository:shop/web:pull ask for nothing
 // but reading.
 func onlyPulls(scopes []string) bool {
-	for _, scope := range strings.Fields(strings.Join(scopes, " ")) {
+	for scope := range strings.FieldsSeq(strings.Join(scopes, " ")) {
 		if scope[strings.LastIndex(scope, ":")+1:] != registry.ActionPull {
 			return false
 		}

@@ -57,12 +57,17 @@ func TestCheckApps(t *testing.T) {
 		{"a plain command with its own network", `{"id": "a", "cmd": "x", ` + bridged + `}`, Policy{}, "/user a plain command that names no user runs as the worker's own, and the project may not → Name a user that is allowed (none is), or use a container, or ask the operator to allow it for the project.\n"},
 		{"a plain command as the worker", `{"id": "a", "cmd": "x"}`, Policy{HostNetwork: true, RootForPlainCommands: true}, ""},
 		{"a plain command of a user", `{"id": "a", "cmd": "x", "user": "www"}`, Policy{HostNetwork: true, Users: []string{"www"}}, ""},
-		{"a plain command of another user", `{"id": "a", "cmd": "x"}`, Policy{HostNetwork: true, Users: []string{"www", "20000-20999"}},
-			"/user a plain command that names no user runs as the worker's own, and the project may not → Name a user that is allowed (www, 20000-20999), or use a container, or ask the operator to allow it for the project.\n"},
-		{"secrets", `{"id": "a", "secrets": {"a": {"source": "shop-1/db"}, "b": {"source": "env:SECRET_SHOP_1_DB"}, "c/d": {"source": "bank/vault"}, "e": {"source": "shop-1/../bank/vault"},
+		{
+			"a plain command of another user", `{"id": "a", "cmd": "x"}`,
+			Policy{HostNetwork: true, Users: []string{"www", "20000-20999"}},
+			"/user a plain command that names no user runs as the worker's own, and the project may not → Name a user that is allowed (www, 20000-20999), or use a container, or ask the operator to allow it for the project.\n",
+		},
+		{
+			"secrets", `{"id": "a", "secrets": {"a": {"source": "shop-1/db"}, "b": {"source": "env:SECRET_SHOP_1_DB"}, "c/d": {"source": "bank/vault"}, "e": {"source": "shop-1/../bank/vault"},
 			"f": {"source": "env:SECRET_BANK"}, "g": {"source": "shop-10/x"}, "h": {"source": "common/ca"}}, "container": {"docker": {"image": "i"}}, ` + bridged + `}`,
 			Policy{Project: "shop-1", Secrets: []string{"common/"}},
-			notOwn("c~1d", "bank/vault") + notOwn("e", "shop-1/../bank/vault") + notOwn("f", "env:SECRET_BANK") + notOwn("g", "shop-10/x")},
+			notOwn("c~1d", "bank/vault") + notOwn("e", "shop-1/../bank/vault") + notOwn("f", "env:SECRET_BANK") + notOwn("g", "shop-10/x"),
+		},
 		{"everything, by default", everything, Policy{}, `/user the user "root" is not allowed for this project → Remove user, or ask the operator to allow it for the project.
 /networks the network of the host is not allowed for this project → Use "networks": [{"mode": "container/bridge"}] (a plain command becomes a container of type MESOS), or ask the operator to allow it for the project.
 /fetch/0/uri files of the worker cannot be fetched → Write an http or https URI, or mount the file as a volume.

@@ -29,7 +29,9 @@ func TestTaskTokens(t *testing.T) {
 	h := open("127.0.0.2:5051", "secret")
 	x, err := h.extras(mesos.ID{Value: "f1"}, &mesos.TaskInfo{Name: "web.shop", TaskID: mesos.ID{Value: "t1"}, Labels: &mesos.Labels{Labels: []mesos.Label{
 		{Key: app.ProjectLabel, Value: "shop"},
-		{Key: "HOWDAH_DATASET_CLICKS", Value: "/data/clicks"}, {Key: "HOWDAH_DATASET_GEO", Value: "/data/geo:ro"}, {Key: "owner", Value: "me"},
+		{Key: "HOWDAH_DATASET_CLICKS", Value: "/data/clicks"},
+		{Key: "HOWDAH_DATASET_GEO", Value: "/data/geo:ro"},
+		{Key: "owner", Value: "me"},
 	}}})
 	if err != nil {
 		t.Fatal(err)
