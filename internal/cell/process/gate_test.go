@@ -86,24 +86,29 @@ func TestWorkerGate(t *testing.T) {
 	}
 }
 
-// TestMasterGate: frameworks are the default project's; nobody but the cell's own
-// programs is a worker.
+// TestMasterGate: frameworks, and what is seen of the whole cell, are the default
+// project's; nobody but the cell's own programs is a worker.
 func TestMasterGate(t *testing.T) {
 	g, token := doors(t)
 	const frameworks = "/api/v1/scheduler"
 	for _, tt := range []struct {
-		token, path string
-		want        string // the principal; "" for none
+		token, method, path string
+		want                string // the principal; "" for none
 	}{
-		{"a secret of the cell", frameworks, principalCell},
-		{"a secret of the cell", workerapi.PathSubscribe, principalCell},
-		{token("default", tenant.Operator), frameworks, "default"},
-		{token("default", tenant.Viewer), frameworks, ""},
-		{token("shop", tenant.Admin), frameworks, ""},
-		{token("default", tenant.Admin), workerapi.PathSubscribe, ""},
-		{token("default", tenant.Admin), workerapi.PathCall, ""},
+		{token("default", tenant.Viewer), http.MethodGet, "/state", "default"},
+		{token("shop", tenant.Admin), http.MethodGet, "/state", ""},
+		{token("shop", tenant.Viewer), http.MethodGet, "/tasks.json", ""},
+		{token("shop", tenant.Viewer), http.MethodGet, "/master/slaves", ""},
+		{token("shop", tenant.Viewer), http.MethodHead, "/metrics/snapshot", ""},
+		{"a secret of the cell", http.MethodPost, frameworks, principalCell},
+		{"a secret of the cell", http.MethodPost, workerapi.PathSubscribe, principalCell},
+		{token("default", tenant.Operator), http.MethodPost, frameworks, "default"},
+		{token("default", tenant.Viewer), http.MethodPost, frameworks, ""},
+		{token("shop", tenant.Admin), http.MethodPost, frameworks, ""},
+		{token("default", tenant.Admin), http.MethodPost, workerapi.PathSubscribe, ""},
+		{token("default", tenant.Admin), http.MethodPost, workerapi.PathCall, ""},
 	} {
-		if got, err := g.master(asking(http.MethodPost, tt.path, tt.token)); got != tt.want || (err == nil) != (tt.want != "") {
+		if got, err := g.master(asking(tt.method, tt.path, tt.token)); got != tt.want || (err == nil) != (tt.want != "") {
 			t.Errorf("%s: %q, %v; wanted %q", tt.path, got, err, tt.want)
 		}
 	}

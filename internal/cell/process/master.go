@@ -107,7 +107,11 @@ func (g *gate) master(r *http.Request) (string, error) {
 	if !token.Role.Covers(need) || strings.HasPrefix(r.URL.Path, workerapi.PathSubscribe) || strings.HasPrefix(r.URL.Path, workerapi.PathCall) {
 		return "", fmt.Errorf("%w: this needs the role %s", master.ErrForbidden, need)
 	}
-	if need == tenant.Operator && token.Project != tenant.DefaultProject {
+	switch {
+	case token.Project == tenant.DefaultProject:
+	case need == tenant.Viewer:
+		return "", fmt.Errorf("%w: the master shows the whole cell, and that to the project %s alone; the scheduler shows each project its own", master.ErrForbidden, tenant.DefaultProject)
+	default:
 		return "", fmt.Errorf("%w: frameworks of its own has the project %s alone, for offers know no projects", master.ErrForbidden, tenant.DefaultProject)
 	}
 	return token.Project, nil
