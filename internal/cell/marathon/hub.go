@@ -1,6 +1,7 @@
 package marathon
 
 import (
+	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -13,6 +14,8 @@ import (
 const (
 	// keptEvents is how many events a client may have missed and still get.
 	keptEvents = 10_000
+	// keptBytes is about how much these events may hold: some hold whole apps.
+	keptBytes = 32 << 20
 	// maxOutstanding is how many events may wait for a slow client before it is cut
 	// off, as Marathon's event_stream_max_outstanding_messages.
 	maxOutstanding = 1024
@@ -24,8 +27,10 @@ type Hub struct {
 	epoch string // of this process: numbers begin anew with it
 
 	mu        sync.Mutex
-	ring      []*entry
-	last      uint64
+	ring      []*entry // by number; those before first are nil
+	first     uint64   // number of the oldest that is kept
+	last      uint64   // number of the newest
+	bytes     int      // about what the kept ones hold
 	listeners map[*listener]struct{}
 	counts    map[string]int          // events by type
 	states    map[mesos.TaskState]int // updates of tasks
@@ -34,6 +39,7 @@ type Hub struct {
 // entry is one event; its text is made when the first listener wants it.
 type entry struct {
 	number uint64
+	bytes  int // about
 	event  scheduler.Event
 	once   sync.Once
 	text   []byte
@@ -50,7 +56,7 @@ type listener struct {
 // NewHub returns a hub. epoch tells the numbers of this process from those of
 // others.
 func NewHub(epoch string) *Hub {
-	return &Hub{epoch: epoch, listeners: map[*listener]struct{}{}, counts: map[string]int{}, states: map[mesos.TaskState]int{}}
+	return &Hub{epoch: epoch, first: 1, listeners: map[*listener]struct{}{}, counts: map[string]int{}, states: map[mesos.TaskState]int{}}
 }
 
 // Publish gives an event a number and passes it on.
@@ -62,15 +68,35 @@ func (h *Hub) Publish(ev scheduler.Event) {
 	if state := ev.State(); state != "" {
 		h.states[state]++
 	}
-	e := &entry{number: h.last, event: ev}
+	e := &entry{number: h.last, event: ev, bytes: weight(ev)}
 	if len(h.ring) < keptEvents {
-		h.ring = append(h.ring, e)
-	} else {
-		h.ring[(h.last-1)%keptEvents] = e
+		h.ring = append(h.ring, nil)
 	}
+	h.bytes += e.bytes
+	for h.last-h.first >= keptEvents || h.bytes > keptBytes && h.first < h.last {
+		oldest := &h.ring[(h.first-1)%keptEvents]
+		h.bytes -= (*oldest).bytes
+		*oldest = nil
+		h.first++
+	}
+	h.ring[(h.last-1)%keptEvents] = e
 	for l := range h.listeners {
 		l.offer(h, e)
 	}
+}
+
+// weight is about how many bytes an event holds. Only those of calls hold an app;
+// others name up to all of them.
+func weight(ev scheduler.Event) int {
+	size := 512
+	if post, ok := ev.Body.(postEvent); ok {
+		text, _ := json.Marshal(post.App) // what cannot be encoded is told to nobody
+		return size + len(text)
+	}
+	for _, id := range ev.About() {
+		size += 64 + len(id)
+	}
+	return size
 }
 
 // offer queues an event, or cuts the client off.
@@ -104,10 +130,9 @@ func (h *Hub) join(after string, types []string, sees func(scheduler.Event) bool
 	if after == "" {
 		return l, nil, false
 	}
-	first := h.last + 1 - uint64(len(h.ring))
 	epoch, number, _ := strings.Cut(after, "-")
 	n, err := strconv.ParseUint(number, 10, 64)
-	if err != nil || epoch != h.epoch || n > h.last || n+1 < first {
+	if err != nil || epoch != h.epoch || n > h.last || n+1 < h.first {
 		return l, nil, true
 	}
 	for i := n + 1; i <= h.last; i++ {

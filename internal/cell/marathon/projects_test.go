@@ -73,6 +73,7 @@ func TestProjects(t *testing.T) {
 			t.Errorf("%s %s %s\n%d %s\nwanted %d %s", x.token, x.method, x.path, got.code, got.body, x.code, x.answer)
 		}
 	}
+	c.until("no launch waits", func() bool { return c.ask(http.MethodGet, "/v2/queue", "").body == `{"queue":[]}` })
 	// Lists hold what is theirs, cached or not.
 	for _, path := range []string{"/v2/apps", "/v2/apps", "/v2/apps?embed=apps.tasks", "/v2/apps?label=x", "/v2/apps/*", "/v2/groups", "/v2/tasks", "/v2/apps/*/tasks", "/v2/queue", "/ui"} {
 		for _, who := range []string{"default:viewer", viewer} {
