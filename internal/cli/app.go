@@ -207,53 +207,6 @@ func flagsOfApp(m map[string]any, image, cmdline string, instances int, cpus, me
 	return nil
 }
 
-// deploy makes a change and follows it.
-func (a *app) deploy(ctx context.Context, f *appFlags, id string, change func(context.Context, *cell) (marathon.Result, error)) error {
-	c, err := a.openCell(ctx, f.cell)
-	if err != nil {
-		return err
-	}
-	told := c.failure(ctx, id)
-	r, err := change(ctx, c)
-	if err != nil {
-		return appError(err)
-	}
-	if !f.wait {
-		return a.print(r, func(w io.Writer) { fmt.Fprintf(w, "deployment %s of %s\n", r.DeploymentID, id) })
-	}
-	err = c.Wait(ctx, r.DeploymentID, func(d marathon.Deployment) {
-		if a.output != "table" && a.output != "wide" {
-			return
-		}
-		if now := c.failure(ctx, id); now != told && now.Message != "" {
-			fmt.Fprintf(a.err, "%s: an instance failed: %s\n", tame(id), tame(now.Message))
-			told = now
-		}
-		for app, wait := range d.Waiting {
-			fmt.Fprintf(a.err, "%s: %s\n", tame(app), tame(wait))
-		}
-	})
-	if err != nil {
-		return appError(err)
-	}
-	now, err := c.Through(ctx, id, r)
-	if err != nil {
-		return appError(err)
-	}
-	if now == nil {
-		return a.print(r, func(w io.Writer) { fmt.Fprintf(w, "%s is gone\n", id) })
-	}
-	return a.print(now, func(w io.Writer) { fmt.Fprintf(w, "%s runs %d of %d\n", id, now.TasksRunning, now.Instances) })
-}
-
-// failure is the last failure of an app, the zero value where there is none.
-func (c *cell) failure(ctx context.Context, id string) marathon.Failure {
-	if x, err := c.App(ctx, id); err == nil && x.LastFailure != nil {
-		return *x.LastFailure
-	}
-	return marathon.Failure{}
-}
-
 // appError gives the cell's refusals the exit codes of their kind.
 func appError(err error) error {
 	var refused *marathon.Error

@@ -76,8 +76,8 @@ func appFindings(x *marathon.App, queue []marathon.Queued, deployments []maratho
 		e.add("cause", f, "")
 	}
 	failed := x.LastFailure != nil && (queued != nil || deployment == nil || x.LastFailure.Timestamp >= deployment.Version)
-	if l := x.LastFailure; failed {
-		e.add("cause", fmt.Sprintf("the last instance that ended by itself, on %s: %s %s", l.Host, l.State, l.Message), l.Timestamp)
+	if failed {
+		e.failure(x.LastFailure)
 	}
 	switch {
 	case failed || len(ill) > 0:
@@ -102,6 +102,10 @@ func (e *appChain) add(kind, message, since string) {
 		at = time.Time{} // nobody says since when
 	}
 	e.findings = append(e.findings, api.Finding{Object: e.app, Kind: kind, Message: message, Since: at})
+}
+
+func (e *appChain) failure(l *marathon.Failure) {
+	e.add("cause", fmt.Sprintf("the last instance that ended by itself, on %s: %s %s", l.Host, l.State, l.Message), l.Timestamp)
 }
 
 func (e *appChain) deployment(d *marathon.Deployment) {

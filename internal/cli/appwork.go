@@ -179,6 +179,9 @@ strategies of their apps allow, and nothing new come to it.
 			if err != nil {
 				return err
 			}
+			if !off {
+				a.goesOn = f.onCell("howdah drain " + got[0])
+			}
 			return a.drain(cmd.Context(), c, got[0], off, wait)
 		},
 	}
@@ -190,8 +193,9 @@ strategies of their apps allow, and nothing new come to it.
 
 // drained is what the cell says of a worker that is emptied.
 type drained struct {
-	Worker string   `json:"worker"`
-	Tasks  []string `json:"tasks"` // still there
+	Worker  string            `json:"worker"`
+	Tasks   []string          `json:"tasks"`             // still there
+	Waiting map[string]string `json:"waiting,omitempty"` // what their apps wait for
 }
 
 func (a *app) drain(ctx context.Context, c *cell, name string, off, wait bool) error {
@@ -214,6 +218,7 @@ func (a *app) drain(ctx context.Context, c *cell, name string, off, wait bool) e
 	if off {
 		method = http.MethodDelete
 	}
+	t := a.teller(c)
 	for {
 		var now drained
 		if err := c.Call(ctx, method, path, nil, nil, &now); err != nil {
@@ -227,6 +232,11 @@ func (a *app) drain(ctx context.Context, c *cell, name string, off, wait bool) e
 				fmt.Fprintf(w, "%s is being drained, %s left on it\n", name, plural(len(now.Tasks), "task"))
 			})
 		}
+		if left := plural(len(now.Tasks), "task") + " left on it"; left != t.waits[name] && !a.programs() {
+			t.waits[name] = left
+			t.say(name, left)
+		}
+		t.tell(ctx, now.Waiting)
 		method = http.MethodGet
 		select {
 		case <-ctx.Done():

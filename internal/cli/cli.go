@@ -25,7 +25,8 @@ var Version = "dev" //nolint:gochecknoglobals // the linker writes it
 type app struct {
 	home   server.Home
 	output string
-	lines  bool // values are printed one a line, because more than one follows
+	lines  bool   // values are printed one a line, because more than one follows
+	goesOn string // command that follows what was asked for when this one is left; empty where nothing goes on
 	out    io.Writer
 	err    io.Writer
 	in     io.Reader

@@ -106,8 +106,10 @@ func (a *app) explained(cmd *cobra.Command, err error) (failure, func(io.Writer)
 		return failure{Code: exitInput, Diagnostics: ds}, func(w io.Writer) { printDiagnostics(w, ds, "nothing was changed") }
 	case errors.As(err, &followed):
 		return failure{Code: followed.code, Detail: followed.summary, Findings: followed.findings}, func(w io.Writer) { printFindings(w, followed.findings) }
+	case errors.Is(err, context.Canceled) && a.goesOn != "":
+		return says(exitFailed, "left; what was asked for goes on. Follow it with: "+a.goesOn)
 	case errors.Is(err, context.Canceled):
-		return says(exitFailed, "left; what was asked for goes on. Follow it with: howdah op watch")
+		return says(exitFailed, "left")
 	case errors.Is(err, client.ErrUnreachable):
 		return says(exitFailed, fmt.Sprintf("howdah: no server runs in %s; start it with: howdah up", a.home.Dir))
 	case errors.As(err, &exit):

@@ -52,9 +52,10 @@ func TestFail(t *testing.T) {
 			fmt.Errorf("%w: refused", client.ErrUnreachable), 1, "howdah: no server runs in /home; start it with: howdah up\n",
 			`{"code":1,"type":"failed","detail":"no server runs in /home; start it with: howdah up"}` + "\n",
 		},
+		{context.Canceled, 1, "left\n", `{"code":1,"type":"failed","detail":"left"}` + "\n"},
 		{
-			context.Canceled, 1, "left; what was asked for goes on. Follow it with: howdah op watch\n",
-			`{"code":1,"type":"failed","detail":"left; what was asked for goes on. Follow it with: howdah op watch"}` + "\n",
+			pipelineFailed("p", context.Canceled), 1, "howdah: left; what ran was ended, datasets that are complete stay\n",
+			`{"code":1,"type":"failed","detail":"left; what ran was ended, datasets that are complete stay"}` + "\n",
 		},
 		{errors.New("disk full"), 1, "howdah: disk full\n", `{"code":1,"type":"failed","detail":"disk full"}` + "\n"},
 	} {

@@ -21,7 +21,7 @@ const glance = 250 * time.Millisecond
 // them going on. On a terminal lines are redrawn; in a pipe a line is printed
 // when it says something new; for programs events are printed as they come.
 func (a *app) follow(ctx context.Context, cl *client.Client, ops []api.Operation) error {
-	a.lines = true
+	a.lines, a.goesOn = true, "howdah op watch"
 	if a.programs() {
 		evCtx, cancel := context.WithCancel(ctx)
 		e := newEvents(a, cl, ops)
@@ -52,6 +52,7 @@ func (a *app) follow(ctx context.Context, cl *client.Client, ops []api.Operation
 			return err
 		case open == 0:
 			v.end()
+			a.goesOn = ""
 			return a.verdict(ctx, cl, failed)
 		default:
 			lost = time.Time{}

@@ -277,7 +277,7 @@ func explainRun(w io.Writer, r pipeline.Record, now time.Time) {
 // pipelineFailed is the error of a run, with the exit code of a failure.
 func pipelineFailed(name string, err error) error {
 	if errors.Is(err, context.Canceled) {
-		return &exitError{exitFailed, fmt.Errorf("%w; what ran was ended, datasets that are complete stay", err)}
+		return &exitError{exitFailed, errors.New("left; what ran was ended, datasets that are complete stay")}
 	}
 	return &exitError{exitFailed, fmt.Errorf("pipeline %s failed: %w\n  why: howdah pipeline explain %s", name, err, name)}
 }

@@ -193,6 +193,7 @@ func (a *app) submit(ctx context.Context, cl *client.Client, cluster, kind strin
 		return err
 	}
 	id := w.ID
+	a.goesOn = fmt.Sprintf("howdah %s get %s", kind, cluster)
 	v := a.newLive()
 	a.lines = wait
 	for !w.Final && (wait || w.State == "submitting") {

@@ -159,6 +159,7 @@ type App struct {
 	TasksRunning   int               `json:"tasksRunning"`
 	TasksHealthy   int               `json:"tasksHealthy"`
 	TasksUnhealthy int               `json:"tasksUnhealthy"`
+	HealthChecks   []json.RawMessage `json:"healthChecks,omitempty"`
 	Deployments    []Ref             `json:"deployments"`
 	Tasks          []Task            `json:"tasks,omitempty"`
 	LastFailure    *Failure          `json:"lastTaskFailure,omitempty"`
@@ -391,12 +392,11 @@ func (a *App) misses(r Result) string {
 	return ""
 }
 
-// Wait returns when a deployment has ended, whether it is through or not. progress, if any, is told what it
-// waits for, whenever that changes. A deployment that is stalled is an error.
+// Wait returns when a deployment has ended, whether it is through or not. progress,
+// if any, is told at each look how it stands. A deployment that is stalled is an error.
 func (c *Client) Wait(ctx context.Context, id string, progress func(Deployment)) error {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
-	last := ""
 	for {
 		ds, err := c.Deployments(ctx)
 		if err != nil {
@@ -414,9 +414,8 @@ func (c *Client) Wait(ctx context.Context, id string, progress func(Deployment))
 		case mine.Stalled != "":
 			return fmt.Errorf("the deployment %s makes no progress: %s", id, mine.Stalled)
 		}
-		if now := fmt.Sprint(mine.CurrentStep, mine.Waiting); now != last && progress != nil {
+		if progress != nil {
 			progress(*mine)
-			last = now
 		}
 		select {
 		case <-ctx.Done():

@@ -90,19 +90,28 @@ func TestProjects(t *testing.T) {
 	}
 }
 
-// TestDrainOfOthers: who looks at a worker sees tasks of his own project.
+// TestDrainOfOthers: who looks at a worker sees tasks of his own project, and what
+// keeps them there.
 func TestDrainOfOthers(t *testing.T) {
 	c := newCell(t, cellConfig{})
 	c.run("/shop/web", `"instances": 1`)
 	c.run("/bank/vault", `"instances": 1`)
-	var tasks struct{ Tasks []struct{ SlaveID string } }
+	var tasks struct{ Tasks []struct{ SlaveID, Worker string } }
 	c.ok(http.MethodGet, "/v2/apps/bank/vault/tasks", "", &tasks)
+	c.ok(http.MethodPut, "/v2/apps/bank/vault", `{"constraints": [["hostname", "LIKE", "`+tasks.Tasks[0].Worker+`"]]}`, nil)
+	c.until("it is bound to its worker", func() bool { return c.settled("/bank/vault") })
 	path, vault := "/howdah/v1/workers/"+tasks.Tasks[0].SlaveID+"/drain", c.taskIDs("/bank/vault")[0]
 	for _, who := range []string{"default:viewer", "bank:viewer", "shop:viewer"} {
 		got := c.ask(http.MethodGet, path, "", as(who))
 		if got.code != 200 || strings.Contains(got.body, vault) != (who != "shop:viewer") {
 			t.Errorf("%s: %d %s", who, got.code, got.body)
 		}
+	}
+	c.ok(http.MethodPut, path, "", nil)
+	const wait = `"waiting":{"/bank/vault":"0 of 1 instances running; 1 more waits for a worker"}`
+	c.until("it waits", func() bool { return strings.Contains(c.ask(http.MethodGet, path, "", as("bank:viewer")).body, wait) })
+	if got := c.ask(http.MethodGet, path, "", as("shop:viewer")); strings.Contains(got.body, "vault") {
+		t.Error(got.body)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"howdah.dev/howdah/internal/cell/instance"
 	"howdah.dev/howdah/internal/cell/scheduler"
@@ -12,16 +13,18 @@ import (
 
 // What is under /howdah/v1 is no part of Marathon's API.
 
-// drainBody says what a worker that is emptied still holds.
+// drainBody says what a worker that is emptied still holds, and what the apps of
+// that wait for.
 type drainBody struct {
-	Worker  string   `json:"worker"`
-	Drained bool     `json:"drained"`
-	Tasks   []string `json:"tasks"`
+	Worker  string            `json:"worker"`
+	Drained bool              `json:"drained"`
+	Tasks   []string          `json:"tasks"`
+	Waiting map[string]string `json:"waiting,omitempty"` // by app
 }
 
 func (a *API) getDrain(_ http.ResponseWriter, c *call) (any, error) {
 	id := strings.TrimPrefix(c.id, "/")
-	out := drainBody{Worker: id, Tasks: []string{}}
+	out := drainBody{Worker: id, Tasks: []string{}, Waiting: map[string]string{}}
 	a.engine.View(func(v scheduler.View) {
 		for _, d := range v.Drained() {
 			out.Drained = out.Drained || d == id
@@ -29,6 +32,9 @@ func (a *API) getDrain(_ http.ResponseWriter, c *call) (any, error) {
 		for _, i := range v.OnWorker(id) {
 			if at := v.Instance(i); owns(c.who, at.App) {
 				out.Tasks = append(out.Tasks, at.TaskID())
+				if wait := v.Waits(at.App, time.Now()); wait != "" && out.Drained {
+					out.Waiting[at.App] = wait
+				}
 			}
 		}
 	})
