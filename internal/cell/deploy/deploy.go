@@ -28,7 +28,7 @@ type Strategy struct {
 type Target struct {
 	Wanted int
 	// Base is the highest wanted number since the app was last as it should be.
-	// While a scale-down runs the promise of Ceiling is measured against it.
+	// The progress of a scale-down is counted from it.
 	Base int
 	// Version is that of the wanted configuration. Instances with another one are
 	// replaced; zero accepts every version.

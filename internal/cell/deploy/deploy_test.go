@@ -321,6 +321,22 @@ func TestCeiling(t *testing.T) {
 	}
 }
 
+// TestProgressOfScaleDown: each instance that has ended is progress, from the first.
+func TestProgressOfScaleDown(t *testing.T) {
+	target, last := Target{Wanted: 1, Base: 9, Version: newV, Strategy: Strategy{1, 0}}, -1
+	for n := 9; n > 0; n-- {
+		have := ""
+		for i := range n {
+			have += fmt.Sprintf("new:i%d:running ", i)
+		}
+		got := Next(target, pointers(parse(t, have)), now).Progress
+		if got <= last {
+			t.Errorf("with %d left: %d after %d", n, got, last)
+		}
+		last = got
+	}
+}
+
 func TestProgressRises(t *testing.T) {
 	target := Target{Wanted: 2, Version: newV, Strategy: Strategy{1, 1}}
 	last := -1

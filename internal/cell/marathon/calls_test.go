@@ -100,6 +100,17 @@ func TestManyLargeTasks(t *testing.T) {
 	}
 }
 
+// TestAskedFromTimeToTime: the master is asked for all tasks though nothing happens.
+func TestAskedFromTimeToTime(t *testing.T) {
+	w := &wire{lose: map[string]int{}}
+	c := newCell(t, cellConfig{transport: w, reconcile: 50 * time.Millisecond})
+	before := w.count("RECONCILE")
+	c.until("it was asked again and again", func() bool { return w.count("RECONCILE") > before+3 })
+	if n := w.count("SUBSCRIBE"); n != 1 {
+		t.Errorf("there were %d subscriptions", n)
+	}
+}
+
 // TestReservedForSeveral: a worker with resources of several roles offers them
 // apart, and they are accepted apart.
 func TestReservedForSeveral(t *testing.T) {

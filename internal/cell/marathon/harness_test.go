@@ -63,6 +63,7 @@ type cellConfig struct {
 	roles     []string // of the framework; "*" if none
 	failover  float64  // seconds; a week if 0
 	transport http.RoundTripper
+	reconcile time.Duration
 }
 
 func newCell(t testing.TB, cfg cellConfig) *cell {
@@ -173,7 +174,7 @@ func (c *cell) start() {
 	hub := marathon.NewHub(fmt.Sprint(time.Now().UnixNano()))
 	c.hub = hub
 	c.engine, err = scheduler.Open(ctx, scheduler.Config{
-		Path: filepath.Join(c.dir, "scheduler.db"), Master: client, Publish: hub.Publish, ProgressDeadline: c.cfg.deadline,
+		Path: filepath.Join(c.dir, "scheduler.db"), Master: client, Reconcile: c.cfg.reconcile, Publish: hub.Publish, ProgressDeadline: c.cfg.deadline,
 		MaxDeployments: c.cfg.most, MaxPerOffer: c.cfg.perOffer, Crash: c.cfg.crash,
 		Framework: mesos.FrameworkInfo{
 			User: "root", Name: "marathon", Roles: c.cfg.roles, FailoverTimeout: c.cfg.failover, Checkpoint: true,

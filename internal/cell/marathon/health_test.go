@@ -137,6 +137,33 @@ func TestWorkersCheck(t *testing.T) {
 	c.until("it is healthy again", func() bool { return c.app("/a").Healthy == 1 })
 }
 
+// TestChecksOfOwnVersion: after a restart, too, an instance is asked what its own
+// version says and not what is wanted by now.
+func TestChecksOfOwnVersion(t *testing.T) {
+	var one, two atomic.Int32
+	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/one" {
+			one.Add(1)
+		} else {
+			two.Add(1)
+		}
+	}))
+	defer s.Close()
+	check := func(path string) string {
+		return fmt.Sprintf(`"healthChecks": [{"port": %s, "path": %q, "intervalSeconds": 1, "delaySeconds": 0}]`, s.URL[strings.LastIndexByte(s.URL, ':')+1:], path)
+	}
+	c := newCell(t, cellConfig{outcome: slow("slow")})
+	c.run("/a", `"instances": 1, `+check("/one"))
+	c.ok(http.MethodPut, "/v2/apps/a", `{"cmd": "slow", `+check("/two")+`}`, nil)
+	c.stop()
+	before := one.Load()
+	c.start()
+	c.until("it is asked again", func() bool { return one.Load() > before+1 })
+	if n := two.Load(); n > 0 {
+		t.Errorf("what does not run yet, or another, was asked %d times", n)
+	}
+}
+
 // TestReadiness: a new instance counts when it says that it is ready.
 func TestReadiness(t *testing.T) {
 	port, status := patient(t)
@@ -152,8 +179,14 @@ func TestReadiness(t *testing.T) {
 	if a := c.app("/a"); a.TasksRunning != 1 || len(a.Deployments) != 1 {
 		t.Errorf("%+v", a)
 	}
+	if b := c.backends(port); len(b) != 1 || b[0].Healthy {
+		t.Errorf("it is not ready, and served by %+v", b)
+	}
 	status.Store(http.StatusOK)
 	c.until("it is ready", func() bool { return c.settled("/a") })
+	if b := c.backends(port); len(b) != 1 || !b[0].Healthy {
+		t.Errorf("it is ready, and served by %+v", b)
+	}
 	_, body := c.call(http.MethodGet, "/v2/apps?embed=apps.readiness", "")
 	if !strings.Contains(body, `"ready":true,"lastResponse":{"status":200,`) {
 		t.Error(body)

@@ -75,7 +75,7 @@ func TestProjects(t *testing.T) {
 	}
 	c.until("no launch waits", func() bool { return c.ask(http.MethodGet, "/v2/queue", "").body == `{"queue":[]}` })
 	// Lists hold what is theirs, cached or not.
-	for _, path := range []string{"/v2/apps", "/v2/apps", "/v2/apps?embed=apps.tasks", "/v2/apps?label=x", "/v2/apps/*", "/v2/groups", "/v2/tasks", "/v2/apps/*/tasks", "/v2/queue", "/ui"} {
+	for _, path := range []string{"/v2/apps", "/v2/apps", "/v2/apps?embed=apps.tasks", "/v2/apps?label=x", "/v2/apps/*", "/v2/groups", "/v2/tasks", "/v2/apps/*/tasks", "/v2/queue", "/ui", "/howdah/v1/targets", "/howdah/v1/services"} {
 		for _, who := range []string{"default:viewer", viewer} {
 			got := c.ask(http.MethodGet, path, "", as(who))
 			if strings.Contains(got.body, "vault") != (who != viewer && path != "/v2/queue" && !strings.Contains(path, "label")) {

@@ -126,3 +126,26 @@ func TestDeadlineOfHeldApp(t *testing.T) {
 		}
 	}
 }
+
+// TestBaseOfScaleDown: what a scale-down is counted from stays until it is through,
+// also when somebody asks for another number meanwhile.
+func TestBaseOfScaleDown(t *testing.T) {
+	s := wanting(app.App{Instances: 10})
+	s.apps["/a"].Base = 10
+	for _, c := range []struct{ instances, base int }{{4, 10}, {2, 10}, {20, 20}, {5, 20}} {
+		x := batchAt(s, time.Second)
+		spec := *s.apps["/a"].Spec
+		spec.Instances = c.instances
+		x.want(&spec)
+		if got := x.apps.get("/a").Base; got != c.base {
+			t.Errorf("%d wanted: counted from %d, not %d", c.instances, got, c.base)
+		}
+		x.merge()
+	}
+	s.apps["/a"].Spec.Instances = 0
+	x := batchAt(s, time.Second)
+	x.plan("/a")
+	if got := x.apps.get("/a").Base; got != 0 {
+		t.Errorf("it is through, and still counted from %d", got)
+	}
+}
