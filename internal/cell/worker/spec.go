@@ -61,7 +61,7 @@ func (t *task) read() (wish, error) {
 func (t *task) ownEnv(inContainer bool) []string {
 	sandbox := t.sandbox()
 	if inContainer {
-		sandbox = "/mnt/mesos/sandbox"
+		sandbox = container.SandboxPath
 	}
 	return []string{
 		"MESOS_SANDBOX=" + sandbox, "MESOS_DIRECTORY=" + sandbox, "MESOS_TASK_ID=" + t.info.TaskID.Value,
