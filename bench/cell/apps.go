@@ -39,7 +39,7 @@ func (b *bench) manyApps(ctx context.Context, instances int, goal float64) error
 	defer stop()
 	var ears []*listener
 	for range listeners {
-		l, err := c.api.listen(hearing, &wg)
+		l, err := c.api.listen(hearing, &wg, nil)
 		if err != nil {
 			return err
 		}

@@ -35,6 +35,10 @@ type cell struct {
 	api    *api
 	master string // URL
 	procs  map[string]*proc
+
+	workers string // role of the process that is the workers
+	count   int    // of workers
+	images  string // URL of the registry; "" for simulated workers
 }
 
 // proc is one process of a cell.
@@ -44,33 +48,53 @@ type proc struct {
 	ended chan struct{}
 }
 
-// newCell starts a cell with nothing in it.
-func (b *bench) newCell(ctx context.Context) (c *cell, err error) {
+// newCell starts a cell of simulated workers with nothing in it.
+func (b *bench) newCell(ctx context.Context) (*cell, error) {
+	c, err := b.emptyCell()
+	if err != nil {
+		return nil, err
+	}
+	c.workers, c.count = roleWorkers, workerCount
+	return c, c.open(ctx)
+}
+
+// emptyCell is a cell of which nothing runs, nor is anything left of the last one.
+func (b *bench) emptyCell() (*cell, error) {
 	dir, err := filepath.Abs(b.dir)
 	if err != nil {
 		return nil, err
 	}
-	if err := os.RemoveAll(filepath.Join(dir, "cell")); err != nil {
-		return nil, err
-	}
-	c = &cell{b: b, dir: filepath.Join(dir, "cell"), secret: "a-secret-of-the-benchmark", procs: map[string]*proc{}}
+	c := &cell{b: b, dir: filepath.Join(dir, "cell"), secret: "a-secret-of-the-benchmark", procs: map[string]*proc{}}
+	return c, c.remove()
+}
+
+// open starts the cell's processes.
+func (c *cell) open(ctx context.Context) (err error) {
 	defer func() {
 		if err != nil {
 			c.close()
 		}
 	}()
 	if err := c.configure(); err != nil {
-		return nil, err
+		return err
 	}
-	for _, role := range []string{roleMaster, roleWorkers, roleScheduler} {
+	for _, role := range []string{roleMaster, c.workers, roleScheduler} {
 		if err := c.start(role); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if err := c.api.wait(ctx, startLimit, "the scheduler answers", c.api.alive); err != nil {
-		return nil, err
+		return err
 	}
-	return c, c.api.wait(ctx, startLimit, "all workers are there", c.workersThere)
+	return c.api.wait(ctx, startLimit, "all workers are there", c.workersThere)
+}
+
+// remove ends what is left of the cell, also tasks of a real worker, and removes its files.
+func (c *cell) remove() error {
+	if err := endTasks(c.dir, ""); err != nil {
+		return err
+	}
+	return os.RemoveAll(c.dir)
 }
 
 // configure writes the configuration files of a cell.
@@ -79,7 +103,7 @@ func (c *cell) configure() error {
 	if err != nil {
 		return err
 	}
-	ports, err := freePorts(2)
+	ports, err := freePorts(3)
 	if err != nil {
 		return err
 	}
@@ -94,8 +118,14 @@ func (c *cell) configure() error {
 			"policy": map[string]any{"hostNetwork": true, "rootForPlainCommands": true},
 			// Each app has one; the range must hold 10,000 and more.
 			"servicePorts": map[string]int{"first": 10000, "last": 40000},
+			"registry":     map[string]string{"url": c.images},
 		},
-		roleWorkers: workersConfig{Master: c.master, Secret: c.secret, Count: workerCount, Start: taskStart},
+		roleWorkers: workersConfig{Master: c.master, Secret: c.secret, Count: c.count, Start: taskStart},
+		roleWorker: map[string]any{
+			"dir": filepath.Join(c.dir, workerDir), "address": "127.0.0.1:" + ports[2], "host": "localhost", "master": c.master, "access": access,
+			"runtimes": "runc,plain", "resources": "cpus:64;mem:65536;disk:65536;ports:[31000-32000]",
+			"registry": map[string]string{"url": c.images},
+		},
 	}
 	err = errors.Join(
 		os.WriteFile(access["secret"], []byte(c.secret), 0o600),
@@ -139,6 +169,7 @@ func (c *cell) start(role string) error {
 	cmd.Stderr = os.Stderr
 	// A session of its own: an interrupt of the terminal is for the parent.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	cmd.Env = append(os.Environ(), labels(c.dir, role).Env()...) // a real worker's tasks get them too
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return err
@@ -172,7 +203,7 @@ func (c *cell) kill(role string) {
 
 // close ends all processes: the parent's end of their input is closed.
 func (c *cell) close() {
-	for _, role := range []string{roleScheduler, roleWorkers, roleMaster} {
+	for _, role := range []string{roleScheduler, c.workers, roleMaster} {
 		p := c.procs[role]
 		if p == nil {
 			continue
@@ -187,14 +218,16 @@ func (c *cell) close() {
 	if c.api != nil {
 		c.api.close()
 	}
-	_ = os.RemoveAll(c.dir) // the next cell empties it too
+	if err := c.remove(); err != nil {
+		c.b.note("the cell cannot be removed: %v", err)
+	}
 }
 
 // workersThere tells whether the master knows all workers.
 func (c *cell) workersThere(ctx context.Context) (bool, error) {
 	var answer map[string]float64
 	err := c.get(ctx, "/metrics/snapshot", &answer)
-	return err == nil && answer["master/slaves_active"] == workerCount, nil
+	return err == nil && answer["master/slaves_active"] == float64(c.count), nil
 }
 
 // get asks the master.
@@ -250,13 +283,13 @@ type usage map[string]float64
 
 func (c *cell) usage() usage {
 	u := usage{}
-	for _, role := range []string{roleScheduler, roleMaster, roleWorkers} {
+	for _, role := range []string{roleScheduler, roleMaster, c.workers} {
 		u[role] = c.used(role)
 	}
 	return u
 }
 
 func (u usage) since(before usage) string {
-	return fmt.Sprintf("scheduler %.1f s, master %.1f s, workers %.1f s",
-		u[roleScheduler]-before[roleScheduler], u[roleMaster]-before[roleMaster], u[roleWorkers]-before[roleWorkers])
+	return fmt.Sprintf("scheduler %.1f s, master %.1f s, workers %.1f s", u[roleScheduler]-before[roleScheduler], u[roleMaster]-before[roleMaster],
+		u[roleWorkers]-before[roleWorkers]+u[roleWorker]-before[roleWorker])
 }

@@ -24,7 +24,8 @@ import (
 const (
 	roleMaster    = "master"
 	roleScheduler = "scheduler"
-	roleWorkers   = "workers"
+	roleWorkers   = "workers" // simulated, all in one process
+	roleWorker    = "worker"  // a real one
 )
 
 // serveAs is one process of a cell. It ends when its parent does, which holds the
@@ -49,6 +50,8 @@ func serveAs(ctx context.Context, role, config, profile string) error {
 		err = process.Scheduler(ctx, config, "bench", log)
 	case roleWorkers:
 		err = workers(ctx, config)
+	case roleWorker:
+		err = realWorker(ctx, config, log)
 	default:
 		err = fmt.Errorf("there is no role %q", role)
 	}

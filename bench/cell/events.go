@@ -56,7 +56,7 @@ func (b *bench) heard(ctx context.Context, c *cell, clients int) (p99 float64, e
 	defer stop()
 	var ears []*listener
 	for range clients {
-		l, err := c.api.listen(hearing, &wg)
+		l, err := c.api.listen(hearing, &wg, nil)
 		if err != nil {
 			return 0, err
 		}

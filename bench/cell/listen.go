@@ -17,7 +17,8 @@ import (
 // listener is a client of events. It returns after it was cut off, and takes up
 // where it was.
 type listener struct {
-	api *api
+	api  *api
+	hear func(kind string, body []byte) // is given each event that is no longer than a line's buffer; nil: none
 
 	mu    sync.Mutex
 	count map[string]int // events by type
@@ -27,8 +28,8 @@ type listener struct {
 }
 
 // listen connects a client of events until ctx ends; it returns when it is connected.
-func (a *api) listen(ctx context.Context, wg *sync.WaitGroup) (*listener, error) {
-	l := &listener{api: a, count: map[string]int{}}
+func (a *api) listen(ctx context.Context, wg *sync.WaitGroup, hear func(kind string, body []byte)) (*listener, error) {
+	l := &listener{api: a, hear: hear, count: map[string]int{}}
 	attached := make(chan error, 1)
 	wg.Go(func() {
 		for first := true; ctx.Err() == nil; first = false {
@@ -96,6 +97,8 @@ func (l *listener) read(body io.Reader) error {
 		line = bytes.TrimRight(line, "\r\n")
 		if name, ok := bytes.CutPrefix(line, []byte("event: ")); ok {
 			kind = string(name)
+		} else if body, ok := bytes.CutPrefix(line, []byte("data: ")); ok && l.hear != nil {
+			l.hear(kind, body)
 		} else if id, ok := bytes.CutPrefix(line, []byte("id: ")); ok {
 			l.take(kind, string(id))
 		}

@@ -4,7 +4,8 @@
 //
 // Master, scheduler and 200 simulated workers are processes of their own, on
 // loopback, with the files and the SQLite of a real cell; only a task's start is
-// 50 ms of waiting. The program calls itself for them. It owns no test.
+// 50 ms of waiting. The part launch has one real worker instead. The program calls
+// itself for them. It owns no test.
 package main
 
 import (
@@ -22,7 +23,7 @@ import (
 )
 
 // parts are what can be asked for, in the order in which they run.
-var parts = []string{"tasks", "apps0", "apps1", "list", "events"} //nolint:gochecknoglobals // a constant list
+var parts = []string{"tasks", "apps0", "apps1", "list", "events", "launch"} //nolint:gochecknoglobals // a constant list
 
 // limit bounds the whole run; each wait has a bound of its own.
 const limit = 2 * time.Hour
@@ -43,6 +44,7 @@ func run() error {
 	share := flag.Float64("share", 1, "part of the load: 0.1 tries everything with a tenth of it")
 	profile := flag.String("profile", "", "directory for CPU and heap profiles of the cell's processes")
 	out := flag.String("out", "", "file for the results")
+	content := flag.String("content", "", "the program in the images of the part launch; bench/cell/run builds it")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -63,7 +65,12 @@ func run() error {
 	if *rounds < 1 || *share <= 0 || *share > 1 {
 		return fmt.Errorf("%d rounds of a share of %g give no figure", *rounds, *share)
 	}
-	b := &bench{dir: *dir, profile: *profile, share: *share, begun: time.Now(), values: map[string][]float64{}}
+	b := &bench{dir: *dir, profile: *profile, content: *content, share: *share, begun: time.Now(), values: map[string][]float64{}}
+	if slices.Contains(asked, "launch") { // not after a quarter of an hour
+		if err := b.canLaunch(); err != nil {
+			return err
+		}
+	}
 	err := b.measure(ctx, asked, *rounds)
 	// What was measured until then is worth keeping.
 	if werr := b.write(*out); err == nil {
@@ -75,6 +82,7 @@ func run() error {
 // bench is one run.
 type bench struct {
 	dir, profile string
+	content      string // path
 	share        float64
 	begun        time.Time
 	part         string // the one in work
@@ -102,7 +110,7 @@ func (b *bench) measure(ctx context.Context, asked []string, rounds int) error {
 		if !slices.Contains(asked, p) {
 			continue
 		}
-		do := map[string]func(context.Context) error{"tasks": b.tasks, "apps0": b.apps0, "apps1": b.apps1, "list": b.list, "events": b.events}[p]
+		do := map[string]func(context.Context) error{"tasks": b.tasks, "apps0": b.apps0, "apps1": b.apps1, "list": b.list, "events": b.events, "launch": b.launch}[p]
 		for b.part, b.round = p, 1; b.round <= rounds; b.round++ {
 			begun, load := time.Now(), report.Load()
 			err := do(ctx)
