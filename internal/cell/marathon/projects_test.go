@@ -96,7 +96,9 @@ func TestDrainOfOthers(t *testing.T) {
 	c := newCell(t, cellConfig{})
 	c.run("/shop/web", `"instances": 1`)
 	c.run("/bank/vault", `"instances": 1`)
-	var tasks struct{ Tasks []struct{ SlaveID, Worker string } }
+	var tasks struct {
+		Tasks []struct{ SlaveID, Worker string }
+	}
 	c.ok(http.MethodGet, "/v2/apps/bank/vault/tasks", "", &tasks)
 	c.ok(http.MethodPut, "/v2/apps/bank/vault", `{"constraints": [["hostname", "LIKE", "`+tasks.Tasks[0].Worker+`"]]}`, nil)
 	c.until("it is bound to its worker", func() bool { return c.settled("/bank/vault") })

@@ -86,7 +86,7 @@ func TestDead(t *testing.T) {
 }
 
 // drain is how long an instance that has left the table goes on taking connections.
-const drain = 50 * time.Millisecond
+const drain = 300 * time.Millisecond
 
 // TestRolling replaces the instances again and again below a loop of requests:
 // each old one leaves the table first, and ends a little later, as workers do it.
