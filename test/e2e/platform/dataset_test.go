@@ -3,7 +3,6 @@ package platform
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net/http"
 	"os/user"
@@ -112,7 +111,7 @@ func judged(t *testing.T, h *harness.Home) {
 	t.Helper()
 	tokens := map[string]string{}
 	for _, project := range []string{"default", "ads", "bi", "shop"} {
-		tokens[project] = strings.TrimSpace(h.OK("token", "create", "--project", project, "--role", "operator", "--for", "10m"))
+		tokens[project] = projectToken(h, project, "operator")
 	}
 	url := h.Cluster("cell").Exports["marathon"]
 	for _, x := range []struct {
@@ -133,20 +132,9 @@ func judged(t *testing.T, h *harness.Home) {
 		group := "/" + x.project
 		body := fmt.Sprintf(`{"id": "%s/judged", "cmd": "true", "instances": 1, "container": {"type": "MESOS", "docker": {"image": "%s/none:1"}},
 			"networks": [{"mode": "container/bridge"}], "labels": {"HOWDAH_DATASET_D": %q}}`, group, x.project, x.path)
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, url+"/v2/apps"+group+"/judged?dryRun=true", strings.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("Authorization", "Bearer "+tokens[x.project])
-		req.Header.Set("Content-Type", "application/json")
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		text, err := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		if err != nil || resp.StatusCode != x.code || !strings.Contains(string(text), x.says) {
-			t.Errorf("an app of %s with %s: %d, %v\n%s", x.project, x.path, resp.StatusCode, err, text)
+		code, text := ask(t, http.MethodPut, url+"/v2/apps"+group+"/judged?dryRun=true", tokens[x.project], body)
+		if code != x.code || !strings.Contains(text, x.says) {
+			t.Errorf("an app of %s with %s: %d\n%s", x.project, x.path, code, text)
 		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"fmt"
-	"io"
 	"io/fs"
 	"net/http"
 	"os"
@@ -81,6 +80,7 @@ func TestPlatform(t *testing.T) {
 		again(t, h)
 	})
 	t.Run("datasets", func(t *testing.T) { datasets(t, h.For(t)) })
+	t.Run("walls", func(t *testing.T) { walls(t, h.For(t)) })
 	t.Run("instances, a shim, a worker and the pipeline killed while the cell ingests", func(t *testing.T) { killInstances(t, h.For(t)) })
 	t.Run("stream 2 to 3 to 2 while a topology runs", func(t *testing.T) { resizeStream(t, h.For(t)) })
 }
@@ -148,14 +148,14 @@ func pages(t *testing.T, h *harness.Home) {
 	t.Helper()
 	n := 0
 	for _, p := range h.Cluster("cell").Web {
-		if code, _ := fetch(t, p.URL, ""); code != http.StatusUnauthorized {
+		if code, _ := ask(t, http.MethodGet, p.URL, "", ""); code != http.StatusUnauthorized {
 			t.Errorf("%s of the cell (%s) answers %d without a token, want 401", p.Title, p.URL, code)
 		}
 	}
 	for _, name := range []string{"warehouse", "batch", "stream"} {
 		for _, p := range h.Cluster(name).Web {
 			n++
-			if code, body := fetch(t, p.URL, ""); code != http.StatusOK || len(body) == 0 {
+			if code, body := ask(t, http.MethodGet, p.URL, "", ""); code != http.StatusOK || len(body) == 0 {
 				t.Errorf("%s of %s (%s) answers %d with %d bytes", p.Title, name, p.URL, code, len(body))
 			}
 		}
@@ -168,10 +168,10 @@ func pages(t *testing.T, h *harness.Home) {
 		t.Fatal(err)
 	}
 	front := frontPage.FindString(h.OK("up"))
-	if code, _ := fetch(t, front, ""); code != http.StatusUnauthorized {
+	if code, _ := ask(t, http.MethodGet, front, "", ""); code != http.StatusUnauthorized {
 		t.Errorf("the front page answers %d without a token, want 401", code)
 	}
-	code, body := fetch(t, front, string(token))
+	code, body := ask(t, http.MethodGet, front, string(token), "")
 	if code != http.StatusOK {
 		t.Errorf("the front page answers %d", code)
 	}
@@ -179,28 +179,6 @@ func pages(t *testing.T, h *harness.Home) {
 }
 
 var frontPage = regexp.MustCompile(`http://127\.[0-9.]+:[0-9]+`)
-
-func fetch(t *testing.T, url, token string) (int, string) {
-	t.Helper()
-	req, err := http.NewRequest(http.MethodGet, url, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if token != "" {
-		req.Header.Set("Authorization", "Bearer "+token)
-	}
-	resp, err := (&http.Client{Timeout: 30 * time.Second}).Do(req)
-	if err != nil {
-		t.Errorf("%s: %v", url, err)
-		return 0, ""
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Errorf("%s: %v", url, err)
-	}
-	return resp.StatusCode, string(body)
-}
 
 // words compares the word count with one of its own, word for word, leaving out
 // words that are no UTF-8: Java reads those in its own way.

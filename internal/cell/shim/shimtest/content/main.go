@@ -87,6 +87,8 @@ func do(verb string, args []string) []string {
 	case "get":
 		text, err := get(next())
 		say(text, err)
+	case "warehouse", "warehouse-tokenless":
+		say(warehouse(verb == "warehouse", next(), next(), next()))
 	case "scan":
 		scan(number(next()))
 	case "dial":
@@ -150,7 +152,7 @@ func fill(file string) {
 		}
 		time.Sleep(time.Duration(i%2) * time.Millisecond)
 	}
-	select {}
+	time.Sleep(time.Hour)
 }
 
 // forkBomb starts processes until no more can be started, says how many, and waits.
@@ -221,6 +223,30 @@ func get(url string) (string, error) {
 	defer r.Body.Close()
 	text, err := io.ReadAll(r.Body)
 	return string(text), err
+}
+
+// warehouse sends a request to the warehouse, with the task's token or without, and
+// returns status and body in one line. The path goes as it is.
+func warehouse(withToken bool, method, path, body string) (string, error) {
+	r, err := http.NewRequest(method, os.Getenv("WEBHDFS_URL")+path, strings.NewReader(body))
+	if err != nil {
+		return "", err
+	}
+	if withToken {
+		token, err := os.ReadFile(os.Getenv("HOWDAH_TOKEN_FILE"))
+		if err != nil {
+			return "", err
+		}
+		r.Header.Set("Authorization", "Bearer "+string(token))
+	}
+	client := http.Client{Timeout: 20 * time.Second}
+	answer, err := client.Do(r)
+	if err != nil {
+		return "", err
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	return fmt.Sprintln(answer.StatusCode, strings.ReplaceAll(string(text), "\n", " ")), err
 }
 
 // dial names those of the addresses that take a connection.
