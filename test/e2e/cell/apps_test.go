@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -98,19 +99,25 @@ func follow(c *cell) {
 
 var memoryLimit = regexp.MustCompile(`(?i)memory limit`)
 
-// reasons: those that take too much are ended or held, each with its reason, and
-// who runs beside them does not notice.
+// reasons: those that take too much, or never get healthy, are ended or held, each
+// with its reason, and who runs beside them does not notice.
 func reasons(c *cell) {
 	calm := c.run("/calm", `{"instances": 2, "constraints": [["hostname", "UNIQUE"]]}`)
+	settle := c.keepAsking(calm.Tasks, 50)
 	c.put("/hog", `{"args": ["hog"], "mem": 48}`)
 	c.put("/bomb", `{"args": ["forkbomb"]}`)
 	c.put("/chatter", `{"args": ["listen", "8080", "log"]}`)
 	c.put("/crash", `{"args": ["exit", "3"]}`)
-	hog := c.failure("/hog", "emory")
-	if !memoryLimit.MatchString(hog.LastTaskFailure.Message) {
-		c.t.Errorf("the memory hog failed with %q", hog.LastTaskFailure.Message)
+	c.put("/filler", `{"args": ["fill", "/mnt/mesos/sandbox/all"], "disk": 32}`)
+	c.put("/ill", `{"healthChecks": [{"protocol": "HTTP", "path": "/status/500", "portIndex": 0, "delaySeconds": 0, "intervalSeconds": 1, "gracePeriodSeconds": 1, "maxConsecutiveFailures": 2}]}`)
+	for id, reason := range map[string]string{
+		"/hog": "emory limit", "/crash": "Command exited with status 3",
+		"/filler": "disk limit of 32 MB exceeded", "/ill": "health check failed: the answer is 500",
+	} {
+		c.failure(id, reason)
+		harness.Contains(c.t, "describe", c.OK("app", "describe", id), "  last failure ", reason)
 	}
-	c.failure("/crash", "Command exited with status 3")
+	harness.Contains(c.t, "describe", c.OK("app", "describe", "/ill"), "    stalled: /ill: ")
 	// Each process of the bomb takes memory, so it ends by that, or at the most processes.
 	harness.Within(c.t, 40*time.Second, "the fork bomb is bounded", func() (bool, string) {
 		text := c.Run("app", "logs", "/bomb").Stdout
@@ -118,7 +125,7 @@ func reasons(c *cell) {
 			_, err := fmt.Sscanf(text, "processes %d", &n)
 			return err == nil && n <= 1024, text
 		}
-		now := c.app("/bomb").LastTaskFailure.Message
+		now := c.Run("app", "describe", "/bomb").Stdout
 		return memoryLimit.MatchString(now), now
 	})
 	// The endless log is rotated: the sandbox stays small while gigabytes pass.
@@ -130,16 +137,40 @@ func reasons(c *cell) {
 	if size == 0 || size > 64<<20 {
 		c.t.Errorf("the sandbox of the endless log holds %d bytes", size)
 	}
-	for _, x := range calm.Tasks {
-		began := time.Now()
-		if _, err := c.get(x, "/env/PORT0"); err != nil {
-			c.t.Errorf("the neighbour on %s: %v after %s", x.Worker, err, time.Since(began))
-		}
-	}
+	settle()
 	if now := c.app("/calm"); now.running() != 2 || !sameTasks(now, calm) {
 		c.t.Errorf("the neighbours are %+v, they were %+v", now.Tasks, calm.Tasks)
 	}
-	c.delete("/v2/apps/hog", "/v2/apps/bomb", "/v2/apps/chatter", "/v2/apps/crash", "/v2/apps/calm")
+	c.delete("/v2/apps/hog", "/v2/apps/bomb", "/v2/apps/chatter", "/v2/apps/crash", "/v2/apps/filler", "/v2/apps/ill", "/v2/apps/calm")
+}
+
+// keepAsking asks each of the tasks, so many times at least, until it is told to end.
+// No request may fail.
+func (c *cell) keepAsking(tasks []task, least int) (end func()) {
+	ctx, stop := context.WithCancel(c.t.Context())
+	var askers sync.WaitGroup
+	for _, x := range tasks {
+		askers.Go(func() {
+			n := 0
+			for ; n < least || ctx.Err() == nil; n++ {
+				got, err := c.get(x, "/env/PORT0")
+				if c.t.Context().Err() != nil { // the test has failed elsewhere
+					return
+				}
+				if err != nil || got != fmt.Sprint(x.Ports[0]) {
+					c.t.Errorf("request %d to the neighbour on %s: %q, %v", n, x.Worker, got, err)
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+			c.t.Logf("%d requests to the neighbour on %s", n, x.Worker)
+		})
+	}
+	end = func() {
+		stop()
+		askers.Wait()
+	}
+	c.t.Cleanup(end)
+	return end
 }
 
 func sameTasks(a, b app) bool { return slices.Equal(ids(a), ids(b)) }
