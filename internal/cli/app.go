@@ -315,6 +315,9 @@ func describeApp(w io.Writer, x *marathon.App, queue []marathon.Queued, deployme
 	}
 	var rows [][]string
 	for _, t := range x.Tasks {
+		if t.Notice != "" {
+			fmt.Fprintf(w, "  %s on %s: %s\n", t.ID, cmp.Or(t.Worker, t.Host), tame(t.Notice))
+		}
 		health := "-"
 		for _, h := range t.HealthChecks {
 			health = map[bool]string{true: "well", false: "ill"}[h.Alive]

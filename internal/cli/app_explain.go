@@ -136,10 +136,13 @@ func (e *appChain) queued(q *marathon.Queued) {
 	}
 }
 
-// ill says which instances fail their health checks, and of what.
+// ill says which instances fail their health checks or run into a limit, and of what.
 func (e *appChain) ill(x *marathon.App) []string {
 	var out []string
 	for _, t := range x.Tasks {
+		if t.Notice != "" {
+			out = append(out, fmt.Sprintf("%s on %s: %s", t.ID, cmp.Or(t.Worker, t.Host), t.Notice))
+		}
 		for _, h := range t.HealthChecks {
 			if !h.Alive {
 				out = append(out, fmt.Sprintf("%s on %s is ill: %s", t.ID, cmp.Or(t.Worker, t.Host), cmp.Or(h.LastFailureCause, "its health check fails")))

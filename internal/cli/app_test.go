@@ -9,8 +9,9 @@ import (
 	"howdah.dev/howdah/internal/adapter/marathon"
 )
 
-// TestServicePorts shows where an app is reached, whatever its network is.
-func TestServicePorts(t *testing.T) {
+// TestDescribeApp shows where an app is reached, whatever its network is, and what
+// its tasks run into.
+func TestDescribeApp(t *testing.T) {
 	for _, tt := range []struct{ app, want string }{
 		{
 			`{"id": "/web", "portDefinitions": [{"port": 10007, "name": "http", "protocol": "tcp"}, {"port": 10008, "protocol": "udp,tcp"}, {"port": 10009, "protocol": "udp"}]}`,
@@ -21,6 +22,10 @@ func TestServicePorts(t *testing.T) {
 			"  service ports, at the address of any worker: 10007\n",
 		},
 		{`{"id": "/web", "portDefinitions": []}`, ""},
+		{
+			`{"id": "/web", "tasks": [{"id": "t1", "worker": "w1", "state": "TASK_RUNNING", "notice": "limit of 1024 processes reached"}]}`,
+			"  t1 on w1: limit of 1024 processes reached\n\nTASK  WORKER  STATE    HEALTH  PORTS\nt1    w1      RUNNING  -\n",
+		},
 	} {
 		var x marathon.App
 		if err := json.Unmarshal([]byte(tt.app), &x); err != nil {

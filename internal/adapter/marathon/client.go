@@ -218,6 +218,7 @@ type Task struct {
 	StartedAt    string `json:"startedAt,omitempty"`
 	Version      string `json:"version"`
 	AgentID      string `json:"slaveId"`
+	Notice       string `json:"notice,omitempty"` // a limit it runs into
 	HealthChecks []struct {
 		Alive            bool   `json:"alive"`
 		LastFailureCause string `json:"lastFailureCause"`

@@ -54,7 +54,7 @@ func TestVersion2(t *testing.T) {
 		"howdah/w/cgroup.controllers": "cpu memory pids", "howdah/w/cgroup.subtree_control": "cpu memory pids",
 		"howdah/w/t/memory.max": "", "howdah/w/t/memory.swap.max": "", "howdah/w/t/cpu.weight": "", "howdah/w/t/cpu.max": "", "howdah/w/t/pids.max": "", "howdah/w/t/cgroup.procs": "",
 		"howdah/w/t/cpu.stat":      "usage_usec 2500000\nthrottled_usec 7000\n",
-		"howdah/w/t/memory.events": "oom 3\noom_kill 2\n", "howdah/w/t/memory.current": "100\n", "howdah/w/t/memory.peak": "200\n", "howdah/w/t/pids.current": "4\n",
+		"howdah/w/t/memory.events": "oom 3\noom_kill 2\n", "howdah/w/t/memory.current": "100\n", "howdah/w/t/memory.peak": "200\n", "howdah/w/t/pids.current": "4\n", "howdah/w/t/pids.events": "max 9\n",
 	})
 	p, err := Find(dir, filepath.Join(dir, "self"), "howdah/w")
 	if err != nil || p.Version != 2 || p.Path != "/howdah/w" {
@@ -82,7 +82,7 @@ func TestVersion2(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	stats := Stats{CPU: 2500 * time.Millisecond, Throttled: 7 * time.Millisecond, OOMKills: 2, Memory: 100, MaxMemory: 200, Pids: 4}
+	stats := Stats{CPU: 2500 * time.Millisecond, Throttled: 7 * time.Millisecond, OOMKills: 2, Memory: 100, MaxMemory: 200, Pids: 4, Refused: 9}
 	if diff := cmp.Diff(stats, g.Stats()); diff != "" {
 		t.Error(diff)
 	}

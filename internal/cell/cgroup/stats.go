@@ -16,6 +16,7 @@ type Stats struct {
 	Throttled time.Duration `json:"throttled"` // held back by the quota
 	OOMKills  int64         `json:"oomKills"`  // processes ended because of the memory limit
 	Pids      int64         `json:"pids"`
+	Refused   int64         `json:"refused"` // processes that were not made because of the limit on them
 }
 
 // Stats reads the figures of the group.
@@ -32,6 +33,7 @@ func (g Group) Stats() Stats {
 		Throttled: time.Duration(fields(filepath.Join(g.Dirs[cpu], "cpu.stat"))["throttled_time"]),
 		OOMKills:  oom["oom_kill"],
 		Pids:      number(filepath.Join(g.Dirs[pids], "pids.current")),
+		Refused:   fields(filepath.Join(g.Dirs[pids], "pids.events"))["max"],
 	}
 }
 
@@ -45,6 +47,7 @@ func (g Group) statsV2() Stats {
 		Throttled: time.Duration(cpuStat["throttled_usec"]) * time.Microsecond,
 		OOMKills:  fields(filepath.Join(dir, "memory.events"))["oom_kill"],
 		Pids:      number(filepath.Join(dir, "pids.current")),
+		Refused:   fields(filepath.Join(dir, "pids.events"))["max"],
 	}
 }
 

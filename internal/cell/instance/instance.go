@@ -62,6 +62,8 @@ type Instance struct {
 
 	StagedAt  time.Time  `json:"stagedAt"`
 	StartedAt *time.Time `json:"startedAt,omitempty"`
+	// Notice is what its worker said of a limit that it runs into, "" for nothing.
+	Notice string `json:"notice,omitempty"`
 	// Checked tells whether its version has health checks.
 	Checked bool `json:"checked,omitempty"`
 	// Healthy is nil while no health check has said anything.

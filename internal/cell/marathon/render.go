@@ -99,6 +99,7 @@ type taskView struct {
 	Region       string             `json:"region,omitempty"`
 	Zone         string             `json:"zone,omitempty"`
 	Role         string             `json:"role,omitempty"`
+	Notice       string             `json:"notice,omitempty"` // a limit it runs into; Howdah's own
 }
 
 // showApp makes an app's view.
@@ -163,7 +164,7 @@ func showTask(v scheduler.View, i *instance.Instance) taskView {
 	t := taskView{
 		ID: i.TaskID(), AppID: i.App, Host: i.Reach(), Worker: i.Host, IPAddresses: []mesos.IPAddress{}, Ports: slices.Clone(i.Ports), AgentID: i.AgentID,
 		State: i.State, StagedAt: app.At(i.StagedAt), Version: app.Timestamp{Time: i.Version}, LocalVolumes: []struct{}{},
-		Region: i.Region, Zone: i.Zone, Role: i.Role,
+		Region: i.Region, Zone: i.Zone, Role: i.Role, Notice: i.Notice,
 	}
 	if t.Ports == nil {
 		t.Ports = []int{}

@@ -50,6 +50,7 @@ const (
 const (
 	ReasonCommandExecutorFailed = "REASON_COMMAND_EXECUTOR_FAILED"
 	ReasonContainerLaunchFailed = "REASON_CONTAINER_LAUNCH_FAILED"
+	ReasonContainerLimit        = "REASON_CONTAINER_LIMITATION"
 	ReasonContainerMemory       = "REASON_CONTAINER_LIMITATION_MEMORY"
 	ReasonContainerDisk         = "REASON_CONTAINER_LIMITATION_DISK"
 	ReasonHealthCheck           = "REASON_TASK_HEALTH_CHECK_STATUS_UPDATED"

@@ -142,6 +142,9 @@ func (t *tx) running(i *instance.Instance, s *mesos.TaskStatus) {
 		at := t.now
 		i.StartedAt = &at
 	}
+	if s.Reason == mesos.ReasonContainerLimit {
+		i.Notice = s.Message
+	}
 	if s.ContainerStatus != nil {
 		i.Addresses = nil
 		for _, n := range s.ContainerStatus.NetworkInfos {
@@ -150,7 +153,7 @@ func (t *tx) running(i *instance.Instance, s *mesos.TaskStatus) {
 			}
 		}
 	}
-	if s.Healthy != nil {
+	if s.Healthy != nil && s.Reason != mesos.ReasonContainerLimit {
 		t.healthOfWorker(i, s)
 	}
 }

@@ -9,27 +9,25 @@ import (
 	"howdah.dev/howdah/internal/cell/mesos"
 )
 
-// TestWhyAfterAnswer: when a master's answer to reconciliation ends a task, the
-// worker's own word that comes later is what is kept of why.
-func TestWhyAfterAnswer(t *testing.T) {
+// TestNotice: that a task runs into a limit is kept, whatever else it says.
+func TestNotice(t *testing.T) {
+	cfg := &Config{}
+	cfg.defaults()
 	s := newState()
-	i := &instance.Instance{ID: "g_a.instance-1", App: "/g/a", Incarnation: 1, AgentID: "S1", Condition: instance.Running, State: mesos.TaskRunning}
-	s.instances[i.ID], s.byApp[i.App] = i, instanceSet{i.ID: i}
-	s.apps[i.App] = &App{Spec: &app.App{ID: i.App, Instances: 1, BackoffSeconds: 1, BackoffFactor: 1.15, MaxLaunchDelaySeconds: 300}}
-	told := func(task, reason, message string) string {
-		x := newTx(s, &Config{}, time.Unix(1, 0))
-		x.status(&mesos.TaskStatus{TaskID: mesos.ID{Value: task}, State: mesos.TaskFailed, Reason: reason, Message: message, Source: mesos.SourceMaster})
-		x.merge()
-		return s.apps[i.App].LastFailure.Message
+	s.apps["/a"] = &App{Spec: &app.App{ID: "/a", Instances: 1, VersionInfo: &app.VersionInfo{}, HealthChecks: []app.HealthCheck{{Protocol: "COMMAND"}}}}
+	i := &instance.Instance{ID: instance.NewID("/a"), App: "/a", Incarnation: 1, Condition: instance.Running, State: mesos.TaskRunning}
+	s.instances[i.ID], s.byApp["/a"] = i, instanceSet{i.ID: i}
+	said := func(reason, message string, healthy bool) *instance.Instance {
+		tx := newTx(s, cfg, time.Unix(100, 0))
+		tx.status(&mesos.TaskStatus{TaskID: mesos.ID{Value: i.TaskID()}, State: mesos.TaskRunning, Reason: reason, Message: message, Healthy: &healthy})
+		tx.merge()
+		return s.instances[i.ID]
 	}
-	for _, step := range []struct{ task, reason, message, want string }{
-		{i.TaskID(), mesos.ReasonReconciliation, "Reconciliation: Latest task state", "Reconciliation: Latest task state"},
-		{i.TaskID(), "", "Command exited with status 7", "Command exited with status 7"},
-		{i.TaskID(), mesos.ReasonReconciliation, "Reconciliation: Latest task state", "Command exited with status 7"},
-		{"g_a.instance-2._app.1", "", "another", "Command exited with status 7"},
-	} {
-		if got := told(step.task, step.reason, step.message); got != step.want {
-			t.Errorf("after %s %q it is %q, not %q", step.task, step.message, got, step.want)
-		}
+	const limit = "limit of 1024 processes reached"
+	if got := said(mesos.ReasonContainerLimit, limit, false); got.Notice != limit || got.Healthy != nil {
+		t.Errorf("%+v", got)
+	}
+	if got := said(mesos.ReasonHealthCheck, "healthy", true); got.Notice != limit || got.Healthy == nil || !*got.Healthy {
+		t.Errorf("%+v", got)
 	}
 }

@@ -169,8 +169,9 @@ type Exit struct {
 	Signal    int           `json:"signal,omitempty"` // that ended the task
 	Killed    bool          `json:"killed,omitempty"` // it was asked to end
 	OOMKilled bool          `json:"oomKilled,omitempty"`
-	CPU       time.Duration `json:"cpu"`       // user and system
-	MaxMemory int64         `json:"maxMemory"` // bytes
+	Refused   bool          `json:"refused,omitempty"` // processes, because of the limit on them
+	CPU       time.Duration `json:"cpu"`               // user and system
+	MaxMemory int64         `json:"maxMemory"`         // bytes
 	Throttled time.Duration `json:"throttled"`
 	StartedAt time.Time     `json:"startedAt"`
 	EndedAt   time.Time     `json:"endedAt"`

@@ -283,7 +283,7 @@ func (s *shim) finishEngine() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	s.exit.CPU, s.exit.MaxMemory, s.exit.Throttled = e.stats.CPU, e.stats.MaxMemory, e.stats.Throttled
-	s.exit.OOMKilled = e.oom || e.stats.OOMKills > 0
+	s.exit.OOMKilled, s.exit.Refused = e.oom || e.stats.OOMKills > 0, e.stats.Refused > 0
 	if e.lost != nil {
 		s.exit.Error = e.lost.Error()
 	}

@@ -300,7 +300,7 @@ func (s *shim) clean() {
 	if g != nil {
 		stats := g.Stats()
 		s.exit.CPU, s.exit.MaxMemory, s.exit.Throttled = stats.CPU, stats.MaxMemory, stats.Throttled
-		s.exit.OOMKilled = stats.OOMKills > 0
+		s.exit.OOMKilled, s.exit.Refused = stats.OOMKills > 0, stats.Refused > 0
 	}
 	if s.config.Container != nil {
 		s.deleteContainer()

@@ -207,6 +207,8 @@ func verdict(rec *record, exit shim.Exit) status {
 		s.message += ": it was ended from outside of the cell"
 	case exit.Signal == 0 && exit.ExitCode == 0:
 		s.state, s.reason = mesos.TaskFinished, ""
+	case exit.Refused:
+		s.message += "; " + processLimit()
 	}
 	return s
 }

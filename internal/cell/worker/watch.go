@@ -10,7 +10,8 @@ import (
 	"howdah.dev/howdah/internal/cell/worker/container"
 )
 
-// watch looks after a running task until ctx ends: its health, its check, its disk.
+// watch looks after a running task until ctx ends: its health, its check, its disk,
+// its processes.
 func (t *task) watch(ctx context.Context, run container.Running) {
 	if _, ok := run.Started(); !ok {
 		return
@@ -23,7 +24,25 @@ func (t *task) watch(ctx context.Context, run container.Running) {
 		go t.watchCheck(ctx, run, c)
 	}
 	go t.watchDisk(ctx)
+	go t.watchProcesses(ctx, run)
 }
+
+// watchProcesses says once when a task was refused processes: what it cannot start
+// then it says in its own log at best.
+func (t *task) watchProcesses(ctx context.Context, run container.Running) {
+	tick := time.NewTicker(t.w.cfg.Quota)
+	defer tick.Stop()
+	for run.Stats().Refused == 0 {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+	t.running(mesos.ReasonContainerLimit, processLimit())
+}
+
+func processLimit() string { return fmt.Sprintf("limit of %d processes reached", maxPids) }
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 

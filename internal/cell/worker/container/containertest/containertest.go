@@ -144,8 +144,8 @@ func testLimits(t *testing.T, b *Bench) {
 		spec.Limits = cgroup.Limits{Memory: 512 << 20, CPUShares: 512, Pids: 64}
 		r := b.Begin(spec)
 		b.Until("the bomb is spent", func() bool { return strings.HasPrefix(b.Output(spec), "processes ") })
-		if stats := r.Stats(); stats.Pids > 64 || stats.Pids < 10 {
-			t.Errorf("%d processes", stats.Pids)
+		if stats := r.Stats(); stats.Pids > 64 || stats.Pids < 10 || stats.Refused == 0 {
+			t.Errorf("%d processes, %d refused", stats.Pids, stats.Refused)
 		}
 		_ = r.Kill(0)
 		if exit := b.Wait(r); exit.Signal != 9 || !exit.Killed {
