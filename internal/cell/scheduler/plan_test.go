@@ -149,3 +149,23 @@ func TestBaseOfScaleDown(t *testing.T) {
 		t.Errorf("it is through, and still counted from %d", got)
 	}
 }
+
+// TestWorkersCheckOfOwnVersion: what a worker says of an instance's health is of the
+// check that its own version has, whatever is wanted by now.
+func TestWorkersCheckOfOwnVersion(t *testing.T) {
+	i := &instance.Instance{ID: "a.instance-1", Condition: instance.Running, StagedAt: began, StartedAt: &began}
+	s := wanting(app.App{Instances: 1}, i)
+	i.Version = began.Add(-time.Hour)
+	x := batchAt(s, time.Second)
+	x.lookup = func(_, version string) (*app.App, error) {
+		if version != (app.Timestamp{Time: i.Version}).String() {
+			t.Errorf("version %s is looked up", version)
+		}
+		return &app.App{ID: "/a", HealthChecks: []app.HealthCheck{{Protocol: app.HealthCommand}}}, nil
+	}
+	well := true
+	x.status(&mesos.TaskStatus{TaskID: mesos.ID{Value: i.TaskID()}, State: mesos.TaskRunning, Healthy: &well})
+	if now := x.instances.get(i.ID); now.Healthy == nil || !*now.Healthy {
+		t.Errorf("%+v", now)
+	}
+}
