@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -85,6 +87,9 @@ func (a *app) openCell(ctx context.Context, name string) (*cell, error) {
 	case len(cells) > 1:
 		return nil, usagef("say which cell: --cell %s", strings.Join(names, " or --cell "))
 	}
+	if state := cells[0].State; state == api.StateStopped || state == api.StateSuspended {
+		return nil, &exitError{exitGuard, fmt.Errorf("the cell %s is %s; start it with: howdah start %s", cells[0].Name, state, cells[0].Name)}
+	}
 	token, err := cl.CreateToken(ctx, api.TokenRequest{Project: tenant.DefaultProject, Role: string(tenant.Admin), Name: "howdah app", Seconds: int64(tokenLife.Seconds())})
 	if err != nil {
 		return nil, err
@@ -116,7 +121,11 @@ func (a *app) appRunCmd(f *appFlags) *cobra.Command {
 			}
 			id, _ := definition["id"].(string)
 			return a.deploy(cmd.Context(), f, id, func(ctx context.Context, c *cell) (marathon.Result, error) {
-				return c.Put(ctx, id, definition, f.force)
+				r, err := c.Put(ctx, id, definition, f.force)
+				if refused, ok := errors.AsType[*marathon.Error](err); ok && file != "" && (refused.Status == 400 || refused.Status == 422) {
+					refused.Message = file + ": " + refused.Message
+				}
+				return r, err
 			})
 		},
 	}
@@ -145,7 +154,7 @@ func appDefinition(file string, got []string, flags func(map[string]any) error) 
 	if err != nil {
 		return nil, err
 	}
-	if err := yaml.Unmarshal(text, &m); err != nil { // JSON is YAML
+	if err := readObject(text, &m); err != nil {
 		return nil, &exitError{exitInput, fmt.Errorf("cannot read %s: %w", file, err)}
 	}
 	if len(got) > 0 {
@@ -157,6 +166,27 @@ func appDefinition(file string, got []string, flags func(map[string]any) error) 
 	}
 	m["id"] = appID(id)
 	return m, nil
+}
+
+// readObject reads an object in YAML, and so in JSON. What is wrong with JSON is said
+// in its own words.
+func readObject(text []byte, m *map[string]any) error {
+	switch start := bytes.TrimSpace(text); {
+	case len(start) == 0:
+		return errors.New("it is empty; wanted is the definition of an app")
+	case start[0] == '[':
+		return errors.New("it is a list; wanted is one app, an object")
+	}
+	err := yaml.Unmarshal(text, m)
+	if err == nil || bytes.TrimSpace(text)[0] != '{' {
+		return err
+	}
+	var ignored json.RawMessage
+	if syntax, ok := errors.AsType[*json.SyntaxError](json.Unmarshal(text, &ignored)); ok {
+		before := text[:min(int(syntax.Offset), len(text))]
+		return fmt.Errorf("line %d, column %d: %w", 1+bytes.Count(before, []byte("\n")), len(before)-1-bytes.LastIndexByte(before, '\n'), syntax)
+	}
+	return err
 }
 
 func readInput(file string, limit int64) ([]byte, error) {
@@ -306,6 +336,9 @@ func describeApp(w io.Writer, x *marathon.App, queue []marathon.Queued, deployme
 			continue
 		}
 		fmt.Fprintf(w, "  %s to launch since %s\n", plural(q.Count, "instance"), q.Since)
+		if q.Delay.Left > 0 {
+			fmt.Fprintf(w, "    the next launch waits %s more, for instances failed\n", span(time.Duration(q.Delay.Left)*time.Second))
+		}
 		for _, r := range q.Reasons {
 			fmt.Fprintf(w, "    %s\n", tame(r))
 		}
@@ -390,7 +423,7 @@ func (a *app) appRollbackCmd(f *appFlags) *cobra.Command {
 						return marathon.Result{}, err
 					}
 					if len(versions) < 2 {
-						return marathon.Result{}, fmt.Errorf("%s has no earlier version", id)
+						return marathon.Result{}, &exitError{exitGuard, fmt.Errorf("%s has no earlier version", id)}
 					}
 					version = versions[1]
 				}

@@ -133,6 +133,17 @@ func TestTeller(t *testing.T) {
 	}
 }
 
+// TestDescribePause: an app in back-off says for how long.
+func TestDescribePause(t *testing.T) {
+	var b strings.Builder
+	q := marathon.Queued{Count: 1, Since: "now"}
+	q.App.ID, q.Delay.Left = "/a", 7
+	describeApp(&b, &marathon.App{ID: "/a", Instances: 1}, []marathon.Queued{q}, nil)
+	if want := "/a  0 of 1 run, version \n  1 instance to launch since now\n    the next launch waits 7s more, for instances failed\n"; b.String() != want {
+		t.Error(b.String())
+	}
+}
+
 // TestLeaving: with ctrl-c a change goes on, and so may he who asked for it.
 func TestLeaving(t *testing.T) {
 	c := script(t, map[string][]string{"/v2/deployments": {`[{"id": "d0", "affectedApps": ["/a"]}]`}})

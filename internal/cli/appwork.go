@@ -19,6 +19,7 @@ import (
 // chosen is a task that a command works on.
 type chosen struct {
 	task, agent, worker string
+	end                 string // why it ended, where it has
 }
 
 // tasksOf finds the tasks of an app, or the one whose id is given. An app that
@@ -35,11 +36,11 @@ func tasksOf(ctx context.Context, c *cell, name string) ([]chosen, error) {
 	var out []chosen
 	for _, t := range x.Tasks {
 		if !isTask || t.ID == name || strings.HasPrefix(t.ID, name) {
-			out = append(out, chosen{t.ID, t.AgentID, t.Host})
+			out = append(out, chosen{t.ID, t.AgentID, t.Host, ""})
 		}
 	}
 	if l := x.LastFailure; len(out) == 0 && l != nil && l.TaskID != "" && (!isTask || l.TaskID == name) {
-		out = append(out, chosen{l.TaskID, l.AgentID, l.Host})
+		out = append(out, chosen{l.TaskID, l.AgentID, l.Host, l.State + " " + l.Message})
 	}
 	if len(out) == 0 {
 		return nil, &exitError{exitNotFound, fmt.Errorf("%s has no task; see: howdah app describe %s", name, appID(id))}
@@ -85,6 +86,9 @@ func (a *app) printLogs(ctx context.Context, c *cell, tasks []chosen, file strin
 			return appError(err)
 		}
 		log, err := c.Log(ctx, place, file, lines, follow)
+		if errors.Is(err, marathon.ErrNotFound) && t.end != "" {
+			return &exitError{exitNotFound, fmt.Errorf("%w; it ended, perhaps before it started: %s", err, t.end)}
+		}
 		if err != nil {
 			return appError(err)
 		}
