@@ -215,7 +215,7 @@ func TestCancel(t *testing.T) {
 				c.end(task.ID, mesos.TaskRunning, "")
 			}
 		}
-		return n == 0 && c.settled("/a") && !slices.ContainsFunc(c.taskIDs("/a"), func(id string) bool { return slices.Contains(old, id) })
+		return n == 0 && c.settled("/a", old...)
 	})
 }
 
@@ -275,7 +275,7 @@ func TestRestart(t *testing.T) {
 	old := c.taskIDs("/a")
 	c.ok(http.MethodPost, "/v2/apps/a/restart", "", nil)
 	c.until("both are replaced", func() bool {
-		return c.settled("/a") && !slices.ContainsFunc(c.taskIDs("/a"), func(id string) bool { return slices.Contains(old, id) })
+		return c.settled("/a", old...)
 	})
 	old = c.taskIDs("/a")
 	held.Store(true)

@@ -327,9 +327,15 @@ func (c *cell) app(id string) appAnswer {
 	return body.App
 }
 
-// settled tells whether an app runs as wanted and nothing is under way.
-func (c *cell) settled(id string) bool {
+// settled tells whether an app runs as wanted, without some tasks, and nothing is
+// under way: all as of one moment.
+func (c *cell) settled(id string, gone ...string) bool {
 	a := c.app(id)
+	for _, task := range a.Tasks {
+		if slices.Contains(gone, task.ID) {
+			return false
+		}
+	}
 	return a.TasksRunning == a.Instances && a.TasksStaged == 0 && len(a.Deployments) == 0
 }
 

@@ -55,7 +55,7 @@ func TestUniqueReplaced(t *testing.T) {
 	old := c.taskIDs("/a")
 	c.ok(http.MethodPut, "/v2/apps/a", `{"cmd": "sleep 2"}`, nil)
 	c.until("both are replaced", func() bool {
-		return c.settled("/a") && !slices.ContainsFunc(c.taskIDs("/a"), func(id string) bool { return slices.Contains(old, id) })
+		return c.settled("/a", old...)
 	})
 }
 
@@ -217,7 +217,7 @@ func TestKilling(t *testing.T) {
 		host = task.Host
 	}
 	killed(http.MethodPost, "/v2/tasks/delete", `{"ids": ["`+ids[0]+`", "no.instance-0._app.1", "`+ids[0]+`"]}`, ids[0])
-	c.until("it is replaced", func() bool { return c.settled("/g/a") && !slices.Contains(c.taskIDs("/g/a"), ids[0]) })
+	c.until("it is replaced", func() bool { return c.settled("/g/a", ids[0]) })
 
 	var there []string
 	for _, task := range c.app("/g/a").Tasks {
@@ -228,7 +228,7 @@ func TestKilling(t *testing.T) {
 	slices.Sort(there)
 	killed(http.MethodDelete, "/v2/apps/g/a/tasks?host="+host+"&wipe=true", "", there...)
 	c.until("they are replaced", func() bool {
-		return c.settled("/g/a") && !slices.ContainsFunc(c.taskIDs("/g/a"), func(id string) bool { return slices.Contains(there, id) })
+		return c.settled("/g/a", there...)
 	})
 
 	ids = c.taskIDs("/g/a")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -37,7 +38,7 @@ func (t *task) quota() (mb float64, shared bool) {
 func (t *task) watchDisk(ctx context.Context) {
 	mb, shared := t.quota()
 	if shared {
-		defer t.share(0)
+		defer t.w.shares.drop(t)
 	}
 	tick := time.NewTicker(t.w.cfg.Quota)
 	defer tick.Stop()
@@ -65,29 +66,37 @@ func (t *task) watchDisk(ctx context.Context) {
 	}
 }
 
-// share counts what the task uses of what is shared, and returns what all do.
-func (t *task) share(bytes int64) (all int64) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	all = t.w.shared.Add(bytes - t.disk)
-	t.disk = bytes
-	return all
+// shares are what tasks use that were given no disk of their own.
+type shares struct {
+	mu    sync.Mutex
+	bytes map[*task]int64
+}
+
+// note counts what a task uses, and returns what all do and whether it uses the most.
+func (s *shares) note(t *task, bytes int64) (all int64, most bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.bytes[t] = bytes
+	most = true
+	for _, n := range s.bytes {
+		all += n
+		most = most && n <= bytes
+	}
+	return all, most
+}
+
+func (s *shares) drop(t *task) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.bytes, t)
 }
 
 // overShared says that the task has to end because all use more than they share and
 // it uses the most; else it says nothing.
 func (t *task) overShared(bytes int64, mb float64) string {
-	all := t.share(bytes)
-	if float64(all) <= mb*(1<<20) {
+	all, most := t.w.shares.note(t, bytes)
+	if !most || float64(all) <= mb*(1<<20) {
 		return ""
-	}
-	for _, other := range t.w.all() {
-		other.mu.Lock()
-		more := other.disk > bytes
-		other.mu.Unlock()
-		if more {
-			return ""
-		}
 	}
 	return fmt.Sprintf("tasks without disk of their own use %d MB of the %s MB that they share here, and this one the most, %d MB: give its app disk",
 		all>>20, trimFloat(mb), bytes>>20)

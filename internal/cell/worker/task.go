@@ -69,7 +69,6 @@ type task struct {
 	rec     record
 	runtime container.Runtime
 	run     container.Running // nil unless it runs
-	disk    int64             // bytes it uses of what is shared
 	stop    context.CancelCauseFunc
 	healthy *bool
 	check   *mesos.CheckStatus

@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -143,7 +142,7 @@ type Worker struct {
 	launches  chan struct{} // a place for each task that is being started
 	downloads *turns
 	running   sync.WaitGroup
-	shared    atomic.Int64 // bytes of disk that tasks use which were given none
+	shares    shares
 
 	mu      sync.Mutex
 	info    mesos.AgentInfo
@@ -160,7 +159,7 @@ func New(ctx context.Context, cfg Config) (*Worker, error) {
 		return nil, err
 	}
 	w := &Worker{
-		cfg: cfg, log: cfg.Log, info: cfg.Info, started: time.Now(), tasks: map[taskKey]*task{},
+		cfg: cfg, log: cfg.Log, info: cfg.Info, started: time.Now(), tasks: map[taskKey]*task{}, shares: shares{bytes: map[*task]int64{}},
 		loaded: make(chan struct{}), launches: make(chan struct{}, cfg.Parallel), downloads: newTurns(cfg.Parallel), changed: make(chan struct{}),
 	}
 	for _, r := range cfg.Runtimes {
