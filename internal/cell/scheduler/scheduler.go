@@ -8,6 +8,7 @@ package scheduler
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -190,8 +191,10 @@ func (e *Engine) write(ctx context.Context) error {
 			break
 		}
 		wake, err := e.work(ctx, batch, first)
-		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-			return nil // in the middle of a write; the next start works the same out again
+		// In the middle of a write; the next start works the same out again. Which of the
+		// two it is depends on how far the write was.
+		if ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, sql.ErrTxDone)) {
+			return nil
 		}
 		if err != nil {
 			return err

@@ -42,10 +42,12 @@ func TestResize(t *testing.T) {
 	h.Apply("warehouse", warehouse(3))
 	text, want := sample()
 	h.Put("warehouse", "/in/text", text)
+	// Before a DataNode is removed: the NameNode sends writers to it until it counts as
+	// dead, and so the failure would be another.
+	t.Run("a test that fails", func(t *testing.T) { skipped(t, h.For(t)) })
 	if !t.Run("warehouse 3 to 4 to 3", func(t *testing.T) { resizeWarehouse(t, h.For(t), text) }) {
 		return
 	}
-	t.Run("a test that fails", func(t *testing.T) { skipped(t, h.For(t)) })
 	if !t.Run("batch 2 to 3 to 2 while a job runs", func(t *testing.T) { resizeBatch(t, h.For(t)) }) {
 		return
 	}
