@@ -255,7 +255,11 @@ func (e *blockedError) Error() string { return e.msg }
 // adopt takes up the process of an earlier agent, also one whose start was
 // not recorded any more.
 func (s *service) adopt() {
-	err := readJSON(s.recordPath(), &s.rec)
+	var kept record
+	err := readJSON(s.recordPath(), &kept)
+	s.mu.Lock()
+	s.rec = kept // what could be read of it; reports look at it meanwhile
+	s.mu.Unlock()
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
 			s.agent.log.Error("cannot read service record", "service", s.name, "error", err)
