@@ -82,7 +82,7 @@ const (
 type place struct{ path, pointer string }
 
 func (p place) field(name string) place {
-	return place{p.path + "/" + name, p.pointer + "/" + escapePointer(name)}
+	return place{p.path + "/" + name, p.pointer + "/" + EscapePointer(name)}
 }
 
 func (p place) index(i int) place {
@@ -106,7 +106,8 @@ func placeOf(pointer string) place {
 	return p
 }
 
-func escapePointer(s string) string {
+// EscapePointer writes a name as a part of a JSON pointer (RFC 6901).
+func EscapePointer(s string) string {
 	if !strings.ContainsAny(s, "~/") {
 		return s
 	}

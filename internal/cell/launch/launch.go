@@ -55,7 +55,7 @@ func Task(ctx context.Context, a *app.App, i *instance.Instance, l match.Launch,
 		HealthCheck: b.healthCheck(),
 		Check:       b.check(),
 		KillPolicy:  killPolicy(a),
-		Labels:      labels(marked(a)),
+		Labels:      labels(app.WithLabel(a.Labels, app.IDLabel, a.ID)), // workers go by the id
 		Discovery:   b.discovery(),
 	}, nil
 }
@@ -143,16 +143,6 @@ func killPolicy(a *app.App) *mesos.KillPolicy {
 	}
 	grace := time.Duration(*a.TaskKillGracePeriodSeconds) * time.Second
 	return &mesos.KillPolicy{GracePeriod: &mesos.Duration{Nanoseconds: grace.Nanoseconds()}}
-}
-
-// marked are the labels of an app with that of its id, which workers go by.
-func marked(a *app.App) map[string]string {
-	out := maps.Clone(a.Labels)
-	if out == nil {
-		out = map[string]string{}
-	}
-	out[app.IDLabel] = a.ID
-	return out
 }
 
 // labels are written in the order of their names: the same app is the same task.

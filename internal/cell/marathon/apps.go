@@ -3,7 +3,6 @@ package marathon
 import (
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"net/url"
 	"path"
@@ -98,6 +97,7 @@ func (a *API) admit(c *call, wanted scheduler.Wanted, change *scheduler.Change) 
 		}
 	}
 	var findings []app.Finding
+	own := a.Policy(c.who.Project)
 	for _, spec := range change.Put {
 		if !owns(c.who, spec.ID) {
 			return foreign(c.who, spec.ID)
@@ -105,7 +105,7 @@ func (a *API) admit(c *call, wanted scheduler.Wanted, change *scheduler.Change) 
 		if !slices.Contains(change.Back, spec.ID) { // else it is as it was
 			mark(spec, wanted.App(spec.ID), c.who)
 		}
-		for _, f := range a.denials(spec, c.who) {
+		for _, f := range a.denials(spec, c.who, own) {
 			findings = append(findings, app.Finding{Pointer: f.Pointer, Message: f.Message, Remedy: f.Remedy})
 		}
 	}
@@ -118,9 +118,9 @@ func (a *API) admit(c *call, wanted scheduler.Wanted, change *scheduler.Change) 
 
 // denials is what neither the caller nor the project whose app it is may ask for: the
 // default project may handle apps of others as they could themselves.
-func (a *API) denials(spec *app.App, who tenant.Token) []policy.Finding {
+func (a *API) denials(spec *app.App, who tenant.Token, own policy.Policy) []policy.Finding {
 	wish := policy.FromApp(spec)
-	found := policy.Check(wish, a.Policy(who.Project))
+	found := policy.Check(wish, own)
 	project := spec.Labels[app.ProjectLabel]
 	if project == "" || project == who.Project || len(found) == 0 {
 		return found
@@ -146,12 +146,7 @@ func mark(spec, old *app.App, who tenant.Token) {
 	if spec.Labels[app.ProjectLabel] == project {
 		return
 	}
-	marked := maps.Clone(spec.Labels)
-	if marked == nil {
-		marked = map[string]string{}
-	}
-	marked[app.ProjectLabel] = project
-	spec.Labels = marked
+	spec.Labels = app.WithLabel(spec.Labels, app.ProjectLabel, project)
 }
 
 // takeovers finds service ports that apps of another project have: who gives his app
@@ -173,14 +168,20 @@ func takeovers(wanted scheduler.Wanted, change *scheduler.Change) (found []app.F
 
 // othersHave tells whether an app of another project than spec's has a service port.
 func othersHave(wanted scheduler.Wanted, change *scheduler.Change, spec *app.App, port int) bool {
-	if port == 0 || !wanted.TakesPort(port) {
-		return false
-	}
 	if old := wanted.App(spec.ID); old != nil && slices.Contains(servicePorts(old), port) {
 		return false
 	}
+	return held(wanted, change, port, func(other *app.App) bool { return app.TopLevel(other.ID) != app.TopLevel(spec.ID) })
+}
+
+// held tells whether one of the apps that a change leaves has a service port, of those
+// that count.
+func held(wanted scheduler.Wanted, change *scheduler.Change, port int, counts func(*app.App) bool) bool {
+	if port == 0 || !wanted.TakesPort(port) {
+		return false
+	}
 	for other := range wanted.Apps() {
-		if app.TopLevel(other.ID) != app.TopLevel(spec.ID) && slices.Contains(servicePorts(other), port) && !slices.Contains(change.Remove, other.ID) {
+		if counts(other) && slices.Contains(servicePorts(other), port) && !slices.Contains(change.Remove, other.ID) {
 			return true
 		}
 	}

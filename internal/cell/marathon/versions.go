@@ -55,25 +55,12 @@ func comeBack(wanted scheduler.Wanted, to *app.App) (scheduler.Change, error) {
 func returning(wanted scheduler.Wanted, change *scheduler.Change, to *app.App) scheduler.Change {
 	now := wanted.App(to.ID)
 	taken := func(port int) bool {
-		return othersHave(wanted, change, to, port) || now == nil && !to.RequirePorts && anyHas(wanted, change, port)
+		return othersHave(wanted, change, to, port) || now == nil && !to.RequirePorts && held(wanted, change, port, func(*app.App) bool { return true })
 	}
 	if slices.ContainsFunc(servicePorts(to), taken) {
 		return scheduler.Change{Put: []*app.App{to.WithoutServicePorts(taken)}}
 	}
 	return goBack(to, now)
-}
-
-// anyHas tells whether any app that a change leaves has a service port.
-func anyHas(wanted scheduler.Wanted, change *scheduler.Change, port int) bool {
-	if port == 0 || !wanted.TakesPort(port) {
-		return false
-	}
-	for other := range wanted.Apps() {
-		if slices.Contains(servicePorts(other), port) && !slices.Contains(change.Remove, other.ID) {
-			return true
-		}
-	}
-	return false
 }
 
 // goBack makes an earlier version wanted. What still runs of it is as wanted, and

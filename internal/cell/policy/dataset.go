@@ -34,7 +34,7 @@ func (p Policy) judgeDataset(value string) (message, remedy string) {
 			return "", ""
 		}
 	}
-	return fmt.Sprintf("the dataset %s is not the project's", clip(at)), "Use one of " + orNothing(p.Datasets) + ", " + askOperator + "."
+	return fmt.Sprintf("the dataset %s is not the project's", clip(at)), "Use one of " + listed(p.Datasets, "none (the project has no dataset)") + ", " + askOperator + "."
 }
 
 // judge checks a path that is in a declared dataset, or holds one.

@@ -209,9 +209,9 @@ func (p Policy) judgeUser(user string, plain bool) (message, remedy string) {
 	case plain && root && p.RootForPlainCommands:
 		return "", ""
 	case plain && user == "":
-		return "a plain command that names no user runs as the worker's own, and the project may not", "Name a user that is allowed (" + orNone(p.Users) + "), or use a container, " + askOperator + "."
+		return "a plain command that names no user runs as the worker's own, and the project may not", "Name a user that is allowed (" + listed(p.Users, "none is") + "), or use a container, " + askOperator + "."
 	case plain && root:
-		return "plain commands may not run as root", "Name a user that is allowed (" + orNone(p.Users) + "), or use a container, " + askOperator + "."
+		return "plain commands may not run as root", "Name a user that is allowed (" + listed(p.Users, "none is") + "), or use a container, " + askOperator + "."
 	}
 	for _, allowed := range p.Users {
 		lo, hi, isRange := userRange(allowed)
@@ -220,13 +220,6 @@ func (p Policy) judgeUser(user string, plain bool) (message, remedy string) {
 		}
 	}
 	return fmt.Sprintf("the user %q is not allowed for this project", clip(user)), "Remove user, " + askOperator + "."
-}
-
-func orNone(words []string) string {
-	if len(words) == 0 {
-		return "none is"
-	}
-	return strings.Join(words, ", ")
 }
 
 // judgeSecret ties sources to projects: a file below the project's name, or a
@@ -276,9 +269,10 @@ func (p Policy) judgeImage(name string) (message, remedy string) {
 		"Push it to a repository of " + strings.Join(p.Images, " or ") + ", " + askOperator + "."
 }
 
-func orNothing(words []string) string {
+// listed names what is allowed, or says that there is none.
+func listed(words []string, none string) string {
 	if len(words) == 0 {
-		return "none (the project has no dataset)"
+		return none
 	}
 	return strings.Join(words, ", ")
 }

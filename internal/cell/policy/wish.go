@@ -61,14 +61,14 @@ func FromApp(a *app.App) Wish {
 		w.ask(AskUser, a.User, "/user")
 	}
 	for _, name := range slices.Sorted(maps.Keys(a.Secrets)) {
-		w.ask(AskSecret, a.Secrets[name].Source, "/secrets/"+pointerEscape(name)+"/source")
+		w.ask(AskSecret, a.Secrets[name].Source, "/secrets/"+app.EscapePointer(name)+"/source")
 	}
 	if a.Host() {
 		w.ask(AskHostNetwork, "", "/networks")
 	}
 	for _, key := range slices.Sorted(maps.Keys(a.Labels)) {
 		if strings.HasPrefix(key, app.DatasetLabel) {
-			w.ask(AskDataset, a.Labels[key], "/labels/"+pointerEscape(key))
+			w.ask(AskDataset, a.Labels[key], "/labels/"+app.EscapePointer(key))
 		}
 	}
 	for i, f := range a.Fetch {
@@ -94,11 +94,6 @@ func FromApp(a *app.App) Wish {
 		}
 	}
 	return w
-}
-
-// pointerEscape writes a name as a part of a JSON pointer (RFC 6901).
-func pointerEscape(name string) string {
-	return strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
 }
 
 // FromTask lists what a task of a framework asks for; f gives the user of tasks that

@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	"os/user"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -46,13 +45,7 @@ func (c WarehouseConfig) datasets(log *slog.Logger) *datasets {
 	if c.Web == "" {
 		return &datasets{}
 	}
-	name := c.User
-	if name == "" {
-		if u, err := user.Current(); err == nil {
-			name = u.Username
-		}
-	}
-	d := &datasets{catalog: dataset.NewCatalog(webhdfs.New(webhdfs.Config{Addresses: []string{c.Web}, User: name})), log: log}
+	d := &datasets{catalog: dataset.NewCatalog(webhdfs.New(webhdfs.Config{Addresses: []string{c.Web}, User: c.user()})), log: log}
 	d.now.Store(&declared{why: "the warehouse was not asked yet"})
 	return d
 }

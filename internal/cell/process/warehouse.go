@@ -40,6 +40,18 @@ type WarehouseConfig struct {
 	User string `json:"user"` // HDFS user of the default project; the worker's own where absent. Others are users of their names
 }
 
+// user is the HDFS user of the default project.
+func (c WarehouseConfig) user() string {
+	if c.User != "" {
+		return c.User
+	}
+	u, err := user.Current()
+	if err != nil {
+		return ""
+	}
+	return u.Username
+}
+
 // house is the gateway of one worker.
 type house struct {
 	cfg      WarehouseConfig
@@ -63,11 +75,7 @@ func (c WarehouseConfig) open(dir, address, secret string, log *slog.Logger) (*h
 		})
 		return h, nil
 	}
-	if h.cfg.User == "" {
-		if u, err := user.Current(); err == nil {
-			h.cfg.User = u.Username
-		}
-	}
+	h.cfg.User = c.user()
 	g, err := gateway.New(gateway.Config{
 		NameNodes: func() []string { return []string{strings.TrimRight(c.Web, "/")} },
 		Authorize: h.authorize, Log: log,
@@ -139,11 +147,9 @@ func (h *house) extras(framework mesos.ID, info *mesos.TaskInfo) (worker.Extras,
 		if name, ok := strings.CutPrefix(l.Key, app.DatasetLabel); ok {
 			c.Datasets[name] = l.Value
 			x.Env[l.Key] = strings.TrimSuffix(l.Value, ":ro")
-		}
-	}
-	for name, path := range x.Env {
-		if owner := h.declared.owner(path); owner != "" && owner != project {
-			c.Owners[strings.TrimPrefix(name, app.DatasetLabel)] = h.user(owner)
+			if owner := h.declared.owner(x.Env[l.Key]); owner != "" && owner != project {
+				c.Owners[name] = h.user(owner)
+			}
 		}
 	}
 	if len(c.Datasets) == 0 {
