@@ -70,7 +70,7 @@ func (m *Manager) Watch(ctx context.Context, r agentapi.WatchRequest, send func(
 	if err := send(&agentapi.WatchEvent{Incarnation: n.Incarnation}); err != nil {
 		return err
 	}
-	sub := m.cfg.Store.Subscribe(store.ClusterTopic(n.Cluster))
+	sub := m.cfg.Store.Subscribe(store.NodeTopic(n.ID), store.MembersTopic(n.Cluster))
 	defer sub.Close()
 	sent := ""
 	for {
@@ -112,18 +112,29 @@ func version(as *agentapi.Assignment) string {
 // installing another restarts nothing.
 func (m *Manager) admit(ctx context.Context, r agentapi.WatchRequest) (store.Node, error) {
 	var n store.Node
-	err := m.cfg.Store.Update(ctx, func(tx *store.Tx) error {
-		var err error
+	stackOf := func(tx *store.Tx) (s *stack.Stack, err error) {
 		if n, err = tx.Node(r.Node); err != nil {
+			return nil, err
+		}
+		_, s, err = m.revision(tx, n.Cluster, n.Revision)
+		return s, err
+	}
+	// Reading first has the revision at hand for the writer, which others wait for.
+	err := m.cfg.Store.View(ctx, func(tx *store.Tx) error {
+		_, err := stackOf(tx)
+		return err
+	})
+	if err != nil {
+		return n, err
+	}
+	err = m.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+		s, err := stackOf(tx)
+		if err != nil {
 			return err
 		}
 		if n.Instance != r.Instance {
 			n.Instance = r.Instance
 			n.Incarnation++
-		}
-		_, s, err := m.revision(tx, n.Cluster, n.Revision)
-		if err != nil {
-			return err
 		}
 		n.Facts = &r.Facts
 		n.Java = chooseJava(n.Java, r.Facts.Javas, s.Java)
@@ -186,8 +197,8 @@ func (m *Manager) Report(ctx context.Context, r agentapi.Report) (agentapi.Repor
 		if err != nil {
 			return err
 		}
-		before, err := tx.ObservedOf(n.Cluster)
-		if err != nil {
+		before, err := tx.Observed(n.ID)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return err
 		}
 		newer, err := tx.PutObserved(n.Cluster, r)
@@ -204,7 +215,7 @@ func (m *Manager) Report(ctx context.Context, r agentapi.Report) (agentapi.Repor
 		if err := observeTasks(tx, r.Tasks); err != nil {
 			return err
 		}
-		return serviceEvents(tx, c.Name, n.Name, before[n.ID].Report.Services, r.Services)
+		return serviceEvents(tx, c.Name, n.Name, before.Report.Services, r.Services)
 	})
 	return agentapi.ReportResponse{}, err
 }
@@ -226,14 +237,16 @@ func (m *Manager) unchanged(ctx context.Context, r agentapi.Report) (same, fence
 			return err
 		}
 		fenced = r.Incarnation < n.Incarnation
-		all, err := tx.ObservedOf(n.Cluster)
+		old, err := tx.Observed(n.ID)
+		if errors.Is(err, store.ErrNotFound) {
+			return nil
+		}
 		if err != nil {
 			return err
 		}
-		old, ok := all[n.ID]
 		was := old.Report
 		was.Sequence = r.Sequence
-		same = ok && reflect.DeepEqual(normal(was), normal(r))
+		same = reflect.DeepEqual(normal(was), normal(r))
 		return nil
 	})
 	return same, fenced, err

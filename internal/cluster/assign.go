@@ -70,7 +70,11 @@ func (m *Manager) Assignment(ctx context.Context, nodeID string) (*agentapi.Assi
 
 // remembered renders, unless nothing a rendering is made from has changed.
 func (m *Manager) remembered(tx *store.Tx, n store.Node) (*rendered, error) {
-	present, err := presentNodes(tx, n.Cluster)
+	rev, s, err := m.revision(tx, n.Cluster, n.Revision)
+	if err != nil {
+		return nil, err
+	}
+	leaving, err := leavingNodes(tx, rev)
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +83,7 @@ func (m *Manager) remembered(tx *store.Tx, n store.Node) (*rendered, error) {
 		return nil, err
 	}
 	var key strings.Builder
-	fmt.Fprint(&key, n.Revision, n.Intent, n.Facts, n.Java, len(present), slices.Sorted(maps.Keys(present)))
+	fmt.Fprint(&key, n.Revision, n.Intent, n.Facts, n.Java, slices.Sorted(maps.Keys(leaving)))
 	for _, t := range open {
 		fmt.Fprint(&key, t.ID, t.Task.Cancel)
 	}
@@ -89,7 +93,11 @@ func (m *Manager) remembered(tx *store.Tx, n store.Node) (*rendered, error) {
 	if r != nil && r.key == key.String() {
 		return r, nil
 	}
-	as, sum, err := m.render(tx, n, present, open)
+	host := m.hostOf(n)
+	if host == nil {
+		return nil, errNoHost
+	}
+	as, sum, err := m.render(n, *host, m.rendererOf(rev, s, leaving), s, open)
 	if err != nil {
 		return nil, err
 	}
@@ -101,20 +109,11 @@ func (m *Manager) remembered(tx *store.Tx, n store.Node) (*rendered, error) {
 }
 
 // render renders a node's assignment without its generation, and its digest.
-func (m *Manager) render(tx *store.Tx, n store.Node, present map[string]bool, open []store.Task) (*agentapi.Assignment, string, error) {
-	host := m.hostOf(n)
-	if host == nil {
-		return nil, "", errNoHost
-	}
-	rev, s, err := m.revision(tx, n.Cluster, n.Revision)
-	if err != nil {
-		return nil, "", err
-	}
-	r := stack.NewRenderer(s, rev, present)
+func (m *Manager) render(n store.Node, host stack.Host, r *stack.Renderer, s *stack.Stack, open []store.Task) (*agentapi.Assignment, string, error) {
 	if n.Intent == agentapi.IntentDrain {
-		r.Drain(n.Name)
+		r = r.Draining(n.Name)
 	}
-	as, err := r.Assignment(n.Name, *host)
+	as, err := r.Assignment(n.Name, host)
 	if err != nil {
 		return nil, "", err
 	}
@@ -198,17 +197,4 @@ func (m *Manager) putBlob(data []byte) (string, error) {
 	}
 	got, _, err := m.cfg.Cache.Put(context.Background(), bytes.NewReader(data))
 	return got, err
-}
-
-// presentNodes lists the nodes of a cluster that are there, by name.
-func presentNodes(tx *store.Tx, cluster string) (map[string]bool, error) {
-	nodes, err := tx.Nodes(cluster)
-	if err != nil {
-		return nil, err
-	}
-	out := make(map[string]bool, len(nodes))
-	for _, n := range nodes {
-		out[n.Name] = true
-	}
-	return out, nil
 }

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"howdah.dev/howdah/api"
@@ -25,8 +26,13 @@ func (m *Manager) kinds() map[string]op.Kind {
 		"power-off":      op.KindFunc(m.doPowerOff),
 		"smoke":          op.KindFunc(m.doSmoke),
 		"forget":         op.KindFunc(m.doForget),
+		"barrier":        op.KindFunc(pass),
 	}
 }
+
+// pass does nothing: its step stands between many and many, which each would have to
+// come after each.
+func pass(context.Context, op.Call) op.Result { return op.Done(nil) }
 
 // How long steps wait before they fail.
 const (
@@ -62,18 +68,28 @@ func doneOr(err error) op.Result {
 	return op.Done(nil)
 }
 
-// intend writes what a node is wanted to be.
+// intend writes what a node is wanted to be, if that is news.
 func (m *Manager) intend(ctx context.Context, id string, change func(*store.Node)) (store.Node, error) {
 	var n store.Node
-	err := m.cfg.Store.Update(ctx, func(tx *store.Tx) error {
-		var err error
+	look := func(tx *store.Tx) (news bool, err error) {
 		if n, err = tx.Node(id); err != nil {
-			return err
+			return false, err
 		}
 		was := n
 		change(&n)
-		if n.Intent == was.Intent && n.Revision == was.Revision && n.MemoryMB == was.MemoryMB && n.CPUs == was.CPUs {
-			return nil
+		return n.Intent != was.Intent || n.Revision != was.Revision || n.MemoryMB != was.MemoryMB || n.CPUs != was.CPUs, nil
+	}
+	news := false
+	err := m.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
+		news, err = look(tx)
+		return err
+	})
+	if err != nil || !news {
+		return n, err
+	}
+	err = m.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+		if news, err := look(tx); err != nil || !news {
+			return err
 		}
 		return tx.PutNode(n)
 	})
@@ -92,9 +108,12 @@ func (m *Manager) observed(ctx context.Context, n store.Node) (agentapi.Report, 
 		return r, nil
 	}
 	err := m.cfg.Store.View(ctx, func(tx *store.Tx) error {
-		all, err := tx.ObservedOf(n.Cluster)
-		if now, errNode := tx.Node(n.ID); errNode == nil && all[n.ID].Report.Incarnation == now.Incarnation {
-			r = all[n.ID].Report // what an earlier life of the agent saw may no longer be so
+		seen, err := tx.Observed(n.ID)
+		if errors.Is(err, store.ErrNotFound) {
+			return nil
+		}
+		if now, errNode := tx.Node(n.ID); errNode == nil && seen.Report.Incarnation == now.Incarnation {
+			r = seen.Report // what an earlier life of the agent saw may no longer be so
 		}
 		return err
 	})

@@ -45,8 +45,9 @@ type Manager struct {
 
 	mu        sync.Mutex
 	stacks    map[string]*stack.Stack // by digest
-	sessions  map[string]*session     // connected agents by node
-	reported  map[string]time.Time    // when each node reported last to this server
+	revisions map[revisionKey]*known
+	sessions  map[string]*session  // connected agents by node
+	reported  map[string]time.Time // when each node reported last to this server
 	progress  map[string]artifact.Progress
 	invited   map[string]bool // nodes this server has given a join token
 	inventory map[string]infra.Inventory
@@ -66,7 +67,7 @@ func New(cfg Config) *Manager {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	m := &Manager{
-		cfg: cfg, stacks: map[string]*stack.Stack{}, sessions: map[string]*session{}, reported: map[string]time.Time{},
+		cfg: cfg, stacks: map[string]*stack.Stack{}, revisions: map[revisionKey]*known{}, sessions: map[string]*session{}, reported: map[string]time.Time{},
 		progress: map[string]artifact.Progress{}, invited: map[string]bool{}, inventory: map[string]infra.Inventory{},
 		whole: map[string]bool{}, rendered: map[string]*rendered{},
 	}
@@ -130,20 +131,6 @@ func (m *Manager) stackByDigest(tx *store.Tx, digest string) (*stack.Stack, erro
 	m.stacks[digest] = s
 	m.mu.Unlock()
 	return s, nil
-}
-
-// revision reads a revision and its stack.
-func (m *Manager) revision(tx *store.Tx, cluster string, number int64) (*stack.Revision, *stack.Stack, error) {
-	var rev stack.Revision
-	if err := tx.Revision(cluster, number, &rev); err != nil {
-		return nil, nil, err
-	}
-	rev.Number = number
-	s, err := m.stackByDigest(tx, rev.StackDigest)
-	if err != nil {
-		return nil, nil, fmt.Errorf("cannot load the stack of %s: %w", rev.Cluster.Name, err)
-	}
-	return &rev, s, nil
 }
 
 // driver returns the driver of an infrastructure.

@@ -83,6 +83,7 @@ func (m *Manager) state(tx *store.Tx, c store.Cluster) (plan.Have, error) {
 	if err != nil {
 		return have, err
 	}
+	roles := map[int64]map[string][]string{}
 	for _, n := range nodes {
 		nrev, ns := rev, s
 		if n.Revision != c.Revision {
@@ -90,10 +91,21 @@ func (m *Manager) state(tx *store.Tx, c store.Cluster) (plan.Have, error) {
 				return have, err
 			}
 		}
-		mem, _ := nrev.Member(n.Name)
-		have.Nodes = append(have.Nodes, plan.Node{Member: member(n, mem.Roles), Intent: n.Intent, Host: m.hostOf(n), Revision: nrev, Stack: ns})
+		if roles[n.Revision] == nil {
+			roles[n.Revision] = rolesOf(nrev)
+		}
+		have.Nodes = append(have.Nodes, plan.Node{Member: member(n, roles[n.Revision][n.Name]), Intent: n.Intent, Host: m.hostOf(n), Revision: nrev, Stack: ns})
 	}
 	return have, nil
+}
+
+// rolesOf lists the roles of a revision's members by name.
+func rolesOf(rev *stack.Revision) map[string][]string {
+	out := make(map[string][]string, len(rev.Members))
+	for _, m := range rev.Members {
+		out[m.Name] = m.Roles
+	}
+	return out
 }
 
 // space is what nodes of an infrastructure can be placed on.
@@ -109,25 +121,23 @@ func (m *Manager) space(tx *store.Tx, infrastructure string) (place.Space, error
 	if err != nil {
 		return sp, err
 	}
-	type key struct {
-		cluster string
-		number  int64
-	}
-	revs := map[key]stack.Revision{}
+	disk := map[revisionKey]map[string]int{} // set aside, by node
 	for _, n := range all {
 		if n.Infrastructure != infrastructure {
 			continue
 		}
-		k := key{n.Cluster, n.Revision}
-		rev, ok := revs[k]
-		if !ok {
-			if err := tx.Revision(n.Cluster, n.Revision, &rev); err != nil {
+		key := revisionKey{n.Cluster, n.Revision}
+		if disk[key] == nil {
+			rev, err := m.document(tx, n.Cluster, n.Revision)
+			if err != nil {
 				return sp, err
 			}
-			revs[k] = rev
+			disk[key] = make(map[string]int, len(rev.Members))
+			for _, mem := range rev.Members {
+				disk[key][mem.Name] = mem.DiskGB
+			}
 		}
-		mem, _ := rev.Member(n.Name)
-		sp.Used = append(sp.Used, place.Used{Host: n.Host, MemoryMB: n.MemoryMB, Address: n.Address, DiskGB: mem.DiskGB})
+		sp.Used = append(sp.Used, place.Used{Host: n.Host, MemoryMB: n.MemoryMB, Address: n.Address, DiskGB: disk[key][n.Name]})
 	}
 	return sp, nil
 }
@@ -170,7 +180,7 @@ func (m *Manager) exports(tx *store.Tx, c store.Cluster) (map[string]string, err
 	if err != nil {
 		return nil, err
 	}
-	return stack.NewRenderer(s, rev, nil).Exports()
+	return m.rendererOf(rev, s, nil).Exports()
 }
 
 // check returns what refuses a cluster whose definition has errors elsewhere.
@@ -323,11 +333,10 @@ func (m *Manager) applySteps(b *steps, res plan.Result, ids map[string]string, k
 	last := map[string]int{}
 	for _, r := range res.Reconfigure {
 		after := []int{b.artifacts}
-		if r.Effect == agentapi.ChangeRolling {
-			after = append(after, kept...) // one at a time, and only beside others that run
-			if prev, ok := last[r.Member.Group]; ok {
-				after = append(after, prev)
-			}
+		if prev, ok := last[r.Member.Group]; r.Effect == agentapi.ChangeRolling && ok {
+			after = append(after, prev) // one at a time
+		} else if r.Effect == agentapi.ChangeRolling {
+			after = append(after, kept...) // and only beside others that run
 		}
 		i := b.add("configure-node", ids[r.Member.Name], "reconfigure "+r.Member.Name, "services", after...)
 		last[r.Member.Group] = i
@@ -338,7 +347,7 @@ func (m *Manager) applySteps(b *steps, res plan.Result, ids map[string]string, k
 	for _, r := range res.Remove {
 		after := slices.Clone(up)
 		if prev, ok := drained[r.Group]; ok {
-			after = append(after, prev)
+			after = []int{prev}
 		}
 		if n, is := off[r.Name]; is {
 			after = append(after, b.on(n)) // a stopped node gives up what it holds only when it runs
@@ -358,9 +367,13 @@ func stay(tx *store.Tx, c store.Cluster, b *steps, res plan.Result) ([]int, erro
 	if err != nil {
 		return nil, err
 	}
+	stays := make(map[string]bool, len(res.Keep))
+	for _, k := range res.Keep {
+		stays[k.Name] = true
+	}
 	var up []int
 	for _, n := range nodes {
-		if !slices.ContainsFunc(res.Keep, func(k stack.Member) bool { return k.Name == n.Name }) {
+		if !stays[n.Name] {
 			continue
 		}
 		after := []int{b.artifacts}
@@ -454,6 +467,9 @@ func (m *Manager) stopSteps(tx *store.Tx, c store.Cluster, b *steps, also func(s
 				also(n, s)
 				now = append(now, s)
 			}
+		}
+		if len(now) > 1 {
+			now = []int{b.add("barrier", "", "all of "+group.Name+" stopped", "remove", now...)}
 		}
 		if len(now) > 0 {
 			before = now

@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -67,7 +66,7 @@ func (m *Manager) status(tx *store.Tx, c store.Cluster) (api.ClusterStatus, erro
 		}
 		st.Stack, st.StackVersion, st.StackDigest = s.Name, s.Version, s.Digest
 		st.Links, st.Definition = rev.Cluster.Links, &rev.Cluster
-		r := stack.NewRenderer(s, rev, nil)
+		r := m.rendererOf(rev, s, nil)
 		if st.Exports, err = r.Exports(); err != nil {
 			return st, err
 		}
@@ -99,14 +98,14 @@ func (m *Manager) nodeStatuses(tx *store.Tx, c store.Cluster, rev *stack.Revisio
 	if err != nil {
 		return err
 	}
+	leaving := make(map[string]stack.Member, len(rev.Leaving))
+	for _, l := range rev.Leaving {
+		leaving[l.Name] = l
+	}
 	for _, n := range nodes {
-		mem, ok := rev.Member(n.Name)
+		mem, ok := r.Member(n.Name)
 		if !ok {
-			for _, l := range rev.Leaving {
-				if l.Name == n.Name {
-					mem = l
-				}
-			}
+			mem = leaving[n.Name]
 		}
 		ns := m.nodeStatus(c, n, mem, seen[n.ID])
 		st.Nodes = append(st.Nodes, ns)
@@ -327,26 +326,23 @@ func (m *Manager) Operation(ctx context.Context, id int64) (api.Operation, error
 			return err
 		}
 		out = o.API(steps)
-		return nodeNames(tx, out.Steps)
+		return nodeNames(tx, o.Cluster, out.Steps)
 	})
 	return out, err
 }
 
-// nodeNames puts names where rows hold ids.
-func nodeNames(tx *store.Tx, steps []api.Step) error {
+// nodeNames puts names where rows hold ids; none for nodes that are gone.
+func nodeNames(tx *store.Tx, cluster string, steps []api.Step) error {
+	nodes, err := tx.Nodes(cluster)
+	if err != nil {
+		return err
+	}
+	names := make(map[string]string, len(nodes))
+	for _, n := range nodes {
+		names[n.ID] = n.Name
+	}
 	for i := range steps {
-		if steps[i].Node == "" {
-			continue
-		}
-		n, err := tx.Node(steps[i].Node)
-		switch {
-		case err == nil:
-			steps[i].Node = n.Name
-		case errors.Is(err, store.ErrNotFound):
-			steps[i].Node = ""
-		default:
-			return err
-		}
+		steps[i].Node = names[steps[i].Node]
 	}
 	return nil
 }

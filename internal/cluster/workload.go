@@ -80,7 +80,7 @@ func (m *Manager) renderer(tx *store.Tx, cluster string) (store.Cluster, *stack.
 	if err != nil {
 		return c, nil, nil, err
 	}
-	return c, stack.NewRenderer(s, rev, nil), s, nil
+	return c, m.rendererOf(rev, s, nil), s, nil
 }
 
 // Submit has a node of the cluster submit a workload. The answer's id is the

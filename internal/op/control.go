@@ -58,6 +58,7 @@ func Submit(tx *store.Tx, o store.Operation) (int64, error) {
 func (e *Engine) drop(ctx context.Context, o store.Operation) error {
 	acting := false
 	e.mu.Lock()
+	delete(e.graphs, o.ID) // nothing of it begins any more
 	for _, f := range e.running {
 		if f.operation != o.ID {
 			continue

@@ -9,32 +9,61 @@ import (
 	"howdah.dev/howdah/internal/store"
 )
 
-// again is how often a waiting step is asked when nothing changes.
-const again = 2 * time.Second
+// How often a waiting step is asked when nothing changes: soon at first, then ever
+// more seldom.
+const (
+	again  = 2 * time.Second
+	seldom = 16 * time.Second
+)
 
-// launch starts a goroutine for a step, unless one works on it already.
+// launch starts a goroutine for a step, unless one works on it already. The caller
+// holds mu.
 func (e *Engine) launch(ctx context.Context, o store.Operation, s store.Step) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
 	if _, on := e.running[s.ID]; on || ctx.Err() != nil {
 		return
 	}
+	life := ctx
 	ctx, cancel := context.WithCancelCause(ctx)
 	f := &flight{operation: o.ID, cancel: cancel}
 	e.running[s.ID] = f
+	e.flights[o.ID]++
 	e.wg.Go(func() {
+		state := s.State
 		defer func() {
 			cancel(nil)
-			e.mu.Lock()
-			delete(e.running, s.ID)
-			e.mu.Unlock()
-			e.nudge()
+			e.ended(life, s.ID, o.ID, state)
 		}()
-		if err := e.drive(ctx, f, o, s); err != nil && ctx.Err() == nil {
+		var err error
+		if state, err = e.drive(ctx, f, o, s); err != nil && ctx.Err() == nil {
 			e.cfg.Log.Error("cannot record step", "step", s.ID, "kind", s.Kind, "error", err)
 			_ = pause(ctx, later(time.Second)) // the disk may be full; do not fill it with lines
 		}
 	})
+}
+
+// ended takes a step out of the flight and starts what comes after it. A step that
+// ended otherwise than done, and the last one of its operation, have the whole
+// operation looked at.
+func (e *Engine) ended(ctx context.Context, step, operation int64, state api.StepState) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.running, step)
+	if e.flights[operation]--; e.flights[operation] == 0 {
+		delete(e.flights, operation)
+	}
+	if g := e.graphs[operation]; g != nil {
+		if state == api.StepDone {
+			for _, s := range g.end(step) {
+				e.launch(ctx, g.op, s)
+			}
+		} else if state != api.StepFailed { // a failure only stops what comes after it
+			g.stale = true
+			e.nudge()
+		}
+	}
+	if e.flights[operation] == 0 {
+		e.nudge()
+	}
 }
 
 func (e *Engine) nudge() {
@@ -44,64 +73,53 @@ func (e *Engine) nudge() {
 	}
 }
 
-// drive takes one step to its end.
-func (e *Engine) drive(ctx context.Context, f *flight, o store.Operation, s store.Step) error {
-	kind, ok := e.cfg.Kinds[s.Kind]
-	if !ok {
-		return e.record(ctx, o, &s, Fail(fmt.Errorf("this howdah knows no step of kind %s", s.Kind)))
+// drive takes one step to its end and returns the state it left it in.
+func (e *Engine) drive(ctx context.Context, f *flight, o store.Operation, s store.Step) (api.StepState, error) {
+	topic := store.ClusterTopic(o.Cluster)
+	if s.Node != "" {
+		topic = store.NodeTopic(s.Node)
 	}
-	sub := e.cfg.Store.Subscribe(store.ClusterTopic(o.Cluster))
+	sub := e.cfg.Store.Subscribe(topic)
 	defer sub.Close()
-	// What the survey saw may be over by now; from here on nobody else works on it.
-	s, open, err := e.reread(ctx, s)
+	kind, known := e.cfg.Kinds[s.Kind]
+	open, err := e.begin(ctx, &s)
 	if err != nil || !open {
-		return err
+		return s.State, err
 	}
-	if s.State != api.StepWaiting {
-		if err := e.begin(ctx, &s); err != nil {
-			return err
-		}
+	if !known {
+		err := e.record(ctx, o, &s, Fail(fmt.Errorf("this howdah knows no step of kind %s", s.Kind)))
+		return s.State, err
 	}
 	s.Until = nil // a wait that a restart of the server cut short has its time again
-	for {
+	for idle := again; ; {
 		// A pause between two tries acts no more than a wait: it may be dropped.
 		e.setWaiting(f, s.NotBefore != nil)
 		if err := pause(ctx, s.NotBefore); err != nil {
-			return nil //nolint:nilerr // the step stays as it is in the journal
+			return s.State, nil //nolint:nilerr // the step stays as it is in the journal
 		}
 		e.setWaiting(f, false)
 		r := kind.Do(ctx, Call{Step: s, Operation: o})
 		if ctx.Err() != nil && r.state != resultDone {
-			return nil
+			return s.State, nil
 		}
 		if err := e.record(ctx, o, &s, r); err != nil {
-			return err
+			return s.State, err
 		}
 		switch s.State {
 		case api.StepWaiting:
 			e.setWaiting(f, true)
-			if !rouse(ctx, sub, s.Until) {
-				return nil
+			changed, on := rouse(ctx, sub, s.Until, idle)
+			if !on {
+				return s.State, nil
+			}
+			if idle = min(2*idle, seldom); changed {
+				idle = again
 			}
 		case api.StepDoing: // to be tried again
 		case api.StepTodo, api.StepDone, api.StepFailed, api.StepSkipped:
-			return nil
+			return s.State, nil
 		}
 	}
-}
-
-// reread returns a step as it is now, and whether there is anything left to do.
-func (e *Engine) reread(ctx context.Context, s store.Step) (now store.Step, open bool, err error) {
-	err = e.cfg.Store.View(ctx, func(tx *store.Tx) error {
-		steps, err := tx.Steps(s.Operation)
-		for _, o := range steps {
-			if o.ID == s.ID {
-				now = o
-			}
-		}
-		return err
-	})
-	return now, now.State == api.StepTodo || now.State == api.StepDoing || now.State == api.StepWaiting, err
 }
 
 // setWaiting notes whether a step only waits. One that was dropped while it
@@ -115,20 +133,42 @@ func (e *Engine) setWaiting(f *flight, on bool) {
 	}
 }
 
-// begin commits a step as doing before it acts.
-func (e *Engine) begin(ctx context.Context, s *store.Step) error {
+// begin commits a step as doing before it acts, unless it waits already. What the
+// survey saw may be over by now: a step that has ended, or whose operation is to stop,
+// is not open. From here on nobody else works on it.
+func (e *Engine) begin(ctx context.Context, s *store.Step) (open bool, err error) {
 	e.cfg.Crash("begin:before:" + s.Kind)
-	err := e.cfg.Store.Update(ctx, func(tx *store.Tx) error {
-		now := tx.Now()
+	err = e.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+		o, err := tx.Operation(s.Operation)
+		if err != nil {
+			return err
+		}
+		now, err := tx.Step(s.ID)
+		if err != nil {
+			return err
+		}
+		now.After = s.After
+		*s = now
+		switch {
+		case o.State != api.OperationRunning || stopping(o):
+			return nil
+		case s.State == api.StepWaiting:
+			open = true
+			return nil
+		case s.State != api.StepTodo && s.State != api.StepDoing:
+			return nil
+		}
+		open = true
+		at := tx.Now()
 		s.State, s.Error, s.Waiting, s.Until = api.StepDoing, "", "", nil
 		s.Tries++
 		if s.Started == nil {
-			s.Started = &now
+			s.Started = &at
 		}
 		return tx.UpdateStep(*s)
 	})
 	e.cfg.Crash("begin:after:" + s.Kind)
-	return err
+	return open, err
 }
 
 // record commits what an attempt came to, with the rows it changes.
@@ -218,10 +258,8 @@ func pause(ctx context.Context, until *time.Time) error {
 	}
 }
 
-// rouse waits for a change of the cluster, a while, or the deadline; false
-// when ctx ended.
-func rouse(ctx context.Context, sub *store.Subscription, until *time.Time) bool {
-	wait := again
+// rouse waits for a change, a while, or the deadline; on is false when ctx ended.
+func rouse(ctx context.Context, sub *store.Subscription, until *time.Time, wait time.Duration) (changed, on bool) {
 	if until != nil {
 		wait = max(min(wait, time.Until(*until)+time.Millisecond), time.Millisecond)
 	}
@@ -229,9 +267,10 @@ func rouse(ctx context.Context, sub *store.Subscription, until *time.Time) bool 
 	defer t.Stop()
 	select {
 	case <-ctx.Done():
-		return false
+		return false, false
 	case <-sub.C:
+		return true, true
 	case <-t.C:
+		return false, true
 	}
-	return true
 }

@@ -109,6 +109,8 @@ type Engine struct {
 
 	mu      sync.Mutex
 	running map[int64]*flight // by step
+	graphs  map[int64]*graph  // by operation
+	flights map[int64]int     // how many steps of an operation are in flight
 	wg      sync.WaitGroup
 	wake    chan struct{}
 }
@@ -129,7 +131,7 @@ func New(cfg Config) *Engine {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Engine{cfg: cfg, running: map[int64]*flight{}, wake: make(chan struct{}, 1)}
+	return &Engine{cfg: cfg, running: map[int64]*flight{}, graphs: map[int64]*graph{}, flights: map[int64]int{}, wake: make(chan struct{}, 1)}
 }
 
 // errDropped ends the goroutine of a step that is no longer wanted.
@@ -180,10 +182,17 @@ func (e *Engine) pass(ctx context.Context) error {
 }
 
 // advance brings one operation forward: plans it, starts what is ready, or
-// ends it.
+// ends it. It reads all steps: it is for the beginning and the end of an
+// operation and for changes from outside. In between every step that ends
+// starts what comes after it, see ended.
 func (e *Engine) advance(ctx context.Context, o store.Operation) error {
-	if !o.Planned {
+	switch {
+	case !o.Planned:
 		return e.plan(ctx, o)
+	case stopping(o):
+		return e.drop(ctx, o)
+	case e.advances(o.ID):
+		return nil
 	}
 	var steps []store.Step
 	err := e.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
@@ -200,10 +209,14 @@ func (e *Engine) advance(ctx context.Context, o store.Operation) error {
 		return e.drop(ctx, o)
 	}
 	next := survey(steps)
+	e.mu.Lock()
+	e.graphs[o.ID] = newGraph(o, steps, e.graphs[o.ID])
 	for _, s := range next.ready {
 		e.launch(ctx, o, s)
 	}
-	if next.open || e.inFlight(o.ID) {
+	idle := e.flights[o.ID] == 0
+	e.mu.Unlock()
+	if next.open || !idle {
 		return nil
 	}
 	return e.finish(ctx, o, next)
@@ -268,6 +281,9 @@ func (e *Engine) endFailed(ctx context.Context, o store.Operation, cause error) 
 
 // finish records the end of an operation none of whose steps can go on.
 func (e *Engine) finish(ctx context.Context, o store.Operation, sv surveyed) error {
+	e.mu.Lock()
+	delete(e.graphs, o.ID)
+	e.mu.Unlock()
 	return e.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		o, err := tx.Operation(o.ID)
 		if err != nil || o.State != api.OperationRunning || stopping(o) {
@@ -287,6 +303,15 @@ func (e *Engine) finish(ctx context.Context, o store.Operation, sv surveyed) err
 		}
 		return tx.Event(ev)
 	})
+}
+
+// advances reports whether an operation goes on by itself: a step of it is in flight
+// and will start what comes after it.
+func (e *Engine) advances(operation int64) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	g := e.graphs[operation]
+	return g != nil && !g.stale && e.flights[operation] > 0
 }
 
 // surveyed is what an operation's steps allow.
@@ -332,15 +357,4 @@ func free(s store.Step, state map[int64]api.StepState) bool {
 		}
 	}
 	return true
-}
-
-func (e *Engine) inFlight(operation int64) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, f := range e.running {
-		if f.operation == operation {
-			return true
-		}
-	}
-	return false
 }

@@ -14,32 +14,31 @@ import (
 // effects in order of how much they disturb.
 var effects = []agentapi.OnChange{agentapi.ChangeNone, agentapi.ChangeReload, agentapi.ChangeRestart, agentapi.ChangeRolling}
 
-// compare renders a node as it is and as it would be. Nodes that left and are
-// gone are in no rendering any more; present names those that are there.
-func compare(n Node, present map[string]bool, after *stack.Renderer, m stack.Member) ([]api.FileChange, agentapi.OnChange, error) {
-	old, err := stack.NewRenderer(n.Stack, n.Revision, present).Assignment(m.Name, *n.Host)
+// compare renders a node as it is and as it would be.
+func compare(before, after *stack.Renderer, m stack.Member, host stack.Host) ([]api.FileChange, agentapi.OnChange, error) {
+	old, err := before.Assignment(m.Name, host)
 	if err != nil {
 		return nil, "", err
 	}
-	next, err := after.Assignment(m.Name, *n.Host)
+	next, err := after.Assignment(m.Name, host)
 	if err != nil {
 		return nil, "", err
 	}
 	d := &differ{effect: agentapi.ChangeNone}
-	before := map[string]*agentapi.Service{}
+	was := map[string]*agentapi.Service{}
 	for i := range old.Services {
-		before[old.Services[i].Name] = &old.Services[i]
+		was[old.Services[i].Name] = &old.Services[i]
 	}
 	for i := range next.Services {
 		s := &next.Services[i]
-		o := before[s.Name]
-		delete(before, s.Name)
+		o := was[s.Name]
+		delete(was, s.Name)
 		if o == nil {
 			o = &agentapi.Service{Name: s.Name}
 		}
 		d.service(o, s)
 	}
-	for _, name := range slices.Sorted(maps.Keys(before)) {
+	for _, name := range slices.Sorted(maps.Keys(was)) {
 		d.add(api.FileChange{Service: name, File: "service", Old: "running"}, agentapi.ChangeRestart)
 	}
 	return d.changes, d.effect, nil

@@ -91,6 +91,7 @@ type planner struct {
 	out   Result
 	ds    api.Diagnostics
 	gone  map[string]string // reason by node
+	nodes map[string]*Node  // of have, by name
 }
 
 // Compute makes the plan. Refusals come back as diagnostics; the plan is then
@@ -122,7 +123,11 @@ func Compute(want Want, have Have, space place.Space) (Result, api.Diagnostics) 
 }
 
 func newPlanner(want Want, have Have, space place.Space) *planner {
-	return &planner{want: want, have: have, space: space, gone: map[string]string{}}
+	p := &planner{want: want, have: have, space: space, gone: map[string]string{}, nodes: make(map[string]*Node, len(have.Nodes))}
+	for i := range have.Nodes {
+		p.nodes[have.Nodes[i].Member.Name] = &have.Nodes[i]
+	}
+	return p
 }
 
 func (p *planner) action(a api.Action) { p.out.Plan.Actions = append(p.out.Plan.Actions, a) }
@@ -283,19 +288,25 @@ func (p *planner) revision() {
 	}
 }
 
-// reconfigure renders each staying node before and after and compares.
+// reconfigure renders each staying node before and after and compares. Nodes that left
+// and are gone are in no rendering any more.
 func (p *planner) reconfigure() {
 	after := stack.NewRenderer(p.want.Stack, &p.out.Revision, nil)
 	present := map[string]bool{}
 	for _, n := range p.have.Nodes {
 		present[n.Member.Name] = true
 	}
+	before := map[*stack.Revision]*stack.Renderer{}
+	changed := map[string]bool{}
 	for i, m := range p.out.Keep {
-		n := p.node(m.Name)
+		n := p.nodes[m.Name]
 		if n == nil || n.Host == nil {
 			continue
 		}
-		changes, effect, err := compare(*n, present, after, m)
+		if before[n.Revision] == nil {
+			before[n.Revision] = stack.NewRenderer(n.Stack, n.Revision, present)
+		}
+		changes, effect, err := compare(before[n.Revision], after, m, *n.Host)
 		if err != nil {
 			p.refuse(m.Name, "This is a mistake in the stack or in Howdah.", "cannot compare %s: %v", m.Name, err)
 			continue
@@ -310,20 +321,9 @@ func (p *planner) reconfigure() {
 			Kind: api.ActionReconfigure, Target: "node " + m.Name, Node: m.Name, Group: m.Group, Address: m.Address,
 			Effect: string(effect), Services: servicesOf(changes), Changes: changes, Reason: reasonOf(changes, resized),
 		})
-		p.out.Keep[i] = m
+		p.out.Keep[i], changed[m.Name] = m, true
 	}
-	p.out.Keep = slices.DeleteFunc(p.out.Keep, func(m stack.Member) bool {
-		return slices.ContainsFunc(p.out.Reconfigure, func(r Reconfigure) bool { return r.Member.Name == m.Name })
-	})
-}
-
-func (p *planner) node(name string) *Node {
-	for i := range p.have.Nodes {
-		if p.have.Nodes[i].Member.Name == name {
-			return &p.have.Nodes[i]
-		}
-	}
-	return nil
+	p.out.Keep = slices.DeleteFunc(p.out.Keep, func(m stack.Member) bool { return changed[m.Name] })
 }
 
 // links notes links that stay or change; a definition that differs only in
@@ -377,10 +377,10 @@ func (p *planner) memory() {
 		p.out.Plan.NeedMemoryMB -= m.MemoryMB
 	}
 	for _, m := range p.out.Keep {
-		p.out.Plan.NeedMemoryMB += m.MemoryMB - p.node(m.Name).Member.MemoryMB
+		p.out.Plan.NeedMemoryMB += m.MemoryMB - p.nodes[m.Name].Member.MemoryMB
 	}
 	for _, r := range p.out.Reconfigure {
-		p.out.Plan.NeedMemoryMB += r.Member.MemoryMB - p.node(r.Member.Name).Member.MemoryMB
+		p.out.Plan.NeedMemoryMB += r.Member.MemoryMB - p.nodes[r.Member.Name].Member.MemoryMB
 	}
 	p.out.Plan.FreeMemoryMB = total - used - p.out.Plan.NeedMemoryMB
 	if p.out.Plan.FreeMemoryMB < 0 && p.out.Plan.NeedMemoryMB > 0 {

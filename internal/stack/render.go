@@ -53,21 +53,35 @@ type Host struct {
 	API     string // address of the server's API
 }
 
-// Renderer renders one revision with one stack.
+// Renderer renders one revision with one stack. It is not changed by rendering: many
+// may render with one.
 type Renderer struct {
 	stack    *Stack
 	rev      *Revision
 	present  map[string]bool // leaving nodes that are still there, by name; nil means all
 	draining string          // node whose rendering has self.draining set
 	cluster  map[string]any
+	members  map[string]int // index in rev.Members by name
 }
 
 // NewRenderer prepares to render a revision. present names the leaving nodes
 // that are still there; nil stands for all of them.
 func NewRenderer(s *Stack, rev *Revision, present map[string]bool) *Renderer {
-	r := &Renderer{stack: s, rev: rev, present: present}
+	r := &Renderer{stack: s, rev: rev, present: present, members: make(map[string]int, len(rev.Members))}
+	for i, m := range rev.Members {
+		r.members[m.Name] = i
+	}
 	r.cluster = r.clusterVars()
 	return r
+}
+
+// Member returns a member of the revision by name.
+func (r *Renderer) Member(name string) (Member, bool) {
+	i, ok := r.members[name]
+	if !ok {
+		return Member{}, false
+	}
+	return r.rev.Members[i], true
 }
 
 func (r *Renderer) clusterVars() map[string]any {
@@ -138,8 +152,13 @@ func (r *Renderer) hostVars(h Host) map[string]any {
 	return vars
 }
 
-// Drain makes a node's own rendering that of one which gives up what it holds.
-func (r *Renderer) Drain(node string) { r.draining = node }
+// Draining returns a renderer by which a node's own rendering is that of one which
+// gives up what it holds.
+func (r *Renderer) Draining(node string) *Renderer {
+	d := *r
+	d.draining = node
+	return &d
+}
 
 // Exports evaluates what the cluster offers to others.
 func (r *Renderer) Exports() (map[string]string, error) {
@@ -177,7 +196,7 @@ func (rev *Revision) First(role string) (Member, bool) {
 // Assignment renders what one node should be running. Generation, intent,
 // archives' class lists and tasks are the caller's to add.
 func (r *Renderer) Assignment(node string, h Host) (*agentapi.Assignment, error) {
-	m, ok := r.rev.Member(node)
+	m, ok := r.Member(node)
 	if !ok {
 		return nil, fmt.Errorf("cannot render node %s: it is not a member of revision %d", node, r.rev.Number)
 	}
@@ -366,7 +385,7 @@ func (r *Renderer) serviceVars(spec Service, home string, m Member, h Host) map[
 
 // Pages lists the pages of a node's services.
 func (r *Renderer) Pages(node string) ([]api.WebAddress, error) {
-	m, ok := r.rev.Member(node)
+	m, ok := r.Member(node)
 	if !ok {
 		return nil, nil
 	}

@@ -33,7 +33,7 @@ func clientDirs(home string) map[string]any {
 
 // SmokeTask renders the cluster's own test for one of its nodes.
 func (r *Renderer) SmokeTask(node string, h Host, id, dir string) (*agentapi.Task, error) {
-	m, ok := r.rev.Member(node)
+	m, ok := r.Member(node)
 	if !ok {
 		return nil, fmt.Errorf("cannot render test: %s is no member of revision %d", node, r.rev.Number)
 	}
@@ -88,7 +88,7 @@ type Submission struct {
 
 // SubmitTask renders the submission of a workload.
 func (r *Renderer) SubmitTask(kind, node string, h Host, id, dir string, sub Submission) (*agentapi.Task, error) {
-	m, ok := r.rev.Member(node)
+	m, ok := r.Member(node)
 	if !ok {
 		return nil, fmt.Errorf("cannot render submission: %s is no member of revision %d", node, r.rev.Number)
 	}

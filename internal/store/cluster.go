@@ -185,9 +185,17 @@ func (t *Tx) Node(id string) (Node, error) {
 	return row(t, "node "+id, scanNode, "SELECT "+nodeColumns+" FROM node WHERE id = ?", id)
 }
 
+// HasNode reports whether a node is there.
+func (t *Tx) HasNode(id string) (bool, error) {
+	return row(t, "node "+id, func(scan func(...any) error) (bool, error) {
+		var there bool
+		return there, scan(&there)
+	}, "SELECT EXISTS (SELECT 1 FROM node WHERE id = ?)", id)
+}
+
 // PutNode inserts or updates a node.
 func (t *Tx) PutNode(n Node) error {
-	t.touchCluster(n.Cluster)
+	t.touchNode(n.Cluster, n.ID)
 	facts, java := "", ""
 	if n.Facts != nil {
 		b, err := json.Marshal(n.Facts)
@@ -217,7 +225,8 @@ func (t *Tx) PutNode(n Node) error {
 
 // DeleteNode removes a node.
 func (t *Tx) DeleteNode(id, cluster string) error {
-	t.touchCluster(cluster)
+	t.touchNode(cluster, id)
+	t.Touch(MembersTopic(cluster))
 	_, err := t.exec("DELETE FROM node WHERE id = ?", id)
 	return err
 }
@@ -281,23 +290,30 @@ func (t *Tx) PutObserved(cluster string, r agentapi.Report) (bool, error) {
 		WHERE excluded.incarnation > observed.incarnation OR (excluded.incarnation = observed.incarnation AND excluded.sequence > observed.sequence)`,
 		r.Node, r.Incarnation, r.Sequence, r.Generation, string(b), t.now.UnixMilli())
 	if n > 0 {
-		t.touchCluster(cluster)
+		t.touchNode(cluster, r.Node)
 	}
 	return n > 0, err
 }
 
+func scanObserved(scan func(...any) error) (Observed, error) {
+	var o Observed
+	var doc string
+	var at int64
+	if err := scan(&doc, &at); err != nil {
+		return o, err
+	}
+	o.At = time.UnixMilli(at)
+	return o, json.Unmarshal([]byte(doc), &o.Report)
+}
+
+// Observed returns the last report of a node; ErrNotFound before the first.
+func (t *Tx) Observed(node string) (Observed, error) {
+	return row(t, "report of node "+node, scanObserved, "SELECT doc, at FROM observed WHERE node = ?", node)
+}
+
 // ObservedOf returns the last reports of a cluster's nodes by node id.
 func (t *Tx) ObservedOf(cluster string) (map[string]Observed, error) {
-	os, err := rows(t, func(scan func(...any) error) (Observed, error) {
-		var o Observed
-		var doc string
-		var at int64
-		if err := scan(&doc, &at); err != nil {
-			return o, err
-		}
-		o.At = time.UnixMilli(at)
-		return o, json.Unmarshal([]byte(doc), &o.Report)
-	}, "SELECT o.doc, o.at FROM observed o JOIN node n ON n.id = o.node WHERE n.cluster = ?", cluster)
+	os, err := rows(t, scanObserved, "SELECT o.doc, o.at FROM observed o JOIN node n ON n.id = o.node WHERE n.cluster = ?", cluster)
 	out := make(map[string]Observed, len(os))
 	for _, o := range os {
 		out[o.Report.Node] = o
@@ -340,7 +356,7 @@ func (t *Tx) PutTask(k Task) error {
 	if err != nil {
 		return err
 	}
-	t.touchCluster(k.Cluster)
+	t.touchNode(k.Cluster, k.Node)
 	_, err = t.exec(`INSERT INTO task(`+taskColumns+`) VALUES(?,?,?,?,?,?,?,?,?)
 		ON CONFLICT(id) DO UPDATE SET doc = excluded.doc, state = excluded.state, status = excluded.status`,
 		k.ID, k.Cluster, k.Node, k.Kind, k.Name, string(doc), k.State, string(status), k.Created.UnixMilli())

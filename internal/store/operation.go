@@ -96,7 +96,6 @@ func scanStep(scan func(...any) error) (Step, error) {
 
 // InsertStep adds a step and returns its number.
 func (t *Tx) InsertStep(s Step) (int64, error) {
-	t.Touch(TopicOperations)
 	id, err := row(t, "step", func(scan func(...any) error) (int64, error) {
 		var id int64
 		return id, scan(&id)
@@ -115,10 +114,14 @@ func (t *Tx) InsertStep(s Step) (int64, error) {
 
 // UpdateStep writes the changeable part of a step.
 func (t *Tx) UpdateStep(s Step) error {
-	t.Touch(TopicOperations)
 	return t.must(fmt.Sprintf("step %d", s.ID),
 		`UPDATE step SET state = ?, waiting = ?, until = ?, not_before = ?, error = ?, tries = ?, started = ?, finished = ? WHERE id = ?`,
 		s.State, s.Waiting, millis(s.Until), millis(s.NotBefore), s.Error, s.Tries, millis(s.Started), millis(s.Finished), s.ID)
+}
+
+// Step returns a step by number, without what it comes after.
+func (t *Tx) Step(id int64) (Step, error) {
+	return row(t, fmt.Sprintf("step %d", id), scanStep, "SELECT "+stepColumns+" FROM step WHERE id = ?", id)
 }
 
 // Steps returns an operation's steps with what they come after.

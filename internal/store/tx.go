@@ -18,6 +18,12 @@ const (
 	TopicClusters   = "clusters" // any cluster
 )
 
+// NodeTopic is touched by every change to a node, its tasks and what is observed of it.
+func NodeTopic(id string) string { return "node:" + id }
+
+// MembersTopic is touched when a node of a cluster goes.
+func MembersTopic(cluster string) string { return "members:" + cluster }
+
 // ClusterTopic is touched by every change to a cluster, its nodes, tasks and
 // what is observed of them.
 func ClusterTopic(id string) string { return "cluster:" + id }
@@ -33,6 +39,9 @@ type Tx struct {
 // Now is the time of the transaction; all its rows carry the same.
 func (t *Tx) Now() time.Time { return t.now }
 
+// ReadOnly reports whether the transaction sees only what is committed.
+func (t *Tx) ReadOnly() bool { return t.touched == nil }
+
 // Touch marks topics whose subscribers are told after the commit.
 func (t *Tx) Touch(topics ...string) {
 	for _, topic := range topics {
@@ -41,6 +50,11 @@ func (t *Tx) Touch(topics ...string) {
 }
 
 func (t *Tx) touchCluster(id string) { t.Touch(ClusterTopic(id), TopicClusters) }
+
+func (t *Tx) touchNode(cluster, node string) {
+	t.touchCluster(cluster)
+	t.Touch(NodeTopic(node))
+}
 
 func (t *Tx) exec(query string, args ...any) (int64, error) {
 	res, err := t.tx.ExecContext(t.ctx, query, args...)

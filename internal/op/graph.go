@@ -1,0 +1,62 @@
+package op
+
+import (
+	"maps"
+
+	"howdah.dev/howdah/api"
+	"howdah.dev/howdah/internal/store"
+)
+
+// graph is which steps of an operation come after which. It is made from the rows
+// and kept up by the engine's own steps, so that the end of one costs no look at all
+// the others.
+type graph struct {
+	stale   bool // a step ended otherwise than done: the rows are to be looked at again
+	op      store.Operation
+	next    map[int64][]int64    // steps that come after one
+	missing map[int64]int        // how many a step not begun still comes after
+	todo    map[int64]store.Step // steps not begun
+	over    map[int64]struct{}   // steps done or skipped
+}
+
+// newGraph makes the graph of steps as they were read. What the one before it saw end
+// meanwhile has ended here too: a step done is never anything else again.
+func newGraph(o store.Operation, steps []store.Step, before *graph) *graph {
+	g := &graph{op: o, next: map[int64][]int64{}, missing: map[int64]int{}, todo: map[int64]store.Step{}, over: map[int64]struct{}{}}
+	if before != nil {
+		maps.Copy(g.over, before.over)
+	}
+	for _, s := range steps {
+		if s.State == api.StepDone || s.State == api.StepSkipped {
+			g.over[s.ID] = struct{}{}
+		}
+	}
+	for _, s := range steps {
+		if s.State != api.StepTodo {
+			continue
+		}
+		g.todo[s.ID] = s
+		for _, a := range s.After {
+			if _, over := g.over[a]; !over {
+				g.next[a] = append(g.next[a], s.ID)
+				g.missing[s.ID]++
+			}
+		}
+	}
+	return g
+}
+
+// end notes that a step is done and returns those that may begin now.
+func (g *graph) end(step int64) []store.Step {
+	g.over[step] = struct{}{}
+	var free []store.Step
+	for _, id := range g.next[step] {
+		if g.missing[id]--; g.missing[id] == 0 {
+			free = append(free, g.todo[id])
+			delete(g.todo, id)
+			delete(g.missing, id)
+		}
+	}
+	delete(g.next, step)
+	return free
+}
