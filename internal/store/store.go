@@ -32,6 +32,8 @@ const maxGroup = 256
 // Store is an open database. Close it when done.
 type Store struct {
 	db    *sqlite.DB
+	reads *sqlite.Statements
+	write *sqlite.Statements
 	log   *slog.Logger
 	queue chan *update
 	done  chan struct{}
@@ -69,7 +71,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{db: db, log: cfg.Log, queue: make(chan *update, maxGroup), done: make(chan struct{}), topics: map[string]map[*Subscription]struct{}{}}
+	s := &Store{db: db, reads: sqlite.NewStatements(db.Read), write: sqlite.NewStatements(db.Write), log: cfg.Log, queue: make(chan *update, maxGroup), done: make(chan struct{}), topics: map[string]map[*Subscription]struct{}{}}
 	go s.writer()
 	return s, nil
 }
@@ -135,8 +137,20 @@ func (s *Store) View(ctx context.Context, fn func(*Tx) error) error {
 	if err != nil {
 		return fmt.Errorf("cannot read: %w", err)
 	}
-	defer tx.Rollback()
-	return fn(&Tx{ctx: ctx, tx: tx, now: time.Now()})
+	err = fn(&Tx{ctx: ctx, tx: s.reads.Bind(tx), now: time.Now()})
+	if err := tx.Rollback(); err != nil && !errors.Is(err, sql.ErrTxDone) {
+		s.log.Warn("cannot end reading", "error", err)
+	}
+	s.prepare(ctx, s.reads)
+	return err
+}
+
+// prepare has what a transaction missed ready for the next. Without it the next is only
+// slower.
+func (s *Store) prepare(ctx context.Context, stmts *sqlite.Statements) {
+	if err := stmts.Prepare(ctx); err != nil && ctx.Err() == nil {
+		s.log.Warn("cannot prepare queries", "error", err)
+	}
 }
 
 // writer runs updates, as many as are waiting in one commit.
@@ -171,6 +185,7 @@ func (s *Store) commit(group []*update) {
 	if err == nil {
 		s.notify(touched)
 	}
+	s.prepare(context.Background(), s.write)
 }
 
 // run executes a group in one transaction, each update under a savepoint.
@@ -181,6 +196,7 @@ func (s *Store) run(group []*update) (map[string]struct{}, error) {
 		return nil, fmt.Errorf("cannot write: %w", err)
 	}
 	defer tx.Rollback()
+	bound := s.write.Bind(tx)
 	touched := map[string]struct{}{}
 	for _, u := range group {
 		if err := context.Cause(u.ctx); err != nil {
@@ -190,7 +206,7 @@ func (s *Store) run(group []*update) (map[string]struct{}, error) {
 		if _, err := tx.ExecContext(ctx, "SAVEPOINT one"); err != nil {
 			return nil, fmt.Errorf("cannot write: %w", err)
 		}
-		t := &Tx{ctx: ctx, tx: tx, now: time.Now(), touched: map[string]struct{}{}}
+		t := &Tx{ctx: ctx, tx: bound, now: time.Now(), touched: map[string]struct{}{}}
 		end := "RELEASE one"
 		if u.err = u.fn(t); u.err != nil {
 			end = "ROLLBACK TO one; RELEASE one"

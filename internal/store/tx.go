@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"howdah.dev/howdah/api"
+	"howdah.dev/howdah/internal/sqlite"
 )
 
 // Topics of subscriptions beside ClusterTopic.
@@ -31,7 +32,7 @@ func ClusterTopic(id string) string { return "cluster:" + id }
 // Tx is a transaction. It is valid only inside the function it was given to.
 type Tx struct {
 	ctx     context.Context //nolint:containedctx // a Tx lives only inside one call
-	tx      *sql.Tx
+	tx      *sqlite.Bound
 	now     time.Time
 	touched map[string]struct{}
 }
@@ -57,7 +58,11 @@ func (t *Tx) touchNode(cluster, node string) {
 }
 
 func (t *Tx) exec(query string, args ...any) (int64, error) {
-	res, err := t.tx.ExecContext(t.ctx, query, args...)
+	stmt, err := t.tx.Statement(t.ctx, query)
+	if err != nil {
+		return 0, err
+	}
+	res, err := stmt.ExecContext(t.ctx, args...)
 	if err != nil {
 		return 0, err
 	}
@@ -78,7 +83,11 @@ func (t *Tx) must(what, query string, args ...any) error {
 
 // rows runs a query and scans each row.
 func rows[T any](t *Tx, scan func(func(...any) error) (T, error), query string, args ...any) ([]T, error) {
-	rs, err := t.tx.QueryContext(t.ctx, query, args...)
+	stmt, err := t.tx.Statement(t.ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	rs, err := stmt.QueryContext(t.ctx, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -96,14 +105,15 @@ func rows[T any](t *Tx, scan func(func(...any) error) (T, error), query string, 
 
 // row is rows for exactly one; ErrNotFound without it.
 func row[T any](t *Tx, what string, scan func(func(...any) error) (T, error), query string, args ...any) (T, error) {
-	v, err := scan(t.tx.QueryRowContext(t.ctx, query, args...).Scan)
-	if errors.Is(err, sql.ErrNoRows) {
-		return v, fmt.Errorf("%s: %w", what, ErrNotFound)
-	}
+	found, err := rows(t, scan, query, args...)
+	var v T
 	if err != nil {
 		return v, fmt.Errorf("cannot read %s: %w", what, err)
 	}
-	return v, nil
+	if len(found) == 0 {
+		return v, fmt.Errorf("%s: %w", what, ErrNotFound)
+	}
+	return found[0], nil
 }
 
 // Meta returns a setting of the installation, "" without it.
