@@ -36,10 +36,29 @@ func (s *Server) handler() http.Handler {
 	mux.Handle("/v2/", registry.New(registry.Config{Store: s.images, Authorize: authorizeImage, Realm: realm, Log: s.log}))
 	mux.HandleFunc("GET "+imageTokenPath, s.imageToken)
 	mux.HandleFunc("GET /{$}", s.front)
-	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if allowed := methods(mux, r); len(allowed) > 0 {
+			w.Header().Set("Allow", strings.Join(allowed, ", "))
+			writeProblem(w, http.StatusMethodNotAllowed, fmt.Sprintf("%s is not for this address; use %s", r.Method, strings.Join(allowed, " or ")))
+			return
+		}
 		writeProblem(w, http.StatusNotFound, "there is nothing at this address; see /openapi.json")
 	})
 	return mux
+}
+
+// methods lists those that an address has, which is none where only the pattern for
+// everything fits.
+func methods(mux *http.ServeMux, r *http.Request) []string {
+	var out []string
+	for _, m := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+		asked := r.Clone(r.Context())
+		asked.Method = m
+		if _, pattern := mux.Handler(asked); pattern != "/" {
+			out = append(out, m)
+		}
+	}
+	return out
 }
 
 // callerKey is where a request's context holds who makes it.

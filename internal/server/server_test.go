@@ -119,7 +119,8 @@ func TestErrorsAreProblems(t *testing.T) {
 	}{
 		{"GET", "/nowhere", "", 404, "", "there is nothing at this address; see /openapi.json", nil},
 		{"GET", "/v1/nowhere", "", 404, "", "there is nothing at this address; see /openapi.json", nil},
-		{"PUT", "/v1/clusters", "", 404, "", "there is nothing at this address; see /openapi.json", nil},
+		{"PUT", "/v1/clusters", "", 405, "", "PUT is not for this address; use GET or HEAD", nil},
+		{"PUT", "/v1/clusters/c", "", 405, "", "PUT is not for this address; use GET or HEAD or DELETE", nil},
 		{"GET", "/v1/clusters/zk", "", 404, "not-found", "cluster zk: not found", nil},
 		{"GET", "/v1/operations/7", "", 404, "not-found", "operation 7: not found", nil},
 		{"GET", "/v1/operations/x", "", 422, "invalid", "validation failed", []string{"path.id: invalid integer"}},
