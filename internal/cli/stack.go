@@ -111,24 +111,3 @@ func (a *app) checkStack(dir string) error {
 	a.warn(ds)
 	return a.print(s.Describe(), func(w io.Writer) { fmt.Fprintf(w, "%s is a good stack (digest %s)\n", name, short(s.Digest)) })
 }
-
-func (a *app) artifactCmd() *cobra.Command {
-	c := &cobra.Command{Use: "artifact", Short: "Show artifact sets"}
-	c.AddCommand(&cobra.Command{
-		Use: "list", Short: "List artifact sets and how much of each is here", Args: args(0, 0, ""),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			sets, err := a.client().Artifacts(cmd.Context())
-			if err != nil {
-				return err
-			}
-			return a.print(sets, func(w io.Writer) {
-				var rows [][]string
-				for _, s := range sets {
-					rows = append(rows, []string{s.Name, fmt.Sprintf("%d of %d", s.DoneFiles, s.Files), fmt.Sprintf("%d of %d MB", s.DoneBytes/1e6, s.Bytes/1e6), strings.Join(s.Stacks, ", "), short(s.ID)})
-				}
-				table(w, []string{"SET", "FILES", "SIZE", "STACKS", "ID"}, rows)
-			})
-		},
-	})
-	return c
-}
