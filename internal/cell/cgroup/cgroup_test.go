@@ -1,9 +1,14 @@
 package cgroup
 
 import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -64,13 +69,13 @@ func TestVersion2(t *testing.T) {
 	if err := g.Create(Limits{Memory: 64 << 20, CPUShares: 512, CPUQuota: 50 * time.Millisecond, Pids: 10}); err != nil {
 		t.Fatal(err)
 	}
-	if err := g.Join(123); err != nil {
+	if err := g.Enter(); err != nil {
 		t.Fatal(err)
 	}
 	want := map[string]string{
 		"cgroup.subtree_control": "+memory +pids", "howdah/cgroup.subtree_control": "+cpu +memory +pids", "howdah/w/cgroup.subtree_control": "cpu memory pids",
 		"howdah/w/t/memory.max": "67108864", "howdah/w/t/memory.swap.max": "0", "howdah/w/t/cpu.weight": "20",
-		"howdah/w/t/cpu.max": "50000 100000", "howdah/w/t/pids.max": "10", "howdah/w/t/cgroup.procs": "123",
+		"howdah/w/t/cpu.max": "50000 100000", "howdah/w/t/pids.max": "10", "howdah/w/t/cgroup.procs": "0",
 	}
 	var names []string
 	for name := range want {
@@ -150,6 +155,51 @@ func TestWeight(t *testing.T) {
 	}
 }
 
+const enterEnv = "HOWDAH_TEST_ENTER"
+
+// TestEnterAndExec is the process that TestReal looks at.
+func TestEnterAndExec(t *testing.T) {
+	text := os.Getenv(enterEnv)
+	if text == "" {
+		t.Skip("TestReal runs it")
+	}
+	var g Group
+	if err := json.Unmarshal([]byte(text), &g); err != nil {
+		t.Fatal(err)
+	}
+	runtime.LockOSThread()
+	if err := g.Enter(); err != nil {
+		t.Fatal(err)
+	}
+	threads, err := os.ReadFile(filepath.Join(g.Dirs[pids], "tasks"))
+	if err == nil {
+		fmt.Println(len(strings.Fields(string(threads))), "of its threads moved")
+	}
+	line := "i=0; while [ $i -lt 5 ]; do sleep 100 & i=$((i+1)); done; while :; do :; done"
+	t.Fatal(syscall.Exec("/bin/sh", []string{"sh", "-c", line}, os.Environ()))
+}
+
+// TestWarm: whoever has the kernel wait stays where it is.
+func TestWarm(t *testing.T) {
+	before, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = Warm("/sys/fs/cgroup", "/proc/self/cgroup")
+	if err != nil && os.Geteuid() != 0 {
+		t.Skip(err)
+	}
+	after, _ := os.ReadFile("/proc/self/cgroup")
+	if diff := cmp.Diff(string(before), string(after)); err != nil || diff != "" {
+		t.Error(err, diff)
+	}
+	// The kernel is asked at all: it must refuse where there is no such file.
+	dir := files(t, map[string]string{"cpu/x": "", "self": "1:cpu:/\n"})
+	if err := Warm(dir, filepath.Join(dir, "self")); !errors.Is(err, os.ErrNotExist) {
+		t.Error(err)
+	}
+}
+
 // TestReal makes a group of this machine, ends what is in it, and removes it.
 func TestReal(t *testing.T) {
 	p, err := Find("/sys/fs/cgroup", "/proc/self/cgroup", "howdah-test-"+strconv.Itoa(os.Getpid()))
@@ -168,21 +218,19 @@ func TestReal(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer g.Remove()
-	cmd := exec.Command("sh", "-c", "read line; i=0; while [ $i -lt 5 ]; do sleep 100 & i=$((i+1)); done; while :; do :; done")
-	in, err := cmd.StdinPipe()
+	text, err := json.Marshal(g)
 	if err != nil {
 		t.Fatal(err)
 	}
+	var out bytes.Buffer
+	cmd := exec.Command(os.Args[0], "-test.run=^TestEnterAndExec$")
+	cmd.Env, cmd.Stdout = append(os.Environ(), enterEnv+"="+string(text)), &out
 	// It ends with this test, whatever becomes of it; so do those it starts.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	defer g.Kill(0)
-	if err := g.Join(cmd.Process.Pid); err != nil {
-		t.Fatal(err)
-	}
-	in.Close()
 	for end := time.Now().Add(time.Minute); len(g.Procs()) < 6 || g.Stats().Throttled == 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("%v %+v", g.Procs(), g.Stats())
@@ -191,9 +239,22 @@ func TestReal(t *testing.T) {
 	if s := g.Stats(); s.CPU == 0 || s.MaxMemory == 0 || s.Pids < 6 {
 		t.Errorf("%+v", s)
 	}
-	go cmd.Wait()
+	for controller, dir := range g.Dirs {
+		if text, err := os.ReadFile(filepath.Join(dir, "cgroup.procs")); err != nil || len(strings.Fields(string(text))) != 6 {
+			t.Errorf("%s: not all are in the group: %q %v", controller, text, err)
+		}
+	}
+	ended := make(chan struct{})
+	go func() {
+		_ = cmd.Wait()
+		close(ended)
+	}()
 	if err := g.Kill(10 * time.Second); err != nil {
 		t.Error(err)
+	}
+	<-ended
+	if want := "1 of its threads moved\n"; p.Version == 1 && out.String() != want {
+		t.Errorf("said %q, want %q", &out, want)
 	}
 	if err := g.Remove(); err != nil {
 		t.Error(err)

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"howdah.dev/howdah/internal/cell/cgroup"
 )
 
 const (
@@ -26,6 +28,11 @@ func (s *shim) startContainer(files streams) (*child, error) {
 	}
 	if c.Try {
 		return s.family.spawn(Command{Argv: []string{"/bin/true"}}, nil, files, false)
+	}
+	if s.config.Cgroup != nil {
+		// runc moves the container's first process into its groups: the wait before that
+		// goes on while runc begins. Where it cannot, runc waits itself.
+		go func() { _ = cgroup.Warm("/sys/fs/cgroup", "/proc/self/cgroup") }()
 	}
 	run, err := s.family.start(s.runc(s.dir+"/"+runcLogFile, "run", "--detach", "--pid-file", pidFile, "--bundle", s.dir, s.config.ID), runcAttr(files))
 	if err != nil {

@@ -52,7 +52,7 @@ func become() error {
 		return fmt.Errorf("cannot read what to start: %w", err)
 	}
 	if o.Cgroup != nil {
-		if err := o.Cgroup.Join(os.Getpid()); err != nil {
+		if err := o.Cgroup.Enter(); err != nil {
 			return err
 		}
 	}

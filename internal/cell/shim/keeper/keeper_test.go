@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -142,7 +143,7 @@ func TestNotStarted(t *testing.T) {
 		{"no command", func(c *shim.Config) { c.Command.Argv = nil }, "cannot start the task: no command given"},
 		{"no group", func(c *shim.Config) {
 			c.Cgroup = &cgroup.Group{Version: 1, Dirs: map[string]string{"pids": "/no/such"}}
-		}, "cannot set control group: open /no/such/cgroup.procs: no such file or directory"},
+		}, "cannot set control group: open /no/such/tasks: no such file or directory"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -329,6 +330,50 @@ func TestShimKilledInGroup(t *testing.T) {
 		t.Errorf("the daemon lives on: %s", text)
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
+}
+
+// TestWhoIsInTheGroup: the command and what it starts are, with each controller; the shim
+// is not, nor one of its threads: it must live when the task has no memory left.
+func TestWhoIsInTheGroup(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("control groups need root")
+	}
+	parent, err := cgroup.Find("/sys/fs/cgroup", "/proc/self/cgroup", "keeper-test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer parent.Remove()
+	k := newTask(t, shimtest.Build(t), "", "sleep 1007 & echo $! > child; wait")
+	g := parent.Group(k.spec.Config.ID)
+	if err := g.Create(cgroup.Limits{Memory: 256 << 20, CPUShares: 64, Pids: 50}); err != nil {
+		t.Fatal(err)
+	}
+	k.spec.Config.Cgroup = &g
+	s := k.start()
+	var child int
+	until(t, "the command has a child", func() bool {
+		n, _ := fmt.Sscan(k.output("child"), &child)
+		return n == 1
+	})
+	started, _ := s.Started()
+	want := []int{started.PID, child}
+	slices.Sort(want)
+	for controller, dir := range g.Dirs {
+		text, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
+		var got []int
+		for f := range strings.FieldsSeq(string(text)) {
+			pid, _ := strconv.Atoi(f)
+			got = append(got, pid)
+		}
+		slices.Sort(got)
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s: in the group are %v, want %v (the shim is %d): %v", controller, got, want, s.PID(), err)
+		}
+	}
+	if err := s.Kill(0); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, s)
 }
 
 func TestEndlessLog(t *testing.T) {
