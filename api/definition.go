@@ -22,6 +22,7 @@ type Cluster struct {
 	Infrastructure string            `json:"infrastructure,omitempty" doc:"Where its nodes are made; local by default"`
 	Links          map[string]string `json:"links,omitempty" doc:"Clusters this one uses: link name to cluster name"`
 	ExternalHDFS   string            `json:"externalHDFS,omitempty" pattern:"^hdfs://[^/ ]+$" doc:"Address of an HDFS that Howdah does not manage, as hdfs://host:port"`
+	TTL            string            `json:"ttl,omitempty" doc:"Time to live, such as 8h: the cluster is deleted when it ends; for ever where absent"`
 	Configuration  Configuration     `json:"configuration,omitempty" doc:"Values for the programs' own files: service, file, key"`
 	NodeGroups     []NodeGroup       `json:"nodeGroups,omitempty" doc:"The groups of nodes; the stack's default groups where absent"`
 }

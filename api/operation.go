@@ -48,6 +48,8 @@ type Operation struct {
 	Kind     string         `json:"kind" enum:"apply,start,stop,delete,smoke" doc:"What was asked for"`
 	State    OperationState `json:"state" enum:"queued,running,failed,done,cancelled,superseded,abandoned" doc:"Where it stands"`
 	Reason   string         `json:"reason,omitempty" doc:"Why it is where it is"`
+	By       string         `json:"by,omitempty" doc:"Who asked for it: the name of a token, owner, or howdah itself"`
+	Cause    string         `json:"cause,omitempty" doc:"Why howdah itself asked for it"`
 	Created  time.Time      `json:"created" doc:"When it was asked for"`
 	Started  *time.Time     `json:"started,omitempty" doc:"When its first step began"`
 	Finished *time.Time     `json:"finished,omitempty" doc:"When it reached a final state"`
@@ -66,6 +68,7 @@ type Step struct {
 	Until    *time.Time `json:"until,omitempty" doc:"When it gives up waiting"`
 	Error    string     `json:"error,omitempty" doc:"Why it failed, or what the last try said"`
 	Tries    int        `json:"tries" doc:"How often it was begun"`
+	Optional bool       `json:"optional,omitempty" doc:"Whether the operation goes on without it; it is skipped where it fails"`
 	After    []int64    `json:"after,omitempty" doc:"Steps that must be done first"`
 	Started  *time.Time `json:"started,omitempty" doc:"When it was begun first"`
 	Finished *time.Time `json:"finished,omitempty" doc:"When it ended"`

@@ -31,4 +31,5 @@ const (
 	ConditionStackOutdated   = "StackOutdated"
 	ConditionAgentsConnected = "AgentsConnected"
 	ConditionWeakened        = "Weakened" // of services: programs say so themselves
+	ConditionExpired         = "Expired"
 )

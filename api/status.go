@@ -30,6 +30,7 @@ type ClusterStatus struct {
 	Web            []WebAddress      `json:"web,omitempty" doc:"Pages of its programs"`
 	Operation      int64             `json:"operation,omitempty" doc:"Operation under way"`
 	Created        time.Time         `json:"created" doc:"When it was defined first"`
+	Expires        *time.Time        `json:"expires,omitempty" doc:"When its time to live ends"`
 	Definition     *Cluster          `json:"definition,omitempty" doc:"The definition in force"`
 }
 

@@ -85,7 +85,7 @@ func printClusters(w io.Writer, cs []api.ClusterStatus, wide bool) {
 	}
 	header := []string{"CLUSTER", "STACK", "STATE", "NODES", "ADDRESS"}
 	if wide {
-		header = append(header, "VERSION", "LINKS", "AGE", "REVISION", "DIGEST")
+		header = append(header, "VERSION", "LINKS", "AGE", "EXPIRES", "REVISION", "DIGEST")
 	}
 	var rows [][]string
 	for _, c := range cs {
@@ -95,7 +95,7 @@ func printClusters(w io.Writer, cs []api.ClusterStatus, wide bool) {
 		}
 		row := []string{c.Name, c.Stack, c.State, groupCounts(c), addr}
 		if wide {
-			row = append(row, c.StackVersion, pairs(c.Links), since(c.Created), fmt.Sprint(c.Revision), short(c.StackDigest))
+			row = append(row, c.StackVersion, pairs(c.Links), since(c.Created), expires(c.Expires), fmt.Sprint(c.Revision), short(c.StackDigest))
 		}
 		rows = append(rows, row)
 	}
@@ -219,6 +219,7 @@ func printCluster(w io.Writer, c api.ClusterStatus) {
 		{"links", pairs(c.Links)},
 		{"used by", strings.Join(c.UsedBy, ", ")},
 		{"created", c.Created.Format(time.DateTime)},
+		{"expires", expires(c.Expires)},
 	}
 	table(w, []string{"", ""}, slices.DeleteFunc(rows, func(r []string) bool { return r[1] == "" }))
 	fmt.Fprintln(w)

@@ -158,3 +158,15 @@ func span(d time.Duration) string {
 	}
 	return fmt.Sprintf("%dd", int(d.Hours()/24))
 }
+
+// expires writes when a time to live ends, and how long that is from now.
+func expires(t *time.Time) string {
+	if t == nil {
+		return ""
+	}
+	at := t.Format(time.DateTime)
+	if left := time.Until(*t); left > 0 {
+		return at + " (in " + span(left) + ")"
+	}
+	return at + " (" + since(*t) + " ago)"
+}

@@ -268,7 +268,7 @@ func (m *Manager) Apply(ctx context.Context, f api.File) ([]api.Operation, []api
 		}
 		// Linked clusters first: their nodes get addresses the others refer to.
 		for _, c := range linkedFirst(cs) {
-			o, err := m.submitApply(tx, c, planOf(plans, c.Cluster.Name))
+			o, err := m.submitApply(tx, c, planOf(plans, c.Cluster.Name), scopeOf(ctx).By)
 			if err != nil {
 				return err
 			}
@@ -322,7 +322,7 @@ func linkedFirst(cs []definition.Completed) []definition.Completed {
 
 // submitApply stores what an apply of one cluster wants. A plan that changes
 // nothing, of a cluster that passed its test, makes no operation.
-func (m *Manager) submitApply(tx *store.Tx, c definition.Completed, p *api.Plan) (*api.Operation, error) {
+func (m *Manager) submitApply(tx *store.Tx, c definition.Completed, p *api.Plan, by string) (*api.Operation, error) {
 	row, err := tx.Cluster(c.Cluster.Name)
 	fresh := errors.Is(err, store.ErrNotFound)
 	if err != nil && !fresh {
@@ -330,12 +330,14 @@ func (m *Manager) submitApply(tx *store.Tx, c definition.Completed, p *api.Plan)
 	}
 	if fresh {
 		row = newCluster(c.Cluster)
-		if err := tx.PutCluster(row); err != nil {
-			return nil, err
-		}
 	}
 	if ds := m.refused(tx, row, c); !fresh && ds.HasErrors() {
 		return nil, ds
+	}
+	if lives(&row, c.TTL, m.clock.Wall()) || fresh {
+		if err := tx.PutCluster(row); err != nil {
+			return nil, err
+		}
 	}
 	if p != nil && p.Empty() && row.Smoked == row.Revision && row.Revision > 0 {
 		return nil, nil //nolint:nilnil // nothing to do is an answer
@@ -347,5 +349,5 @@ func (m *Manager) submitApply(tx *store.Tx, c definition.Completed, p *api.Plan)
 	if err != nil {
 		return nil, err
 	}
-	return submit(tx, row, opApply, string(args))
+	return submit(tx, row, opApply, string(args), asked{by: by})
 }

@@ -65,6 +65,16 @@ links: {peer: {exports: [addr]}}
 roles: {thing: {services: [thingd], memoryMB: 100}}
 services: {thingd: {command: [thingd], ready: {tcp: "${self.ip}:70"}}}
 default: {nodeGroups: [{name: thing, roles: [thing], instanceNum: 1}]}
+-- exporter/stack.yaml --
+name: exporter
+summary: keeps nothing, but others use it
+version: "1"
+java: {min: 17}
+artifacts: {}
+roles: {maker: {services: [maked], memoryMB: 100}}
+services: {maked: {command: [maked], ready: {tcp: "${self.ip}:70"}}}
+exports: {addr: "${role.maker[0].ip}:70"}
+default: {nodeGroups: [{name: maker, roles: [maker], instanceNum: 1}]}
 `
 
 // cloud is an infrastructure in memory. Its machines run scripted agents that
@@ -73,6 +83,10 @@ type cloud struct {
 	t    *testing.T
 	m    *cluster.Manager
 	path string // of the database
+
+	store  *store.Store
+	config cluster.Config
+	seen   int64 // last event looked at
 
 	mu      sync.Mutex
 	ctx     context.Context //nolint:containedctx // the life of the machines
@@ -234,12 +248,26 @@ func (c *cloud) agent(name string) *agent {
 func start(t *testing.T) *cloud {
 	t.Helper()
 	c := idle(t)
-	c.wg.Go(func() { _ = c.m.Run(c.ctx) })
+	c.run()
 	return c
+}
+
+// run has the manager do what is asked for.
+func (c *cloud) run() { c.wg.Go(func() { _ = c.m.Run(c.ctx) }) }
+
+// again puts another manager, with another clock, in the place of an idle one.
+func (c *cloud) again(clock cluster.Clock) {
+	c.config.Clock = clock
+	c.m = cluster.New(c.config)
 }
 
 // idle is start without an engine: what is asked for stays queued.
 func idle(t *testing.T) *cloud {
+	t.Helper()
+	return idleWith(t, cluster.Clock{})
+}
+
+func idleWith(t *testing.T, clock cluster.Clock) *cloud {
 	t.Helper()
 	stacks, ds := stack.LoadCatalog(stack.Layer{Name: "mine", FS: golden.Parse(toys).FS()})
 	if len(ds) > 0 {
@@ -255,11 +283,12 @@ func idle(t *testing.T) *cloud {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	c := &cloud{t: t, path: path, ctx: ctx, agents: map[string]*agent{}, taken: map[string][]*agentapi.Assignment{}}
-	c.m = cluster.New(cluster.Config{
+	c := &cloud{t: t, path: path, store: st, ctx: ctx, agents: map[string]*agent{}, taken: map[string][]*agentapi.Assignment{}}
+	c.config = cluster.Config{
 		Store: st, Stacks: stacks, Drivers: map[string]infra.Driver{"local": c},
-		Cache: artifact.New(artifact.Config{Dir: t.TempDir()}), Authority: authority, AgentAddr: "127.0.0.1:1",
-	})
+		Cache: artifact.New(artifact.Config{Dir: t.TempDir()}), Authority: authority, AgentAddr: "127.0.0.1:1", Clock: clock,
+	}
+	c.m = cluster.New(c.config)
 	t.Cleanup(func() {
 		cancel()
 		c.wg.Wait()
@@ -295,6 +324,23 @@ func (c *cloud) until(id int64, want api.OperationState) api.Operation {
 		}
 		if time.Now().After(deadline) {
 			c.t.Fatalf("operation %d is %s (%s), not %s: %+v", id, o.State, o.Reason, want, o.Steps)
+		}
+	}
+}
+
+// waits waits until a step of an operation waits for something.
+func (c *cloud) waits(id int64) {
+	c.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		o, err := c.m.Operation(context.Background(), id)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		if slices.ContainsFunc(o.Steps, func(s api.Step) bool { return s.State == api.StepWaiting }) {
+			return
+		}
+		if time.Now().After(deadline) {
+			c.t.Fatalf("operation %d is %s (%s) and waits for nothing: %+v", id, o.State, o.Reason, o.Steps)
 		}
 	}
 }

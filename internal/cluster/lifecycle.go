@@ -23,9 +23,12 @@ type GuardError struct {
 // Error returns the refusal and what lifts it.
 func (e *GuardError) Error() string { return e.Message + "; " + e.Detail }
 
+// asked says who asked for an operation, and why where nobody did.
+type asked struct{ by, cause string }
+
 // submit adds an operation and returns it.
-func submit(tx *store.Tx, c store.Cluster, kind, args string) (*api.Operation, error) {
-	id, err := op.Submit(tx, store.Operation{Cluster: c.ID, Name: c.Name, Kind: kind, Args: args})
+func submit(tx *store.Tx, c store.Cluster, kind, args string, who asked) (*api.Operation, error) {
+	id, err := op.Submit(tx, store.Operation{Cluster: c.ID, Name: c.Name, Kind: kind, Args: args, Project: c.Project, By: who.by, Cause: who.cause})
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +100,7 @@ func (m *Manager) change(ctx context.Context, name, kind, args string, check fun
 		if err := check(tx, c); err != nil {
 			return err
 		}
-		o, err = submit(tx, c, kind, args)
+		o, err = submit(tx, c, kind, args, asked{by: scopeOf(ctx).By})
 		return err
 	})
 	return o, err
@@ -115,7 +118,7 @@ func (m *Manager) Delete(ctx context.Context, name, destroy string) (*api.Operat
 		if err := m.guard(tx, c, destroy); err != nil {
 			return err
 		}
-		o, err = submit(tx, c, opDelete, "")
+		o, err = submit(tx, c, opDelete, "", asked{by: scopeOf(ctx).By})
 		return err
 	})
 	return o, err
@@ -126,23 +129,9 @@ func (m *Manager) guard(tx *store.Tx, c store.Cluster, destroy string) error {
 	if c.Intent == agentapi.IntentGone || destroy == c.Name {
 		return nil
 	}
-	var why []string
-	var s *stack.Stack
-	if c.Revision > 0 {
-		var err error
-		if _, s, err = m.revision(tx, c.ID, c.Revision); err != nil {
-			return err
-		}
-		if s.Keeps() {
-			why = append(why, "it holds data")
-		}
-	}
-	users, err := m.usedBy(tx, c.Name)
+	why, err := m.holds(tx, c)
 	if err != nil {
 		return err
-	}
-	if len(users) > 0 {
-		why = append(why, "used by "+strings.Join(users, ", "))
 	}
 	if len(why) == 0 {
 		return nil
@@ -151,6 +140,25 @@ func (m *Manager) guard(tx *store.Tx, c store.Cluster, destroy string) error {
 		Message: fmt.Sprintf("cluster %s is not deleted: %s", c.Name, strings.Join(why, "; ")),
 		Detail:  fmt.Sprintf("to destroy it all the same: howdah delete %s --yes --destroy-data %s", c.Name, c.Name),
 	}
+}
+
+// holds says why a cluster is not to be deleted by the way.
+func (m *Manager) holds(tx *store.Tx, c store.Cluster) ([]string, error) {
+	var why []string
+	if c.Revision > 0 {
+		_, s, err := m.revision(tx, c.ID, c.Revision)
+		if err != nil {
+			return nil, err
+		}
+		if s.Keeps() {
+			why = append(why, "it holds data")
+		}
+	}
+	users, err := m.usedBy(tx, c.Name)
+	if len(users) > 0 {
+		why = append(why, "used by "+strings.Join(users, ", "))
+	}
+	return why, err
 }
 
 // usedBy lists the clusters that link to one, or are about to: an apply that

@@ -36,12 +36,14 @@ type Config struct {
 	Clients   Clients
 	Log       *slog.Logger
 	Crash     func(point string) // see op.Config
+	Clock     Clock              // the system's where empty
 }
 
 // Manager is the one writer of what is wanted of clusters and nodes.
 type Manager struct {
 	cfg    Config
 	engine *op.Engine
+	clock  Clock
 
 	mu        sync.Mutex
 	stacks    map[string]*stack.Stack // by digest
@@ -51,8 +53,9 @@ type Manager struct {
 	progress  map[string]artifact.Progress
 	invited   map[string]bool // nodes this server has given a join token
 	inventory map[string]infra.Inventory
-	whole     map[string]bool      // artifact sets known to be complete
-	rendered  map[string]*rendered // last rendering of each node
+	whole     map[string]bool          // artifact sets known to be complete
+	rendered  map[string]*rendered     // last rendering of each node
+	warned    map[string]time.Duration // when this server warned of the end of each cluster, by the steady clock
 }
 
 // session is one agent's open stream.
@@ -69,7 +72,10 @@ func New(cfg Config) *Manager {
 	m := &Manager{
 		cfg: cfg, stacks: map[string]*stack.Stack{}, revisions: map[revisionKey]*known{}, sessions: map[string]*session{}, reported: map[string]time.Time{},
 		progress: map[string]artifact.Progress{}, invited: map[string]bool{}, inventory: map[string]infra.Inventory{},
-		whole: map[string]bool{}, rendered: map[string]*rendered{},
+		whole: map[string]bool{}, rendered: map[string]*rendered{}, warned: map[string]time.Duration{}, clock: cfg.Clock,
+	}
+	if m.clock.Wall == nil {
+		m.clock = systemClock()
 	}
 	m.engine = op.New(op.Config{Store: cfg.Store, Kinds: m.kinds(), Plan: m.planOperation, Log: cfg.Log, Crash: cfg.Crash})
 	return m
@@ -97,6 +103,7 @@ func (m *Manager) Run(ctx context.Context) error {
 		}
 	}
 	wg.Go(func() { m.prune(ctx) })
+	wg.Go(func() { m.expireClusters(ctx) })
 	err := m.engine.Run(ctx)
 	wg.Wait()
 	return err

@@ -85,6 +85,14 @@ func (m *Manager) status(tx *store.Tx, c store.Cluster) (api.ClusterStatus, erro
 		}
 	}
 	m.conditions(&st, c, s, current)
+	if !c.Expires.IsZero() {
+		st.Expires = &c.Expires
+	}
+	if ended, is, err := m.expired(tx, c, current); err != nil {
+		return st, err
+	} else if is {
+		st.Conditions = append(st.Conditions, ended)
+	}
 	return st, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 
 	"howdah.dev/howdah/api"
@@ -31,6 +32,7 @@ type Completed struct {
 	Cluster api.Cluster
 	Stack   *stack.Stack
 	Node    *document.Node
+	TTL     time.Duration // its time to live; 0 for ever
 	// Unsure lists groups whose number, size or roles could not be read. It is
 	// empty where there is no error.
 	Unsure []string
@@ -65,7 +67,7 @@ func Complete(ps []Parsed, w World) ([]Completed, api.Diagnostics) {
 		}
 		c.complete()
 		ds = append(ds, c.ds...)
-		out = append(out, Completed{Cluster: c.c, Stack: c.s, Node: p.Node, Unsure: c.unread, Vague: c.unclear})
+		out = append(out, Completed{Cluster: c.c, Stack: c.s, Node: p.Node, TTL: c.ttl, Unsure: c.unread, Vague: c.unclear})
 	}
 	slices.SortStableFunc(ds, inOrder)
 	return out, ds
@@ -144,6 +146,7 @@ type completer struct {
 	unsure  map[string]bool // roles there may be more of than could be read
 	unread  []string        // groups that could not be read as a whole
 	unclear bool            // which groups there are, or where, could not be read
+	ttl     time.Duration
 }
 
 func (c *completer) errorf(at *document.Node, detail, format string, args ...any) {
@@ -160,6 +163,7 @@ func (c *completer) bad(at *document.Node) bool { return c.wrong[at.Address()] }
 func (c *completer) complete() {
 	c.unclear = c.bad(c.n.At("name"))
 	c.infrastructure()
+	c.life()
 	c.groups()
 	c.links()
 	c.configuration(c.n.At("configuration"), c.c.Configuration)
@@ -174,6 +178,7 @@ func (c *completer) withoutStack() {
 		return
 	}
 	c.infrastructure()
+	c.life()
 	c.sameNames()
 	for key, to := range c.c.Links {
 		c.target(c.n.At("links", key), to)
@@ -189,6 +194,29 @@ func (c *completer) infrastructure() {
 	if !slices.Contains(c.w.Infrastructures, c.c.Infrastructure) {
 		c.unclear = true
 		c.errorf(at, hint(c.c.Infrastructure, c.w.Infrastructures), "unknown infrastructure %s", c.c.Infrastructure)
+	}
+}
+
+// Bounds of a time to live.
+const (
+	minTTL = time.Second
+	maxTTL = 10 * 365 * 24 * time.Hour
+)
+
+// life reads the time to live.
+func (c *completer) life() {
+	at := c.n.At("ttl")
+	if !at.Exists() || c.bad(at) {
+		return
+	}
+	d, err := time.ParseDuration(c.c.TTL)
+	switch {
+	case err != nil:
+		c.errorf(at, "Write a number with a unit: 90m, 8h or 168h.", "%q is not a duration", c.c.TTL)
+	case d < minTTL || d > maxTTL:
+		c.errorf(at, "Take it out where the cluster is to stay for ever.", "%s is not between 1 s and ten years", c.c.TTL)
+	default:
+		c.ttl = d
 	}
 }
 

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -16,21 +17,34 @@ type Cluster struct {
 	Revision                 int64
 	Smoked                   int64
 	Created                  time.Time
+	Project                  string        // that owns it
+	TTL                      time.Duration // 0 for ever
+	Expires                  time.Time     // when its time to live ends; zero for never
+	Expiry                   int           // what has been done about its end
 }
 
-const clusterColumns = "id, name, infrastructure, intent, suspended, revision, smoked, created"
+const clusterColumns = "id, name, infrastructure, intent, suspended, revision, smoked, created, project, ttl, expires, expiry"
 
 func scanCluster(scan func(...any) error) (Cluster, error) {
 	var c Cluster
-	var created int64
-	err := scan(&c.ID, &c.Name, &c.Infrastructure, &c.Intent, &c.Suspended, &c.Revision, &c.Smoked, &created)
-	c.Created = time.UnixMilli(created)
+	var created, ttl int64
+	var expires sql.NullInt64
+	err := scan(&c.ID, &c.Name, &c.Infrastructure, &c.Intent, &c.Suspended, &c.Revision, &c.Smoked, &created, &c.Project, &ttl, &expires, &c.Expiry)
+	c.Created, c.TTL = time.UnixMilli(created), time.Duration(ttl)*time.Millisecond
+	if at := fromMillis(expires); at != nil {
+		c.Expires = *at
+	}
 	return c, err
 }
 
 // Clusters returns all clusters in order of creation.
 func (t *Tx) Clusters() ([]Cluster, error) {
 	return rows(t, scanCluster, "SELECT "+clusterColumns+" FROM cluster ORDER BY created, name")
+}
+
+// ExpiringClusters returns the clusters whose time to live ends, soonest first.
+func (t *Tx) ExpiringClusters() ([]Cluster, error) {
+	return rows(t, scanCluster, "SELECT "+clusterColumns+" FROM cluster WHERE expires IS NOT NULL ORDER BY expires, name")
 }
 
 // Cluster returns a cluster by name.
@@ -46,9 +60,14 @@ func (t *Tx) ClusterByID(id string) (Cluster, error) {
 // PutCluster inserts or updates a cluster.
 func (t *Tx) PutCluster(c Cluster) error {
 	t.touchCluster(c.ID)
-	_, err := t.exec(`INSERT INTO cluster(`+clusterColumns+`) VALUES(?,?,?,?,?,?,?,?)
-		ON CONFLICT(id) DO UPDATE SET intent = excluded.intent, suspended = excluded.suspended, revision = excluded.revision, smoked = excluded.smoked`,
-		c.ID, c.Name, c.Infrastructure, c.Intent, c.Suspended, c.Revision, c.Smoked, c.Created.UnixMilli())
+	if c.TTL > 0 {
+		t.Touch(TopicExpiry)
+	}
+	_, err := t.exec(`INSERT INTO cluster(`+clusterColumns+`) VALUES(?,?,?,?,?,?,?,?,coalesce(nullif(?, ''), 'default'),?,?,?)
+		ON CONFLICT(id) DO UPDATE SET intent = excluded.intent, suspended = excluded.suspended, revision = excluded.revision, smoked = excluded.smoked,
+		ttl = excluded.ttl, expires = excluded.expires, expiry = excluded.expiry`,
+		c.ID, c.Name, c.Infrastructure, c.Intent, c.Suspended, c.Revision, c.Smoked, c.Created.UnixMilli(),
+		c.Project, c.TTL.Milliseconds(), millis(&c.Expires), c.Expiry)
 	if err != nil {
 		return fmt.Errorf("cannot write cluster %s: %w", c.Name, err)
 	}

@@ -19,15 +19,18 @@ type Operation struct {
 	Planned           bool
 	Created           time.Time
 	Started, Finished *time.Time
+	Project           string // of the cluster
+	By                string // who asked for it
+	Cause             string // why, where nobody did
 }
 
-const operationColumns = "id, cluster, cluster_name, kind, state, reason, args, planned, created, started, finished"
+const operationColumns = "id, cluster, cluster_name, kind, state, reason, args, planned, created, started, finished, project, asked_by, cause"
 
 func scanOperation(scan func(...any) error) (Operation, error) {
 	var o Operation
 	var created int64
 	var started, finished sql.NullInt64
-	err := scan(&o.ID, &o.Cluster, &o.Name, &o.Kind, &o.State, &o.Reason, &o.Args, &o.Planned, &created, &started, &finished)
+	err := scan(&o.ID, &o.Cluster, &o.Name, &o.Kind, &o.State, &o.Reason, &o.Args, &o.Planned, &created, &started, &finished, &o.Project, &o.By, &o.Cause)
 	o.Created, o.Started, o.Finished = time.UnixMilli(created), fromMillis(started), fromMillis(finished)
 	return o, err
 }
@@ -39,9 +42,9 @@ func (t *Tx) InsertOperation(o Operation) (int64, error) {
 	return row(t, "operation", func(scan func(...any) error) (int64, error) {
 		var id int64
 		return id, scan(&id)
-	}, `INSERT INTO operation(cluster, cluster_name, kind, state, reason, args, planned, created, started, finished)
-		VALUES(?,?,?,?,?,?,?,?,?,?) RETURNING id`,
-		o.Cluster, o.Name, o.Kind, o.State, o.Reason, o.Args, o.Planned, t.now.UnixMilli(), millis(o.Started), millis(o.Finished))
+	}, `INSERT INTO operation(cluster, cluster_name, kind, state, reason, args, planned, created, started, finished, project, asked_by, cause)
+		VALUES(?,?,?,?,?,?,?,?,?,?,coalesce(nullif(?, ''), 'default'),?,?) RETURNING id`,
+		o.Cluster, o.Name, o.Kind, o.State, o.Reason, o.Args, o.Planned, t.now.UnixMilli(), millis(o.Started), millis(o.Finished), o.Project, o.By, o.Cause)
 }
 
 // UpdateOperation writes the changeable part of an operation.
@@ -80,16 +83,17 @@ type Step struct {
 	Error                    string
 	Tries                    int
 	Started, Finished        *time.Time
+	Optional                 bool // its failure is none of the operation's
 	After                    []int64
 }
 
-const stepColumns = "id, operation, kind, node, title, phase, state, key, args, waiting, until, not_before, error, tries, started, finished"
+const stepColumns = "id, operation, kind, node, title, phase, state, key, args, waiting, until, not_before, error, tries, started, finished, optional"
 
 func scanStep(scan func(...any) error) (Step, error) {
 	var s Step
 	var until, notBefore, started, finished sql.NullInt64
 	err := scan(&s.ID, &s.Operation, &s.Kind, &s.Node, &s.Title, &s.Phase, &s.State, &s.Key, &s.Args, &s.Waiting,
-		&until, &notBefore, &s.Error, &s.Tries, &started, &finished)
+		&until, &notBefore, &s.Error, &s.Tries, &started, &finished, &s.Optional)
 	s.Until, s.NotBefore, s.Started, s.Finished = fromMillis(until), fromMillis(notBefore), fromMillis(started), fromMillis(finished)
 	return s, err
 }
@@ -99,8 +103,8 @@ func (t *Tx) InsertStep(s Step) (int64, error) {
 	id, err := row(t, "step", func(scan func(...any) error) (int64, error) {
 		var id int64
 		return id, scan(&id)
-	}, `INSERT INTO step(operation, kind, node, title, phase, state, key, args) VALUES(?,?,?,?,?,?,?,?) RETURNING id`,
-		s.Operation, s.Kind, s.Node, s.Title, s.Phase, s.State, s.Key, s.Args)
+	}, `INSERT INTO step(operation, kind, node, title, phase, state, key, args, optional) VALUES(?,?,?,?,?,?,?,?,?) RETURNING id`,
+		s.Operation, s.Kind, s.Node, s.Title, s.Phase, s.State, s.Key, s.Args, s.Optional)
 	if err != nil {
 		return 0, err
 	}
@@ -150,11 +154,11 @@ func (t *Tx) Steps(operation int64) ([]Step, error) {
 
 // API returns the operation as users see it.
 func (o Operation) API(steps []Step) api.Operation {
-	out := api.Operation{ID: o.ID, Cluster: o.Name, Kind: o.Kind, State: o.State, Reason: o.Reason, Created: o.Created, Started: o.Started, Finished: o.Finished}
+	out := api.Operation{ID: o.ID, Cluster: o.Name, Kind: o.Kind, State: o.State, Reason: o.Reason, By: o.By, Cause: o.Cause, Created: o.Created, Started: o.Started, Finished: o.Finished}
 	for _, s := range steps {
 		out.Steps = append(out.Steps, api.Step{
 			ID: s.ID, Kind: s.Kind, Node: s.Node, Title: s.Title, Phase: s.Phase, State: s.State, Waiting: s.Waiting,
-			Until: s.Until, Error: s.Error, Tries: s.Tries, After: s.After, Started: s.Started, Finished: s.Finished,
+			Until: s.Until, Error: s.Error, Tries: s.Tries, Optional: s.Optional, After: s.After, Started: s.Started, Finished: s.Finished,
 		})
 	}
 	return out

@@ -17,6 +17,7 @@ const (
 	TopicOperations = "operations"
 	TopicEvents     = "events"
 	TopicClusters   = "clusters" // any cluster
+	TopicExpiry     = "expiry"   // any cluster with a time to live
 )
 
 // NodeTopic is touched by every change to a node, its tasks and what is observed of it.
@@ -144,8 +145,10 @@ func (t *Tx) Event(e api.Event) error {
 		}
 		data = string(b)
 	}
-	_, err := t.exec("INSERT INTO event(at, type, cluster, node, service, operation, message, data) VALUES(?,?,?,?,?,?,?,?)",
-		t.now.UnixMilli(), e.Type, e.Cluster, e.Node, e.Service, e.Operation, e.Message, data)
+	// It belongs to the project of its operation, which outlives the cluster, else of its cluster.
+	_, err := t.exec(`INSERT INTO event(at, type, cluster, node, service, operation, message, data, project) VALUES(?,?,?,?,?,?,?,?,
+		coalesce((SELECT project FROM operation WHERE id = ?), (SELECT project FROM cluster WHERE name = ?), 'default'))`,
+		t.now.UnixMilli(), e.Type, e.Cluster, e.Node, e.Service, e.Operation, e.Message, data, e.Operation, e.Cluster)
 	t.Touch(TopicEvents)
 	return err
 }
