@@ -2,6 +2,8 @@ package artifact
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -149,4 +151,13 @@ func (e *mismatchError) Error() string { return e.text }
 func isMismatch(err error) bool {
 	var m *mismatchError
 	return errors.As(err, &m)
+}
+
+// Digest returns the SHA-256 of what r reads, as locks write it.
+func Digest(ctx context.Context, r io.Reader) (string, error) {
+	h := sha256.New()
+	if _, err := io.Copy(h, contextReader{ctx, r}); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
 }

@@ -108,3 +108,38 @@ func backup(ctx context.Context, db *sql.DB, to string) error {
 	}
 	return nil
 }
+
+// Check looks for damage in the database in a file, which may be in use, and changes
+// nothing. A schema newer than the migrations is ErrNewer.
+func Check(ctx context.Context, path string, migrations fs.FS) error {
+	if _, err := os.Stat(path); err != nil {
+		return fmt.Errorf("cannot read database: %w", err)
+	}
+	db, err := open(path, readers)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	var said string
+	if err := db.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&said); err != nil {
+		return fmt.Errorf("cannot read database %s: %w", path, err)
+	}
+	if said != "ok" {
+		return fmt.Errorf("database %s is damaged: %s", path, said)
+	}
+	p, err := goose.NewProvider(goose.DialectSQLite3, db, migrations)
+	if err != nil {
+		return fmt.Errorf("cannot read migrations: %w", err)
+	}
+	var have, newest int64
+	if err := db.QueryRowContext(ctx, "SELECT coalesce(max(version_id), 0) FROM goose_db_version WHERE is_applied").Scan(&have); err != nil {
+		return fmt.Errorf("cannot read database %s: %w", path, err)
+	}
+	for _, s := range p.ListSources() {
+		newest = max(newest, s.Version)
+	}
+	if have > newest {
+		return fmt.Errorf("%w: %s has schema %d, this binary knows %d", ErrNewer, path, have, newest)
+	}
+	return nil
+}

@@ -273,3 +273,12 @@ func (s *Store) notify(touched map[string]struct{}) {
 		}
 	}
 }
+
+// Check looks for damage in the database in a file, which a server may be using.
+func Check(ctx context.Context, path string) error {
+	sub, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return err
+	}
+	return sqlite.Check(ctx, path, sub)
+}
