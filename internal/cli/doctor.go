@@ -127,11 +127,11 @@ func (d *doctor) host(ctx context.Context) error {
 	}
 	for _, r := range host.Check(ctx, needs) {
 		remedy := ""
-		if packages := append(r.Packages, r.Alternatives...); len(packages) > 0 {
-			remedy = "install " + strings.Join(packages, " or ")
-			if len(r.Packages) > 0 {
-				remedy = "install " + strings.Join(r.Packages, " and ")
-			}
+		switch {
+		case len(r.Packages) > 0:
+			remedy = "install " + strings.Join(r.Packages, " and ")
+		case len(r.Alternatives) > 0:
+			remedy = "install " + strings.Join(r.Alternatives, " or ")
 		}
 		found := strings.TrimSpace(r.Found + "  " + r.Path)
 		if !r.OK {
