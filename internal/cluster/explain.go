@@ -113,6 +113,9 @@ func (e *explainer) operation() {
 			e.add("because", fmt.Sprintf("step %d", s.ID), fmt.Sprintf("%s waits for %s%s", s.Title, s.Waiting, until), at)
 		case api.StepDoing:
 			msg := s.Title + " is under way"
+			if s.Waiting != "" {
+				msg = s.Title + " waits for " + s.Waiting
+			}
 			if s.Error != "" {
 				msg += ", after: " + s.Error
 			}

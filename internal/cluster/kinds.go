@@ -16,14 +16,14 @@ import (
 func (m *Manager) kinds() map[string]op.Kind {
 	return map[string]op.Kind{
 		"artifacts":      op.KindFunc(m.doArtifacts),
-		"create-node":    op.KindFunc(m.doCreateNode),
+		"create-node":    inTurn(m.doCreateNode),
 		"run-node":       op.KindFunc(m.doRunNode),
 		"configure-node": op.KindFunc(m.doConfigureNode),
 		"drain-node":     op.KindFunc(m.doDrainNode),
-		"stop-node":      op.KindFunc(m.doStopNode),
-		"delete-node":    op.KindFunc(m.doDeleteNode),
-		"power-on":       op.KindFunc(m.doPowerOn),
-		"power-off":      op.KindFunc(m.doPowerOff),
+		"stop-node":      inTurn(m.doStopNode),
+		"delete-node":    inTurn(m.doDeleteNode),
+		"power-on":       inTurn(m.doPowerOn),
+		"power-off":      inTurn(m.doPowerOff),
 		"smoke":          op.KindFunc(m.doSmoke),
 		"forget":         op.KindFunc(m.doForget),
 		"barrier":        op.KindFunc(pass),
@@ -55,17 +55,10 @@ func (m *Manager) node(ctx context.Context, c op.Call) (n store.Node, err error)
 
 // driverResult turns a driver's error into what the step does about it.
 func driverResult(err error) op.Result {
-	if infra.KindOf(err) == infra.KindTemporary {
+	if k := infra.KindOf(err); k == infra.KindTemporary || k == infra.KindThrottled {
 		return op.Retry(2*time.Second, err)
 	}
 	return op.Fail(err)
-}
-
-func doneOr(err error) op.Result {
-	if err != nil {
-		return op.Fail(err)
-	}
-	return op.Done(nil)
 }
 
 // intend writes what a node is wanted to be, if that is news.

@@ -17,6 +17,7 @@ import (
 	"howdah.dev/howdah/internal/agentapi"
 	"howdah.dev/howdah/internal/artifact"
 	"howdah.dev/howdah/internal/infra"
+	"howdah.dev/howdah/internal/infra/limit"
 	"howdah.dev/howdah/internal/op"
 	"howdah.dev/howdah/internal/stack"
 	"howdah.dev/howdah/internal/store"
@@ -41,9 +42,10 @@ type Config struct {
 
 // Manager is the one writer of what is wanted of clusters and nodes.
 type Manager struct {
-	cfg    Config
-	engine *op.Engine
-	clock  Clock
+	cfg     Config
+	engine  *op.Engine
+	clock   Clock
+	drivers map[string]*limit.Driver // by infrastructure
 
 	mu        sync.Mutex
 	stacks    map[string]*stack.Stack // by digest
@@ -70,7 +72,7 @@ func New(cfg Config) *Manager {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	m := &Manager{
-		cfg: cfg, stacks: map[string]*stack.Stack{}, revisions: map[revisionKey]*known{}, sessions: map[string]*session{}, reported: map[string]time.Time{},
+		cfg: cfg, drivers: limited(cfg.Drivers), stacks: map[string]*stack.Stack{}, revisions: map[revisionKey]*known{}, sessions: map[string]*session{}, reported: map[string]time.Time{},
 		progress: map[string]artifact.Progress{}, invited: map[string]bool{}, inventory: map[string]infra.Inventory{},
 		whole: map[string]bool{}, rendered: map[string]*rendered{}, warned: map[string]time.Duration{}, clock: cfg.Clock,
 	}
@@ -142,7 +144,7 @@ func (m *Manager) stackByDigest(tx *store.Tx, digest string) (*stack.Stack, erro
 
 // driver returns the driver of an infrastructure.
 func (m *Manager) driver(name string) (infra.Driver, error) {
-	d, ok := m.cfg.Drivers[name]
+	d, ok := m.drivers[name]
 	if !ok {
 		return nil, fmt.Errorf("there is no infrastructure %s", name)
 	}
@@ -161,7 +163,7 @@ func (m *Manager) infrastructures() []string {
 // refreshInventory asks the drivers what there is; plans are made from the
 // answer, because nothing outside the database may be asked in a transaction.
 func (m *Manager) refreshInventory(ctx context.Context) error {
-	for name, d := range m.cfg.Drivers {
+	for name, d := range m.drivers {
 		inv, err := d.Inventory(ctx)
 		if err != nil {
 			return fmt.Errorf("cannot take inventory of %s: %w", name, err)

@@ -334,6 +334,7 @@ func (m *Manager) Operation(ctx context.Context, id int64) (api.Operation, error
 			return err
 		}
 		out = o.API(steps)
+		m.turns(out.Steps)
 		return nodeNames(tx, o.Cluster, out.Steps)
 	})
 	return out, err

@@ -33,8 +33,11 @@ func (m *Manager) doStopNode(ctx context.Context, c op.Call) op.Result {
 	if err != nil {
 		return op.Fail(err)
 	}
-	if off, err := m.isOff(ctx, c, n); err != nil || off {
-		return doneOr(err)
+	switch off, err := m.isOff(ctx, c, n); {
+	case err != nil:
+		return driverResult(err)
+	case off:
+		return op.Done(nil)
 	}
 	seen, err := m.observed(ctx, n)
 	if err != nil {

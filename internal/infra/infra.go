@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"time"
 )
 
 // Driver makes nodes somewhere. Every call is idempotent by the node's key:
@@ -31,6 +32,12 @@ type Driver interface {
 // returns when ctx ends.
 type Runner interface {
 	Run(ctx context.Context) error
+}
+
+// Limited is a driver that says how many calls it can have under way at a
+// time; others are trusted with 16.
+type Limited interface {
+	Limit() int
 }
 
 // Ref names a node to its driver.
@@ -77,7 +84,8 @@ type Host struct {
 // Kind sorts errors by what helps against them.
 type Kind string
 
-// Kinds of driver errors. All but KindTemporary need a person or another plan.
+// Kinds of driver errors. All but KindThrottled and KindTemporary need a person
+// or another plan.
 const (
 	KindAuth        Kind = "auth"
 	KindQuota       Kind = "quota"
@@ -86,18 +94,27 @@ const (
 	KindConflict    Kind = "conflict"
 	KindInvalid     Kind = "invalid"
 	KindUnsupported Kind = "unsupported"
+	KindThrottled   Kind = "throttled" // too many calls; see RetryAfter
 	KindTemporary   Kind = "temporary"
 )
 
 // Error is an error of a driver.
 type Error struct {
-	Kind Kind
-	Err  error
+	Kind       Kind
+	Err        error
+	RetryAfter time.Duration // of KindThrottled: when the infrastructure wants to be asked again; 0 when it did not say
 }
 
 // Errorf makes a driver error.
 func Errorf(kind Kind, format string, args ...any) error {
 	return &Error{Kind: kind, Err: fmt.Errorf(format, args...)}
+}
+
+// Throttled makes the error of a call that was refused because there are too
+// many; after is when the infrastructure wants to be asked again, 0 when it
+// does not say.
+func Throttled(after time.Duration, format string, args ...any) error {
+	return &Error{Kind: KindThrottled, Err: fmt.Errorf(format, args...), RetryAfter: after}
 }
 
 // Error returns the message alone; the kind is for programs.

@@ -98,7 +98,7 @@ func (e *Engine) drive(ctx context.Context, f *flight, o store.Operation, s stor
 			return s.State, nil //nolint:nilerr // the step stays as it is in the journal
 		}
 		e.setWaiting(f, false)
-		r := kind.Do(ctx, Call{Step: s, Operation: o})
+		r := kind.Do(ctx, Call{Step: s, Operation: o, Waits: func(on bool) { e.setWaiting(f, on) }})
 		if ctx.Err() != nil && r.state != resultDone {
 			return s.State, nil
 		}

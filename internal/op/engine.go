@@ -38,6 +38,9 @@ func (f KindFunc) Do(ctx context.Context, c Call) Result { return f(ctx, c) }
 type Call struct {
 	Step      store.Step
 	Operation store.Operation
+	// Waits tells the engine that the step waits for its turn before it acts, and
+	// when that is over: a step that is dropped meanwhile has its context ended.
+	Waits func(on bool)
 }
 
 // Result is what an attempt came to: done, failed, to be asked again when
