@@ -98,8 +98,8 @@ func (a *app) serverCmd() *cobra.Command {
 			}
 			return server.Run(cmd.Context(), server.Config{
 				Home: a.home, Options: opts, Version: Version, Build: build(), Stacks: stacks.FS, Log: logger(a.err),
-				Clients: wiring.Workloads,
-				Agent:   []string{self, "agent"},
+				Clients: wiring.Workloads, Web: wiring.Webs(),
+				Agent: []string{self, "agent"},
 			})
 		},
 	}

@@ -35,6 +35,7 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("GET /v1/blobs/{sum}", s.serveBlob)
 	mux.Handle("/v2/", registry.New(registry.Config{Store: s.images, Authorize: authorizeImage, Realm: realm, Log: s.log}))
 	mux.HandleFunc("GET "+imageTokenPath, s.imageToken)
+	mux.HandleFunc("/clusters/{name}/{rest...}", s.clusterWeb)
 	mux.HandleFunc("GET /{$}", s.front)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		if allowed := methods(mux, r); len(allowed) > 0 {
@@ -98,7 +99,7 @@ func (s *Server) authenticated(h http.Handler) http.Handler {
 			name = r.Host
 		}
 		if a, err := netip.ParseAddr(name); err != nil || !a.IsLoopback() {
-			writeProblem(w, http.StatusForbidden, "use the server's own address, "+s.info().Address)
+			writeProblem(w, http.StatusForbidden, "names of hosts are not served; use the address itself, http://"+addressOf(r))
 			return
 		}
 		who, err := s.caller(r)
@@ -115,6 +116,15 @@ func (s *Server) authenticated(h http.Handler) http.Handler {
 		}
 		h.ServeHTTP(w, r.WithContext(withCaller(r.Context(), who)))
 	}))
+}
+
+// addressOf is where a request came in.
+func addressOf(r *http.Request) string {
+	a, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	if a == nil {
+		return ""
+	}
+	return a.String()
 }
 
 func forbidden(who tenant.Token) string {

@@ -56,6 +56,7 @@ type Config struct {
 	Build   string                            // digest of this program
 	Stacks  fs.FS                             // that come with the binary
 	Clients func(user string) cluster.Clients // protocol clients by adapter
+	Web     WebClients                        // web APIs by adapter
 	Agent   []string                          // command of a local agent
 	Log     *slog.Logger
 }
@@ -102,6 +103,7 @@ func Run(ctx context.Context, cfg Config) error {
 	defer stop()
 	rotating.Go(func() { s.rotateLog(ctx) })
 	rotating.Go(func() { s.collectImages(ctx) })
+	rotating.Go(func() { s.keepWebListeners(ctx) })
 	return s.serve(ctx)
 }
 

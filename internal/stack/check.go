@@ -48,6 +48,9 @@ func check(s *Stack, root *document.Node) api.Diagnostics {
 	for _, name := range sortedKeys(s.Workloads) {
 		c.workload(name)
 	}
+	for _, path := range sortedKeys(s.Web) {
+		c.web(path)
+	}
 	c.smoke()
 	c.defaults()
 	return c.ds

@@ -29,6 +29,7 @@ type Spec struct {
 	Exports    map[string]Template  `json:"exports,omitempty" doc:"What clusters that link to this one may read"`
 	Client     *Client              `json:"client,omitempty" doc:"Command line tools for people and for tasks"`
 	Workloads  map[string]Workload  `json:"workloads,omitempty" doc:"What users can run on it: job, topology"`
+	Web        map[string]WebAPI    `json:"web,omitempty" doc:"Web APIs the server offers for a cluster, at /clusters/CLUSTER/PATH, by path"`
 	Smoke      *Smoke               `json:"smoke,omitempty" doc:"How the cluster proves that it works"`
 	Default    Default              `json:"default" doc:"The definition used where the user names no node groups"`
 }
@@ -206,6 +207,21 @@ type Workload struct {
 	ID      string              `json:"id,omitempty" doc:"Regular expression that finds the id in what the command prints; the name given is the id where absent"`
 	Logs    []Template          `json:"logs,omitempty" doc:"Client command that prints the logs of ${id}"`
 	Jar     *Jar                `json:"jar,omitempty" doc:"How a jar is put together where the user gives none"`
+}
+
+// WebAPI is a web API that a protocol client serves for a cluster.
+type WebAPI struct {
+	Summary string     `json:"summary,omitempty" doc:"One line"`
+	Adapter string     `json:"adapter" doc:"Protocol client that serves it"`
+	Address Template   `json:"address" doc:"Address for the protocol client"`
+	Listen  *WebListen `json:"listen,omitempty" doc:"Where the server serves it for reading besides, on nodes whose addresses are its own host's"`
+}
+
+// WebListen is a port at the address of a role's nodes.
+type WebListen struct {
+	Role string `json:"role" doc:"Role at whose nodes' addresses the server listens while the cluster runs"`
+	Port int    `json:"port" minimum:"1024" maximum:"65535" doc:"Port; none of the role's services may have it"`
+	Path string `json:"path" pattern:"^(/[a-z0-9][a-z0-9.-]*)+$" doc:"Path the API begins at"`
 }
 
 // Jar is a jar put together by the server out of an artifact and the user's files.

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -31,6 +32,15 @@ func Probes() map[string]probe.Adapter {
 // Workloads are the protocol clients the server asks through.
 func Workloads(user string) cluster.Clients {
 	return cluster.Clients{"yarn": yarnJobs{user}, "storm": stormTopologies{}}
+}
+
+// Webs are the web APIs the server offers for clusters.
+func Webs() map[string]func(at stack.Bound) http.Handler {
+	return map[string]func(at stack.Bound) http.Handler{
+		"storm": func(at stack.Bound) http.Handler {
+			return storm.New(storm.Config{Addresses: []string{at.Address}}).Web()
+		},
+	}
 }
 
 // stormCheck answers leader, supervisors and "topology NAME"; "vacate HOST" and

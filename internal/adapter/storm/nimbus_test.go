@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 )
@@ -72,7 +73,7 @@ func (f *fakeNimbus) serve(conn net.Conn) {
 			f.t.Errorf("no reply to %s: %v", name, err)
 			return
 		}
-		conn.Write(reply)
+		conn.Write(addressed(reply, frame))
 	}
 }
 
@@ -90,6 +91,15 @@ func readFrame(r io.Reader) ([]byte, error) {
 	frame := make([]byte, binary.BigEndian.Uint32(size[:]))
 	_, err := io.ReadFull(r, frame)
 	return frame, err
+}
+
+// addressed gives a recorded answer the name and the number of the call.
+func addressed(reply, call []byte) []byte {
+	body := reply[4+12+len(callName(reply[4:])):]
+	header := slices.Clone(call[:12+len(callName(call))])
+	copy(header, reply[4:8]) // version, and whether it is an answer or an exception
+	out := binary.BigEndian.AppendUint32(nil, uint32(len(header)+len(body)))
+	return slices.Concat(out, header, body)
 }
 
 // callName reads the name out of a strict binary message: version and type,

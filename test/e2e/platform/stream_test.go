@@ -52,6 +52,7 @@ func resizeStream(t *testing.T, h *harness.Home) {
 	h.OK("topology", "rebalance", "stream", "numbers", "--workers", "2", "--executors", "log=4")
 	acks(t, h, 2, 8)
 	spread(t, h, 2)
+	askStorm(t, h)
 	r := h.Fails(3, "topology", "rebalance", "stream", "nobody")
 	harness.Contains(t, "the refusal", r.Stderr, "nobody")
 	kill(t, h)

@@ -5,6 +5,7 @@ package nimbusthrift
 import (
 	"bytes"
 	"context"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	thrift "github.com/apache/thrift/lib/go/thrift"
@@ -18,6 +19,127 @@ var _ = errors.New
 var _ = context.Background
 var _ = time.Now
 var _ = bytes.Equal
+
+type NumErrorsChoice int64
+
+const (
+	NumErrorsChoice_ALL  NumErrorsChoice = 0
+	NumErrorsChoice_NONE NumErrorsChoice = 1
+	NumErrorsChoice_ONE  NumErrorsChoice = 2
+)
+
+func (p NumErrorsChoice) String() string {
+	switch p {
+	case NumErrorsChoice_ALL:
+		return "ALL"
+	case NumErrorsChoice_NONE:
+		return "NONE"
+	case NumErrorsChoice_ONE:
+		return "ONE"
+	}
+	return "<UNSET>"
+}
+
+func NumErrorsChoiceFromString(s string) (NumErrorsChoice, error) {
+	switch s {
+	case "ALL":
+		return NumErrorsChoice_ALL, nil
+	case "NONE":
+		return NumErrorsChoice_NONE, nil
+	case "ONE":
+		return NumErrorsChoice_ONE, nil
+	}
+	return NumErrorsChoice(0), fmt.Errorf("not a valid NumErrorsChoice string")
+}
+
+func NumErrorsChoicePtr(v NumErrorsChoice) *NumErrorsChoice { return &v }
+
+func (p NumErrorsChoice) MarshalText() ([]byte, error) {
+	return []byte(p.String()), nil
+}
+
+func (p *NumErrorsChoice) UnmarshalText(text []byte) error {
+	q, err := NumErrorsChoiceFromString(string(text))
+	if err != nil {
+		return err
+	}
+	*p = q
+	return nil
+}
+
+func (p *NumErrorsChoice) Scan(value interface{}) error {
+	v, ok := value.(int64)
+	if !ok {
+		return errors.New("Scan value is not int64")
+	}
+	*p = NumErrorsChoice(v)
+	return nil
+}
+
+func (p *NumErrorsChoice) Value() (driver.Value, error) {
+	if p == nil {
+		return nil, nil
+	}
+	return int64(*p), nil
+}
+
+type ComponentType int64
+
+const (
+	ComponentType_BOLT  ComponentType = 1
+	ComponentType_SPOUT ComponentType = 2
+)
+
+func (p ComponentType) String() string {
+	switch p {
+	case ComponentType_BOLT:
+		return "BOLT"
+	case ComponentType_SPOUT:
+		return "SPOUT"
+	}
+	return "<UNSET>"
+}
+
+func ComponentTypeFromString(s string) (ComponentType, error) {
+	switch s {
+	case "BOLT":
+		return ComponentType_BOLT, nil
+	case "SPOUT":
+		return ComponentType_SPOUT, nil
+	}
+	return ComponentType(0), fmt.Errorf("not a valid ComponentType string")
+}
+
+func ComponentTypePtr(v ComponentType) *ComponentType { return &v }
+
+func (p ComponentType) MarshalText() ([]byte, error) {
+	return []byte(p.String()), nil
+}
+
+func (p *ComponentType) UnmarshalText(text []byte) error {
+	q, err := ComponentTypeFromString(string(text))
+	if err != nil {
+		return err
+	}
+	*p = q
+	return nil
+}
+
+func (p *ComponentType) Scan(value interface{}) error {
+	v, ok := value.(int64)
+	if !ok {
+		return errors.New("Scan value is not int64")
+	}
+	*p = ComponentType(v)
+	return nil
+}
+
+func (p *ComponentType) Value() (driver.Value, error) {
+	if p == nil {
+		return nil, nil
+	}
+	return int64(*p), nil
+}
 
 // Attributes:
 //   - Msg
@@ -408,31 +530,42 @@ var _ thrift.TException = (*InvalidTopologyException)(nil)
 //   - NumWorkers
 //   - UptimeSecs
 //   - Status
+//   - StormVersion
+//   - TopologyVersion
+//   - SchedStatus
 //   - Owner
 //   - ReplicationCount
 //   - RequestedMemonheap
+//   - RequestedMemoffheap
 //   - RequestedCPU
 //   - AssignedMemonheap
 //   - AssignedMemoffheap
 //   - AssignedCPU
+//   - RequestedGenericResources
+//   - AssignedGenericResources
 type TopologySummary struct {
-	ID           string `thrift:"id,1,required" db:"id" json:"id"`
-	Name         string `thrift:"name,2,required" db:"name" json:"name"`
-	NumTasks     int32  `thrift:"num_tasks,3,required" db:"num_tasks" json:"num_tasks"`
-	NumExecutors int32  `thrift:"num_executors,4,required" db:"num_executors" json:"num_executors"`
-	NumWorkers   int32  `thrift:"num_workers,5,required" db:"num_workers" json:"num_workers"`
-	UptimeSecs   int32  `thrift:"uptime_secs,6,required" db:"uptime_secs" json:"uptime_secs"`
-	Status       string `thrift:"status,7,required" db:"status" json:"status"`
-	// unused fields # 8 to 513
+	ID              string  `thrift:"id,1,required" db:"id" json:"id"`
+	Name            string  `thrift:"name,2,required" db:"name" json:"name"`
+	NumTasks        int32   `thrift:"num_tasks,3,required" db:"num_tasks" json:"num_tasks"`
+	NumExecutors    int32   `thrift:"num_executors,4,required" db:"num_executors" json:"num_executors"`
+	NumWorkers      int32   `thrift:"num_workers,5,required" db:"num_workers" json:"num_workers"`
+	UptimeSecs      int32   `thrift:"uptime_secs,6,required" db:"uptime_secs" json:"uptime_secs"`
+	Status          string  `thrift:"status,7,required" db:"status" json:"status"`
+	StormVersion    *string `thrift:"storm_version,8" db:"storm_version" json:"storm_version,omitempty"`
+	TopologyVersion *string `thrift:"topology_version,9" db:"topology_version" json:"topology_version,omitempty"`
+	// unused fields # 10 to 512
+	SchedStatus      *string `thrift:"sched_status,513" db:"sched_status" json:"sched_status,omitempty"`
 	Owner            *string `thrift:"owner,514" db:"owner" json:"owner,omitempty"`
 	ReplicationCount *int32  `thrift:"replication_count,515" db:"replication_count" json:"replication_count,omitempty"`
 	// unused fields # 516 to 520
-	RequestedMemonheap *float64 `thrift:"requested_memonheap,521" db:"requested_memonheap" json:"requested_memonheap,omitempty"`
-	// unused field # 522
-	RequestedCPU       *float64 `thrift:"requested_cpu,523" db:"requested_cpu" json:"requested_cpu,omitempty"`
-	AssignedMemonheap  *float64 `thrift:"assigned_memonheap,524" db:"assigned_memonheap" json:"assigned_memonheap,omitempty"`
-	AssignedMemoffheap *float64 `thrift:"assigned_memoffheap,525" db:"assigned_memoffheap" json:"assigned_memoffheap,omitempty"`
-	AssignedCPU        *float64 `thrift:"assigned_cpu,526" db:"assigned_cpu" json:"assigned_cpu,omitempty"`
+	RequestedMemonheap        *float64           `thrift:"requested_memonheap,521" db:"requested_memonheap" json:"requested_memonheap,omitempty"`
+	RequestedMemoffheap       *float64           `thrift:"requested_memoffheap,522" db:"requested_memoffheap" json:"requested_memoffheap,omitempty"`
+	RequestedCPU              *float64           `thrift:"requested_cpu,523" db:"requested_cpu" json:"requested_cpu,omitempty"`
+	AssignedMemonheap         *float64           `thrift:"assigned_memonheap,524" db:"assigned_memonheap" json:"assigned_memonheap,omitempty"`
+	AssignedMemoffheap        *float64           `thrift:"assigned_memoffheap,525" db:"assigned_memoffheap" json:"assigned_memoffheap,omitempty"`
+	AssignedCPU               *float64           `thrift:"assigned_cpu,526" db:"assigned_cpu" json:"assigned_cpu,omitempty"`
+	RequestedGenericResources map[string]float64 `thrift:"requested_generic_resources,527" db:"requested_generic_resources" json:"requested_generic_resources,omitempty"`
+	AssignedGenericResources  map[string]float64 `thrift:"assigned_generic_resources,528" db:"assigned_generic_resources" json:"assigned_generic_resources,omitempty"`
 }
 
 func NewTopologySummary() *TopologySummary {
@@ -467,6 +600,33 @@ func (p *TopologySummary) GetStatus() string {
 	return p.Status
 }
 
+var TopologySummary_StormVersion_DEFAULT string
+
+func (p *TopologySummary) GetStormVersion() string {
+	if !p.IsSetStormVersion() {
+		return TopologySummary_StormVersion_DEFAULT
+	}
+	return *p.StormVersion
+}
+
+var TopologySummary_TopologyVersion_DEFAULT string
+
+func (p *TopologySummary) GetTopologyVersion() string {
+	if !p.IsSetTopologyVersion() {
+		return TopologySummary_TopologyVersion_DEFAULT
+	}
+	return *p.TopologyVersion
+}
+
+var TopologySummary_SchedStatus_DEFAULT string
+
+func (p *TopologySummary) GetSchedStatus() string {
+	if !p.IsSetSchedStatus() {
+		return TopologySummary_SchedStatus_DEFAULT
+	}
+	return *p.SchedStatus
+}
+
 var TopologySummary_Owner_DEFAULT string
 
 func (p *TopologySummary) GetOwner() string {
@@ -492,6 +652,15 @@ func (p *TopologySummary) GetRequestedMemonheap() float64 {
 		return TopologySummary_RequestedMemonheap_DEFAULT
 	}
 	return *p.RequestedMemonheap
+}
+
+var TopologySummary_RequestedMemoffheap_DEFAULT float64
+
+func (p *TopologySummary) GetRequestedMemoffheap() float64 {
+	if !p.IsSetRequestedMemoffheap() {
+		return TopologySummary_RequestedMemoffheap_DEFAULT
+	}
+	return *p.RequestedMemoffheap
 }
 
 var TopologySummary_RequestedCPU_DEFAULT float64
@@ -529,6 +698,30 @@ func (p *TopologySummary) GetAssignedCPU() float64 {
 	}
 	return *p.AssignedCPU
 }
+
+var TopologySummary_RequestedGenericResources_DEFAULT map[string]float64
+
+func (p *TopologySummary) GetRequestedGenericResources() map[string]float64 {
+	return p.RequestedGenericResources
+}
+
+var TopologySummary_AssignedGenericResources_DEFAULT map[string]float64
+
+func (p *TopologySummary) GetAssignedGenericResources() map[string]float64 {
+	return p.AssignedGenericResources
+}
+func (p *TopologySummary) IsSetStormVersion() bool {
+	return p.StormVersion != nil
+}
+
+func (p *TopologySummary) IsSetTopologyVersion() bool {
+	return p.TopologyVersion != nil
+}
+
+func (p *TopologySummary) IsSetSchedStatus() bool {
+	return p.SchedStatus != nil
+}
+
 func (p *TopologySummary) IsSetOwner() bool {
 	return p.Owner != nil
 }
@@ -539,6 +732,10 @@ func (p *TopologySummary) IsSetReplicationCount() bool {
 
 func (p *TopologySummary) IsSetRequestedMemonheap() bool {
 	return p.RequestedMemonheap != nil
+}
+
+func (p *TopologySummary) IsSetRequestedMemoffheap() bool {
+	return p.RequestedMemoffheap != nil
 }
 
 func (p *TopologySummary) IsSetRequestedCPU() bool {
@@ -555,6 +752,14 @@ func (p *TopologySummary) IsSetAssignedMemoffheap() bool {
 
 func (p *TopologySummary) IsSetAssignedCPU() bool {
 	return p.AssignedCPU != nil
+}
+
+func (p *TopologySummary) IsSetRequestedGenericResources() bool {
+	return p.RequestedGenericResources != nil
+}
+
+func (p *TopologySummary) IsSetAssignedGenericResources() bool {
+	return p.AssignedGenericResources != nil
 }
 
 func (p *TopologySummary) Read(ctx context.Context, iprot thrift.TProtocol) error {
@@ -656,6 +861,36 @@ func (p *TopologySummary) Read(ctx context.Context, iprot thrift.TProtocol) erro
 					return err
 				}
 			}
+		case 8:
+			if fieldTypeId == thrift.STRING {
+				if err := p.ReadField8(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 9:
+			if fieldTypeId == thrift.STRING {
+				if err := p.ReadField9(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 513:
+			if fieldTypeId == thrift.STRING {
+				if err := p.ReadField513(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
 		case 514:
 			if fieldTypeId == thrift.STRING {
 				if err := p.ReadField514(ctx, iprot); err != nil {
@@ -679,6 +914,16 @@ func (p *TopologySummary) Read(ctx context.Context, iprot thrift.TProtocol) erro
 		case 521:
 			if fieldTypeId == thrift.DOUBLE {
 				if err := p.ReadField521(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 522:
+			if fieldTypeId == thrift.DOUBLE {
+				if err := p.ReadField522(ctx, iprot); err != nil {
 					return err
 				}
 			} else {
@@ -719,6 +964,26 @@ func (p *TopologySummary) Read(ctx context.Context, iprot thrift.TProtocol) erro
 		case 526:
 			if fieldTypeId == thrift.DOUBLE {
 				if err := p.ReadField526(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 527:
+			if fieldTypeId == thrift.MAP {
+				if err := p.ReadField527(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 528:
+			if fieldTypeId == thrift.MAP {
+				if err := p.ReadField528(ctx, iprot); err != nil {
 					return err
 				}
 			} else {
@@ -825,6 +1090,33 @@ func (p *TopologySummary) ReadField7(ctx context.Context, iprot thrift.TProtocol
 	return nil
 }
 
+func (p *TopologySummary) ReadField8(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadString(ctx); err != nil {
+		return thrift.PrependError("error reading field 8: ", err)
+	} else {
+		p.StormVersion = &v
+	}
+	return nil
+}
+
+func (p *TopologySummary) ReadField9(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadString(ctx); err != nil {
+		return thrift.PrependError("error reading field 9: ", err)
+	} else {
+		p.TopologyVersion = &v
+	}
+	return nil
+}
+
+func (p *TopologySummary) ReadField513(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadString(ctx); err != nil {
+		return thrift.PrependError("error reading field 513: ", err)
+	} else {
+		p.SchedStatus = &v
+	}
+	return nil
+}
+
 func (p *TopologySummary) ReadField514(ctx context.Context, iprot thrift.TProtocol) error {
 	if v, err := iprot.ReadString(ctx); err != nil {
 		return thrift.PrependError("error reading field 514: ", err)
@@ -848,6 +1140,15 @@ func (p *TopologySummary) ReadField521(ctx context.Context, iprot thrift.TProtoc
 		return thrift.PrependError("error reading field 521: ", err)
 	} else {
 		p.RequestedMemonheap = &v
+	}
+	return nil
+}
+
+func (p *TopologySummary) ReadField522(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadDouble(ctx); err != nil {
+		return thrift.PrependError("error reading field 522: ", err)
+	} else {
+		p.RequestedMemoffheap = &v
 	}
 	return nil
 }
@@ -888,6 +1189,62 @@ func (p *TopologySummary) ReadField526(ctx context.Context, iprot thrift.TProtoc
 	return nil
 }
 
+func (p *TopologySummary) ReadField527(ctx context.Context, iprot thrift.TProtocol) error {
+	_, _, size, err := iprot.ReadMapBegin(ctx)
+	if err != nil {
+		return thrift.PrependError("error reading map begin: ", err)
+	}
+	tMap := make(map[string]float64, size)
+	p.RequestedGenericResources = tMap
+	for i := 0; i < size; i++ {
+		var _key0 string
+		if v, err := iprot.ReadString(ctx); err != nil {
+			return thrift.PrependError("error reading field 0: ", err)
+		} else {
+			_key0 = v
+		}
+		var _val1 float64
+		if v, err := iprot.ReadDouble(ctx); err != nil {
+			return thrift.PrependError("error reading field 0: ", err)
+		} else {
+			_val1 = v
+		}
+		p.RequestedGenericResources[_key0] = _val1
+	}
+	if err := iprot.ReadMapEnd(ctx); err != nil {
+		return thrift.PrependError("error reading map end: ", err)
+	}
+	return nil
+}
+
+func (p *TopologySummary) ReadField528(ctx context.Context, iprot thrift.TProtocol) error {
+	_, _, size, err := iprot.ReadMapBegin(ctx)
+	if err != nil {
+		return thrift.PrependError("error reading map begin: ", err)
+	}
+	tMap := make(map[string]float64, size)
+	p.AssignedGenericResources = tMap
+	for i := 0; i < size; i++ {
+		var _key2 string
+		if v, err := iprot.ReadString(ctx); err != nil {
+			return thrift.PrependError("error reading field 0: ", err)
+		} else {
+			_key2 = v
+		}
+		var _val3 float64
+		if v, err := iprot.ReadDouble(ctx); err != nil {
+			return thrift.PrependError("error reading field 0: ", err)
+		} else {
+			_val3 = v
+		}
+		p.AssignedGenericResources[_key2] = _val3
+	}
+	if err := iprot.ReadMapEnd(ctx); err != nil {
+		return thrift.PrependError("error reading map end: ", err)
+	}
+	return nil
+}
+
 func (p *TopologySummary) Write(ctx context.Context, oprot thrift.TProtocol) error {
 	if err := oprot.WriteStructBegin(ctx, "TopologySummary"); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
@@ -914,6 +1271,15 @@ func (p *TopologySummary) Write(ctx context.Context, oprot thrift.TProtocol) err
 		if err := p.writeField7(ctx, oprot); err != nil {
 			return err
 		}
+		if err := p.writeField8(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField9(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField513(ctx, oprot); err != nil {
+			return err
+		}
 		if err := p.writeField514(ctx, oprot); err != nil {
 			return err
 		}
@@ -921,6 +1287,9 @@ func (p *TopologySummary) Write(ctx context.Context, oprot thrift.TProtocol) err
 			return err
 		}
 		if err := p.writeField521(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField522(ctx, oprot); err != nil {
 			return err
 		}
 		if err := p.writeField523(ctx, oprot); err != nil {
@@ -933,6 +1302,12 @@ func (p *TopologySummary) Write(ctx context.Context, oprot thrift.TProtocol) err
 			return err
 		}
 		if err := p.writeField526(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField527(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField528(ctx, oprot); err != nil {
 			return err
 		}
 	}
@@ -1036,6 +1411,51 @@ func (p *TopologySummary) writeField7(ctx context.Context, oprot thrift.TProtoco
 	return err
 }
 
+func (p *TopologySummary) writeField8(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetStormVersion() {
+		if err := oprot.WriteFieldBegin(ctx, "storm_version", thrift.STRING, 8); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 8:storm_version: ", p), err)
+		}
+		if err := oprot.WriteString(ctx, string(*p.StormVersion)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.storm_version (8) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 8:storm_version: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *TopologySummary) writeField9(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetTopologyVersion() {
+		if err := oprot.WriteFieldBegin(ctx, "topology_version", thrift.STRING, 9); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 9:topology_version: ", p), err)
+		}
+		if err := oprot.WriteString(ctx, string(*p.TopologyVersion)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.topology_version (9) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 9:topology_version: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *TopologySummary) writeField513(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetSchedStatus() {
+		if err := oprot.WriteFieldBegin(ctx, "sched_status", thrift.STRING, 513); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 513:sched_status: ", p), err)
+		}
+		if err := oprot.WriteString(ctx, string(*p.SchedStatus)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.sched_status (513) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 513:sched_status: ", p), err)
+		}
+	}
+	return err
+}
+
 func (p *TopologySummary) writeField514(ctx context.Context, oprot thrift.TProtocol) (err error) {
 	if p.IsSetOwner() {
 		if err := oprot.WriteFieldBegin(ctx, "owner", thrift.STRING, 514); err != nil {
@@ -1076,6 +1496,21 @@ func (p *TopologySummary) writeField521(ctx context.Context, oprot thrift.TProto
 		}
 		if err := oprot.WriteFieldEnd(ctx); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T write field end error 521:requested_memonheap: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *TopologySummary) writeField522(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetRequestedMemoffheap() {
+		if err := oprot.WriteFieldBegin(ctx, "requested_memoffheap", thrift.DOUBLE, 522); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 522:requested_memoffheap: ", p), err)
+		}
+		if err := oprot.WriteDouble(ctx, float64(*p.RequestedMemoffheap)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.requested_memoffheap (522) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 522:requested_memoffheap: ", p), err)
 		}
 	}
 	return err
@@ -1141,6 +1576,58 @@ func (p *TopologySummary) writeField526(ctx context.Context, oprot thrift.TProto
 	return err
 }
 
+func (p *TopologySummary) writeField527(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetRequestedGenericResources() {
+		if err := oprot.WriteFieldBegin(ctx, "requested_generic_resources", thrift.MAP, 527); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 527:requested_generic_resources: ", p), err)
+		}
+		if err := oprot.WriteMapBegin(ctx, thrift.STRING, thrift.DOUBLE, len(p.RequestedGenericResources)); err != nil {
+			return thrift.PrependError("error writing map begin: ", err)
+		}
+		for k, v := range p.RequestedGenericResources {
+			if err := oprot.WriteString(ctx, string(k)); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+			}
+			if err := oprot.WriteDouble(ctx, float64(v)); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+			}
+		}
+		if err := oprot.WriteMapEnd(ctx); err != nil {
+			return thrift.PrependError("error writing map end: ", err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 527:requested_generic_resources: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *TopologySummary) writeField528(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetAssignedGenericResources() {
+		if err := oprot.WriteFieldBegin(ctx, "assigned_generic_resources", thrift.MAP, 528); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 528:assigned_generic_resources: ", p), err)
+		}
+		if err := oprot.WriteMapBegin(ctx, thrift.STRING, thrift.DOUBLE, len(p.AssignedGenericResources)); err != nil {
+			return thrift.PrependError("error writing map begin: ", err)
+		}
+		for k, v := range p.AssignedGenericResources {
+			if err := oprot.WriteString(ctx, string(k)); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+			}
+			if err := oprot.WriteDouble(ctx, float64(v)); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+			}
+		}
+		if err := oprot.WriteMapEnd(ctx); err != nil {
+			return thrift.PrependError("error writing map end: ", err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 528:assigned_generic_resources: ", p), err)
+		}
+	}
+	return err
+}
+
 func (p *TopologySummary) Equals(other *TopologySummary) bool {
 	if p == other {
 		return true
@@ -1168,6 +1655,30 @@ func (p *TopologySummary) Equals(other *TopologySummary) bool {
 	if p.Status != other.Status {
 		return false
 	}
+	if p.StormVersion != other.StormVersion {
+		if p.StormVersion == nil || other.StormVersion == nil {
+			return false
+		}
+		if (*p.StormVersion) != (*other.StormVersion) {
+			return false
+		}
+	}
+	if p.TopologyVersion != other.TopologyVersion {
+		if p.TopologyVersion == nil || other.TopologyVersion == nil {
+			return false
+		}
+		if (*p.TopologyVersion) != (*other.TopologyVersion) {
+			return false
+		}
+	}
+	if p.SchedStatus != other.SchedStatus {
+		if p.SchedStatus == nil || other.SchedStatus == nil {
+			return false
+		}
+		if (*p.SchedStatus) != (*other.SchedStatus) {
+			return false
+		}
+	}
 	if p.Owner != other.Owner {
 		if p.Owner == nil || other.Owner == nil {
 			return false
@@ -1189,6 +1700,14 @@ func (p *TopologySummary) Equals(other *TopologySummary) bool {
 			return false
 		}
 		if (*p.RequestedMemonheap) != (*other.RequestedMemonheap) {
+			return false
+		}
+	}
+	if p.RequestedMemoffheap != other.RequestedMemoffheap {
+		if p.RequestedMemoffheap == nil || other.RequestedMemoffheap == nil {
+			return false
+		}
+		if (*p.RequestedMemoffheap) != (*other.RequestedMemoffheap) {
 			return false
 		}
 	}
@@ -1224,6 +1743,24 @@ func (p *TopologySummary) Equals(other *TopologySummary) bool {
 			return false
 		}
 	}
+	if len(p.RequestedGenericResources) != len(other.RequestedGenericResources) {
+		return false
+	}
+	for k, _tgt := range p.RequestedGenericResources {
+		_src4 := other.RequestedGenericResources[k]
+		if _tgt != _src4 {
+			return false
+		}
+	}
+	if len(p.AssignedGenericResources) != len(other.AssignedGenericResources) {
+		return false
+	}
+	for k, _tgt := range p.AssignedGenericResources {
+		_src5 := other.AssignedGenericResources[k]
+		if _tgt != _src5 {
+			return false
+		}
+	}
 	return true
 }
 
@@ -1244,19 +1781,24 @@ func (p *TopologySummary) String() string {
 //   - TotalResources
 //   - UsedMem
 //   - UsedCPU
+//   - FragmentedMem
+//   - FragmentedCPU
 //   - Blacklisted
+//   - UsedGenericResources
 type SupervisorSummary struct {
-	Host           string             `thrift:"host,1,required" db:"host" json:"host"`
-	UptimeSecs     int32              `thrift:"uptime_secs,2,required" db:"uptime_secs" json:"uptime_secs"`
-	NumWorkers     int32              `thrift:"num_workers,3,required" db:"num_workers" json:"num_workers"`
-	NumUsedWorkers int32              `thrift:"num_used_workers,4,required" db:"num_used_workers" json:"num_used_workers"`
-	SupervisorID   string             `thrift:"supervisor_id,5,required" db:"supervisor_id" json:"supervisor_id"`
-	Version        *string            `thrift:"version,6" db:"version" json:"version,omitempty"`
-	TotalResources map[string]float64 `thrift:"total_resources,7" db:"total_resources" json:"total_resources,omitempty"`
-	UsedMem        *float64           `thrift:"used_mem,8" db:"used_mem" json:"used_mem,omitempty"`
-	UsedCPU        *float64           `thrift:"used_cpu,9" db:"used_cpu" json:"used_cpu,omitempty"`
-	// unused fields # 10 to 11
-	Blacklisted *bool `thrift:"blacklisted,12" db:"blacklisted" json:"blacklisted,omitempty"`
+	Host                 string             `thrift:"host,1,required" db:"host" json:"host"`
+	UptimeSecs           int32              `thrift:"uptime_secs,2,required" db:"uptime_secs" json:"uptime_secs"`
+	NumWorkers           int32              `thrift:"num_workers,3,required" db:"num_workers" json:"num_workers"`
+	NumUsedWorkers       int32              `thrift:"num_used_workers,4,required" db:"num_used_workers" json:"num_used_workers"`
+	SupervisorID         string             `thrift:"supervisor_id,5,required" db:"supervisor_id" json:"supervisor_id"`
+	Version              *string            `thrift:"version,6" db:"version" json:"version,omitempty"`
+	TotalResources       map[string]float64 `thrift:"total_resources,7" db:"total_resources" json:"total_resources,omitempty"`
+	UsedMem              *float64           `thrift:"used_mem,8" db:"used_mem" json:"used_mem,omitempty"`
+	UsedCPU              *float64           `thrift:"used_cpu,9" db:"used_cpu" json:"used_cpu,omitempty"`
+	FragmentedMem        *float64           `thrift:"fragmented_mem,10" db:"fragmented_mem" json:"fragmented_mem,omitempty"`
+	FragmentedCPU        *float64           `thrift:"fragmented_cpu,11" db:"fragmented_cpu" json:"fragmented_cpu,omitempty"`
+	Blacklisted          *bool              `thrift:"blacklisted,12" db:"blacklisted" json:"blacklisted,omitempty"`
+	UsedGenericResources map[string]float64 `thrift:"used_generic_resources,13" db:"used_generic_resources" json:"used_generic_resources,omitempty"`
 }
 
 func NewSupervisorSummary() *SupervisorSummary {
@@ -1316,6 +1858,24 @@ func (p *SupervisorSummary) GetUsedCPU() float64 {
 	return *p.UsedCPU
 }
 
+var SupervisorSummary_FragmentedMem_DEFAULT float64
+
+func (p *SupervisorSummary) GetFragmentedMem() float64 {
+	if !p.IsSetFragmentedMem() {
+		return SupervisorSummary_FragmentedMem_DEFAULT
+	}
+	return *p.FragmentedMem
+}
+
+var SupervisorSummary_FragmentedCPU_DEFAULT float64
+
+func (p *SupervisorSummary) GetFragmentedCPU() float64 {
+	if !p.IsSetFragmentedCPU() {
+		return SupervisorSummary_FragmentedCPU_DEFAULT
+	}
+	return *p.FragmentedCPU
+}
+
 var SupervisorSummary_Blacklisted_DEFAULT bool
 
 func (p *SupervisorSummary) GetBlacklisted() bool {
@@ -1323,6 +1883,12 @@ func (p *SupervisorSummary) GetBlacklisted() bool {
 		return SupervisorSummary_Blacklisted_DEFAULT
 	}
 	return *p.Blacklisted
+}
+
+var SupervisorSummary_UsedGenericResources_DEFAULT map[string]float64
+
+func (p *SupervisorSummary) GetUsedGenericResources() map[string]float64 {
+	return p.UsedGenericResources
 }
 func (p *SupervisorSummary) IsSetVersion() bool {
 	return p.Version != nil
@@ -1340,8 +1906,20 @@ func (p *SupervisorSummary) IsSetUsedCPU() bool {
 	return p.UsedCPU != nil
 }
 
+func (p *SupervisorSummary) IsSetFragmentedMem() bool {
+	return p.FragmentedMem != nil
+}
+
+func (p *SupervisorSummary) IsSetFragmentedCPU() bool {
+	return p.FragmentedCPU != nil
+}
+
 func (p *SupervisorSummary) IsSetBlacklisted() bool {
 	return p.Blacklisted != nil
+}
+
+func (p *SupervisorSummary) IsSetUsedGenericResources() bool {
+	return p.UsedGenericResources != nil
 }
 
 func (p *SupervisorSummary) Read(ctx context.Context, iprot thrift.TProtocol) error {
@@ -1459,9 +2037,39 @@ func (p *SupervisorSummary) Read(ctx context.Context, iprot thrift.TProtocol) er
 					return err
 				}
 			}
+		case 10:
+			if fieldTypeId == thrift.DOUBLE {
+				if err := p.ReadField10(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 11:
+			if fieldTypeId == thrift.DOUBLE {
+				if err := p.ReadField11(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
 		case 12:
 			if fieldTypeId == thrift.BOOL {
 				if err := p.ReadField12(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 13:
+			if fieldTypeId == thrift.MAP {
+				if err := p.ReadField13(ctx, iprot); err != nil {
 					return err
 				}
 			} else {
@@ -1561,19 +2169,19 @@ func (p *SupervisorSummary) ReadField7(ctx context.Context, iprot thrift.TProtoc
 	tMap := make(map[string]float64, size)
 	p.TotalResources = tMap
 	for i := 0; i < size; i++ {
-		var _key0 string
+		var _key6 string
 		if v, err := iprot.ReadString(ctx); err != nil {
 			return thrift.PrependError("error reading field 0: ", err)
 		} else {
-			_key0 = v
+			_key6 = v
 		}
-		var _val1 float64
+		var _val7 float64
 		if v, err := iprot.ReadDouble(ctx); err != nil {
 			return thrift.PrependError("error reading field 0: ", err)
 		} else {
-			_val1 = v
+			_val7 = v
 		}
-		p.TotalResources[_key0] = _val1
+		p.TotalResources[_key6] = _val7
 	}
 	if err := iprot.ReadMapEnd(ctx); err != nil {
 		return thrift.PrependError("error reading map end: ", err)
@@ -1599,11 +2207,57 @@ func (p *SupervisorSummary) ReadField9(ctx context.Context, iprot thrift.TProtoc
 	return nil
 }
 
+func (p *SupervisorSummary) ReadField10(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadDouble(ctx); err != nil {
+		return thrift.PrependError("error reading field 10: ", err)
+	} else {
+		p.FragmentedMem = &v
+	}
+	return nil
+}
+
+func (p *SupervisorSummary) ReadField11(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadDouble(ctx); err != nil {
+		return thrift.PrependError("error reading field 11: ", err)
+	} else {
+		p.FragmentedCPU = &v
+	}
+	return nil
+}
+
 func (p *SupervisorSummary) ReadField12(ctx context.Context, iprot thrift.TProtocol) error {
 	if v, err := iprot.ReadBool(ctx); err != nil {
 		return thrift.PrependError("error reading field 12: ", err)
 	} else {
 		p.Blacklisted = &v
+	}
+	return nil
+}
+
+func (p *SupervisorSummary) ReadField13(ctx context.Context, iprot thrift.TProtocol) error {
+	_, _, size, err := iprot.ReadMapBegin(ctx)
+	if err != nil {
+		return thrift.PrependError("error reading map begin: ", err)
+	}
+	tMap := make(map[string]float64, size)
+	p.UsedGenericResources = tMap
+	for i := 0; i < size; i++ {
+		var _key8 string
+		if v, err := iprot.ReadString(ctx); err != nil {
+			return thrift.PrependError("error reading field 0: ", err)
+		} else {
+			_key8 = v
+		}
+		var _val9 float64
+		if v, err := iprot.ReadDouble(ctx); err != nil {
+			return thrift.PrependError("error reading field 0: ", err)
+		} else {
+			_val9 = v
+		}
+		p.UsedGenericResources[_key8] = _val9
+	}
+	if err := iprot.ReadMapEnd(ctx); err != nil {
+		return thrift.PrependError("error reading map end: ", err)
 	}
 	return nil
 }
@@ -1640,7 +2294,16 @@ func (p *SupervisorSummary) Write(ctx context.Context, oprot thrift.TProtocol) e
 		if err := p.writeField9(ctx, oprot); err != nil {
 			return err
 		}
+		if err := p.writeField10(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField11(ctx, oprot); err != nil {
+			return err
+		}
 		if err := p.writeField12(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField13(ctx, oprot); err != nil {
 			return err
 		}
 	}
@@ -1789,6 +2452,36 @@ func (p *SupervisorSummary) writeField9(ctx context.Context, oprot thrift.TProto
 	return err
 }
 
+func (p *SupervisorSummary) writeField10(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetFragmentedMem() {
+		if err := oprot.WriteFieldBegin(ctx, "fragmented_mem", thrift.DOUBLE, 10); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 10:fragmented_mem: ", p), err)
+		}
+		if err := oprot.WriteDouble(ctx, float64(*p.FragmentedMem)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.fragmented_mem (10) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 10:fragmented_mem: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *SupervisorSummary) writeField11(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetFragmentedCPU() {
+		if err := oprot.WriteFieldBegin(ctx, "fragmented_cpu", thrift.DOUBLE, 11); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 11:fragmented_cpu: ", p), err)
+		}
+		if err := oprot.WriteDouble(ctx, float64(*p.FragmentedCPU)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.fragmented_cpu (11) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 11:fragmented_cpu: ", p), err)
+		}
+	}
+	return err
+}
+
 func (p *SupervisorSummary) writeField12(ctx context.Context, oprot thrift.TProtocol) (err error) {
 	if p.IsSetBlacklisted() {
 		if err := oprot.WriteFieldBegin(ctx, "blacklisted", thrift.BOOL, 12); err != nil {
@@ -1799,6 +2492,32 @@ func (p *SupervisorSummary) writeField12(ctx context.Context, oprot thrift.TProt
 		}
 		if err := oprot.WriteFieldEnd(ctx); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T write field end error 12:blacklisted: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *SupervisorSummary) writeField13(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetUsedGenericResources() {
+		if err := oprot.WriteFieldBegin(ctx, "used_generic_resources", thrift.MAP, 13); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 13:used_generic_resources: ", p), err)
+		}
+		if err := oprot.WriteMapBegin(ctx, thrift.STRING, thrift.DOUBLE, len(p.UsedGenericResources)); err != nil {
+			return thrift.PrependError("error writing map begin: ", err)
+		}
+		for k, v := range p.UsedGenericResources {
+			if err := oprot.WriteString(ctx, string(k)); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+			}
+			if err := oprot.WriteDouble(ctx, float64(v)); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+			}
+		}
+		if err := oprot.WriteMapEnd(ctx); err != nil {
+			return thrift.PrependError("error writing map end: ", err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 13:used_generic_resources: ", p), err)
 		}
 	}
 	return err
@@ -1837,8 +2556,8 @@ func (p *SupervisorSummary) Equals(other *SupervisorSummary) bool {
 		return false
 	}
 	for k, _tgt := range p.TotalResources {
-		_src2 := other.TotalResources[k]
-		if _tgt != _src2 {
+		_src10 := other.TotalResources[k]
+		if _tgt != _src10 {
 			return false
 		}
 	}
@@ -1858,11 +2577,36 @@ func (p *SupervisorSummary) Equals(other *SupervisorSummary) bool {
 			return false
 		}
 	}
+	if p.FragmentedMem != other.FragmentedMem {
+		if p.FragmentedMem == nil || other.FragmentedMem == nil {
+			return false
+		}
+		if (*p.FragmentedMem) != (*other.FragmentedMem) {
+			return false
+		}
+	}
+	if p.FragmentedCPU != other.FragmentedCPU {
+		if p.FragmentedCPU == nil || other.FragmentedCPU == nil {
+			return false
+		}
+		if (*p.FragmentedCPU) != (*other.FragmentedCPU) {
+			return false
+		}
+	}
 	if p.Blacklisted != other.Blacklisted {
 		if p.Blacklisted == nil || other.Blacklisted == nil {
 			return false
 		}
 		if (*p.Blacklisted) != (*other.Blacklisted) {
+			return false
+		}
+	}
+	if len(p.UsedGenericResources) != len(other.UsedGenericResources) {
+		return false
+	}
+	for k, _tgt := range p.UsedGenericResources {
+		_src11 := other.UsedGenericResources[k]
+		if _tgt != _src11 {
 			return false
 		}
 	}
@@ -2298,11 +3042,11 @@ func (p *ClusterSummary) ReadField1(ctx context.Context, iprot thrift.TProtocol)
 	tSlice := make([]*SupervisorSummary, 0, size)
 	p.Supervisors = tSlice
 	for i := 0; i < size; i++ {
-		_elem3 := &SupervisorSummary{}
-		if err := _elem3.Read(ctx, iprot); err != nil {
-			return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", _elem3), err)
+		_elem12 := &SupervisorSummary{}
+		if err := _elem12.Read(ctx, iprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", _elem12), err)
 		}
-		p.Supervisors = append(p.Supervisors, _elem3)
+		p.Supervisors = append(p.Supervisors, _elem12)
 	}
 	if err := iprot.ReadListEnd(ctx); err != nil {
 		return thrift.PrependError("error reading list end: ", err)
@@ -2318,11 +3062,11 @@ func (p *ClusterSummary) ReadField3(ctx context.Context, iprot thrift.TProtocol)
 	tSlice := make([]*TopologySummary, 0, size)
 	p.Topologies = tSlice
 	for i := 0; i < size; i++ {
-		_elem4 := &TopologySummary{}
-		if err := _elem4.Read(ctx, iprot); err != nil {
-			return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", _elem4), err)
+		_elem13 := &TopologySummary{}
+		if err := _elem13.Read(ctx, iprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", _elem13), err)
 		}
-		p.Topologies = append(p.Topologies, _elem4)
+		p.Topologies = append(p.Topologies, _elem13)
 	}
 	if err := iprot.ReadListEnd(ctx); err != nil {
 		return thrift.PrependError("error reading list end: ", err)
@@ -2338,11 +3082,11 @@ func (p *ClusterSummary) ReadField4(ctx context.Context, iprot thrift.TProtocol)
 	tSlice := make([]*NimbusSummary, 0, size)
 	p.Nimbuses = tSlice
 	for i := 0; i < size; i++ {
-		_elem5 := &NimbusSummary{}
-		if err := _elem5.Read(ctx, iprot); err != nil {
-			return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", _elem5), err)
+		_elem14 := &NimbusSummary{}
+		if err := _elem14.Read(ctx, iprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", _elem14), err)
 		}
-		p.Nimbuses = append(p.Nimbuses, _elem5)
+		p.Nimbuses = append(p.Nimbuses, _elem14)
 	}
 	if err := iprot.ReadListEnd(ctx); err != nil {
 		return thrift.PrependError("error reading list end: ", err)
@@ -2447,8 +3191,8 @@ func (p *ClusterSummary) Equals(other *ClusterSummary) bool {
 		return false
 	}
 	for i, _tgt := range p.Supervisors {
-		_src6 := other.Supervisors[i]
-		if !_tgt.Equals(_src6) {
+		_src15 := other.Supervisors[i]
+		if !_tgt.Equals(_src15) {
 			return false
 		}
 	}
@@ -2456,8 +3200,8 @@ func (p *ClusterSummary) Equals(other *ClusterSummary) bool {
 		return false
 	}
 	for i, _tgt := range p.Topologies {
-		_src7 := other.Topologies[i]
-		if !_tgt.Equals(_src7) {
+		_src16 := other.Topologies[i]
+		if !_tgt.Equals(_src16) {
 			return false
 		}
 	}
@@ -2465,8 +3209,8 @@ func (p *ClusterSummary) Equals(other *ClusterSummary) bool {
 		return false
 	}
 	for i, _tgt := range p.Nimbuses {
-		_src8 := other.Nimbuses[i]
-		if !_tgt.Equals(_src8) {
+		_src17 := other.Nimbuses[i]
+		if !_tgt.Equals(_src17) {
 			return false
 		}
 	}
@@ -2773,13 +3517,15 @@ func (p *ErrorInfo) String() string {
 //   - Transferred
 //   - Acked
 //   - Failed
+//   - ResourcesMap
 type CommonAggregateStats struct {
-	NumExecutors *int32 `thrift:"num_executors,1" db:"num_executors" json:"num_executors,omitempty"`
-	NumTasks     *int32 `thrift:"num_tasks,2" db:"num_tasks" json:"num_tasks,omitempty"`
-	Emitted      *int64 `thrift:"emitted,3" db:"emitted" json:"emitted,omitempty"`
-	Transferred  *int64 `thrift:"transferred,4" db:"transferred" json:"transferred,omitempty"`
-	Acked        *int64 `thrift:"acked,5" db:"acked" json:"acked,omitempty"`
-	Failed       *int64 `thrift:"failed,6" db:"failed" json:"failed,omitempty"`
+	NumExecutors *int32             `thrift:"num_executors,1" db:"num_executors" json:"num_executors,omitempty"`
+	NumTasks     *int32             `thrift:"num_tasks,2" db:"num_tasks" json:"num_tasks,omitempty"`
+	Emitted      *int64             `thrift:"emitted,3" db:"emitted" json:"emitted,omitempty"`
+	Transferred  *int64             `thrift:"transferred,4" db:"transferred" json:"transferred,omitempty"`
+	Acked        *int64             `thrift:"acked,5" db:"acked" json:"acked,omitempty"`
+	Failed       *int64             `thrift:"failed,6" db:"failed" json:"failed,omitempty"`
+	ResourcesMap map[string]float64 `thrift:"resources_map,7" db:"resources_map" json:"resources_map,omitempty"`
 }
 
 func NewCommonAggregateStats() *CommonAggregateStats {
@@ -2839,6 +3585,12 @@ func (p *CommonAggregateStats) GetFailed() int64 {
 	}
 	return *p.Failed
 }
+
+var CommonAggregateStats_ResourcesMap_DEFAULT map[string]float64
+
+func (p *CommonAggregateStats) GetResourcesMap() map[string]float64 {
+	return p.ResourcesMap
+}
 func (p *CommonAggregateStats) IsSetNumExecutors() bool {
 	return p.NumExecutors != nil
 }
@@ -2861,6 +3613,10 @@ func (p *CommonAggregateStats) IsSetAcked() bool {
 
 func (p *CommonAggregateStats) IsSetFailed() bool {
 	return p.Failed != nil
+}
+
+func (p *CommonAggregateStats) IsSetResourcesMap() bool {
+	return p.ResourcesMap != nil
 }
 
 func (p *CommonAggregateStats) Read(ctx context.Context, iprot thrift.TProtocol) error {
@@ -2937,6 +3693,16 @@ func (p *CommonAggregateStats) Read(ctx context.Context, iprot thrift.TProtocol)
 					return err
 				}
 			}
+		case 7:
+			if fieldTypeId == thrift.MAP {
+				if err := p.ReadField7(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
 		default:
 			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
 				return err
@@ -3006,6 +3772,34 @@ func (p *CommonAggregateStats) ReadField6(ctx context.Context, iprot thrift.TPro
 	return nil
 }
 
+func (p *CommonAggregateStats) ReadField7(ctx context.Context, iprot thrift.TProtocol) error {
+	_, _, size, err := iprot.ReadMapBegin(ctx)
+	if err != nil {
+		return thrift.PrependError("error reading map begin: ", err)
+	}
+	tMap := make(map[string]float64, size)
+	p.ResourcesMap = tMap
+	for i := 0; i < size; i++ {
+		var _key18 string
+		if v, err := iprot.ReadString(ctx); err != nil {
+			return thrift.PrependError("error reading field 0: ", err)
+		} else {
+			_key18 = v
+		}
+		var _val19 float64
+		if v, err := iprot.ReadDouble(ctx); err != nil {
+			return thrift.PrependError("error reading field 0: ", err)
+		} else {
+			_val19 = v
+		}
+		p.ResourcesMap[_key18] = _val19
+	}
+	if err := iprot.ReadMapEnd(ctx); err != nil {
+		return thrift.PrependError("error reading map end: ", err)
+	}
+	return nil
+}
+
 func (p *CommonAggregateStats) Write(ctx context.Context, oprot thrift.TProtocol) error {
 	if err := oprot.WriteStructBegin(ctx, "CommonAggregateStats"); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
@@ -3027,6 +3821,9 @@ func (p *CommonAggregateStats) Write(ctx context.Context, oprot thrift.TProtocol
 			return err
 		}
 		if err := p.writeField6(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField7(ctx, oprot); err != nil {
 			return err
 		}
 	}
@@ -3129,6 +3926,32 @@ func (p *CommonAggregateStats) writeField6(ctx context.Context, oprot thrift.TPr
 	return err
 }
 
+func (p *CommonAggregateStats) writeField7(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetResourcesMap() {
+		if err := oprot.WriteFieldBegin(ctx, "resources_map", thrift.MAP, 7); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 7:resources_map: ", p), err)
+		}
+		if err := oprot.WriteMapBegin(ctx, thrift.STRING, thrift.DOUBLE, len(p.ResourcesMap)); err != nil {
+			return thrift.PrependError("error writing map begin: ", err)
+		}
+		for k, v := range p.ResourcesMap {
+			if err := oprot.WriteString(ctx, string(k)); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+			}
+			if err := oprot.WriteDouble(ctx, float64(v)); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+			}
+		}
+		if err := oprot.WriteMapEnd(ctx); err != nil {
+			return thrift.PrependError("error writing map end: ", err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 7:resources_map: ", p), err)
+		}
+	}
+	return err
+}
+
 func (p *CommonAggregateStats) Equals(other *CommonAggregateStats) bool {
 	if p == other {
 		return true
@@ -3180,6 +4003,15 @@ func (p *CommonAggregateStats) Equals(other *CommonAggregateStats) bool {
 			return false
 		}
 		if (*p.Failed) != (*other.Failed) {
+			return false
+		}
+	}
+	if len(p.ResourcesMap) != len(other.ResourcesMap) {
+		return false
+	}
+	for k, _tgt := range p.ResourcesMap {
+		_src20 := other.ResourcesMap[k]
+		if _tgt != _src20 {
 			return false
 		}
 	}
@@ -4201,19 +5033,19 @@ func (p *TopologyStats) ReadField1(ctx context.Context, iprot thrift.TProtocol) 
 	tMap := make(map[string]int64, size)
 	p.WindowToEmitted = tMap
 	for i := 0; i < size; i++ {
-		var _key9 string
+		var _key21 string
 		if v, err := iprot.ReadString(ctx); err != nil {
 			return thrift.PrependError("error reading field 0: ", err)
 		} else {
-			_key9 = v
+			_key21 = v
 		}
-		var _val10 int64
+		var _val22 int64
 		if v, err := iprot.ReadI64(ctx); err != nil {
 			return thrift.PrependError("error reading field 0: ", err)
 		} else {
-			_val10 = v
+			_val22 = v
 		}
-		p.WindowToEmitted[_key9] = _val10
+		p.WindowToEmitted[_key21] = _val22
 	}
 	if err := iprot.ReadMapEnd(ctx); err != nil {
 		return thrift.PrependError("error reading map end: ", err)
@@ -4229,19 +5061,19 @@ func (p *TopologyStats) ReadField2(ctx context.Context, iprot thrift.TProtocol) 
 	tMap := make(map[string]int64, size)
 	p.WindowToTransferred = tMap
 	for i := 0; i < size; i++ {
-		var _key11 string
+		var _key23 string
 		if v, err := iprot.ReadString(ctx); err != nil {
 			return thrift.PrependError("error reading field 0: ", err)
 		} else {
-			_key11 = v
+			_key23 = v
 		}
-		var _val12 int64
+		var _val24 int64
 		if v, err := iprot.ReadI64(ctx); err != nil {
 			return thrift.PrependError("error reading field 0: ", err)
 		} else {
-			_val12 = v
+			_val24 = v
 		}
-		p.WindowToTransferred[_key11] = _val12
+		p.WindowToTransferred[_key23] = _val24
 	}
 	if err := iprot.ReadMapEnd(ctx); err != nil {
 		return thrift.PrependError("error reading map end: ", err)
@@ -4257,19 +5089,19 @@ func (p *TopologyStats) ReadField3(ctx context.Context, iprot thrift.TProtocol) 
 	tMap := make(map[string]float64, size)
 	p.WindowToCompleteLatenciesMs = tMap
 	for i := 0; i < size; i++ {
-		var _key13 string
+		var _key25 string
 		if v, err := iprot.ReadString(ctx); err != nil {
 			return thrift.PrependError("error reading field 0: ", err)
 		} else {
-			_key13 = v
+			_key25 = v
 		}
-		var _val14 float64
+		var _val26 float64
 		if v, err := iprot.ReadDouble(ctx); err != nil {
 			return thrift.PrependError("error reading field 0: ", err)
 		} else {
-			_val14 = v
+			_val26 = v
 		}
-		p.WindowToCompleteLatenciesMs[_key13] = _val14
+		p.WindowToCompleteLatenciesMs[_key25] = _val26
 	}
 	if err := iprot.ReadMapEnd(ctx); err != nil {
 		return thrift.PrependError("error reading map end: ", err)
@@ -4285,19 +5117,19 @@ func (p *TopologyStats) ReadField4(ctx context.Context, iprot thrift.TProtocol) 
 	tMap := make(map[string]int64, size)
 	p.WindowToAcked = tMap
 	for i := 0; i < size; i++ {
-		var _key15 string
+		var _key27 string
 		if v, err := iprot.ReadString(ctx); err != nil {
 			return thrift.PrependError("error reading field 0: ", err)
 		} else {
-			_key15 = v
+			_key27 = v
 		}
-		var _val16 int64
+		var _val28 int64
 		if v, err := iprot.ReadI64(ctx); err != nil {
 			return thrift.PrependError("error reading field 0: ", err)
 		} else {
-			_val16 = v
+			_val28 = v
 		}
-		p.WindowToAcked[_key15] = _val16
+		p.WindowToAcked[_key27] = _val28
 	}
 	if err := iprot.ReadMapEnd(ctx); err != nil {
 		return thrift.PrependError("error reading map end: ", err)
@@ -4313,19 +5145,19 @@ func (p *TopologyStats) ReadField5(ctx context.Context, iprot thrift.TProtocol) 
 	tMap := make(map[string]int64, size)
 	p.WindowToFailed = tMap
 	for i := 0; i < size; i++ {
-		var _key17 string
+		var _key29 string
 		if v, err := iprot.ReadString(ctx); err != nil {
 			return thrift.PrependError("error reading field 0: ", err)
 		} else {
-			_key17 = v
+			_key29 = v
 		}
-		var _val18 int64
+		var _val30 int64
 		if v, err := iprot.ReadI64(ctx); err != nil {
 			return thrift.PrependError("error reading field 0: ", err)
 		} else {
-			_val18 = v
+			_val30 = v
 		}
-		p.WindowToFailed[_key17] = _val18
+		p.WindowToFailed[_key29] = _val30
 	}
 	if err := iprot.ReadMapEnd(ctx); err != nil {
 		return thrift.PrependError("error reading map end: ", err)
@@ -4503,8 +5335,8 @@ func (p *TopologyStats) Equals(other *TopologyStats) bool {
 		return false
 	}
 	for k, _tgt := range p.WindowToEmitted {
-		_src19 := other.WindowToEmitted[k]
-		if _tgt != _src19 {
+		_src31 := other.WindowToEmitted[k]
+		if _tgt != _src31 {
 			return false
 		}
 	}
@@ -4512,8 +5344,8 @@ func (p *TopologyStats) Equals(other *TopologyStats) bool {
 		return false
 	}
 	for k, _tgt := range p.WindowToTransferred {
-		_src20 := other.WindowToTransferred[k]
-		if _tgt != _src20 {
+		_src32 := other.WindowToTransferred[k]
+		if _tgt != _src32 {
 			return false
 		}
 	}
@@ -4521,8 +5353,8 @@ func (p *TopologyStats) Equals(other *TopologyStats) bool {
 		return false
 	}
 	for k, _tgt := range p.WindowToCompleteLatenciesMs {
-		_src21 := other.WindowToCompleteLatenciesMs[k]
-		if _tgt != _src21 {
+		_src33 := other.WindowToCompleteLatenciesMs[k]
+		if _tgt != _src33 {
 			return false
 		}
 	}
@@ -4530,8 +5362,8 @@ func (p *TopologyStats) Equals(other *TopologyStats) bool {
 		return false
 	}
 	for k, _tgt := range p.WindowToAcked {
-		_src22 := other.WindowToAcked[k]
-		if _tgt != _src22 {
+		_src34 := other.WindowToAcked[k]
+		if _tgt != _src34 {
 			return false
 		}
 	}
@@ -4539,8 +5371,8 @@ func (p *TopologyStats) Equals(other *TopologyStats) bool {
 		return false
 	}
 	for k, _tgt := range p.WindowToFailed {
-		_src23 := other.WindowToFailed[k]
-		if _tgt != _src23 {
+		_src35 := other.WindowToFailed[k]
+		if _tgt != _src35 {
 			return false
 		}
 	}
@@ -4558,21 +5390,30 @@ func (p *TopologyStats) String() string {
 //   - SupervisorID
 //   - Host
 //   - Port
+//   - TopologyID
+//   - TopologyName
 //   - NumExecutors
+//   - ComponentToNumTasks
 //   - UptimeSecs
 //   - AssignedMemonheap
 //   - AssignedMemoffheap
+//   - AssignedCPU
+//   - Owner
 type WorkerSummary struct {
-	SupervisorID *string `thrift:"supervisor_id,1" db:"supervisor_id" json:"supervisor_id,omitempty"`
-	Host         *string `thrift:"host,2" db:"host" json:"host,omitempty"`
-	Port         *int32  `thrift:"port,3" db:"port" json:"port,omitempty"`
-	// unused fields # 4 to 5
-	NumExecutors *int32 `thrift:"num_executors,6" db:"num_executors" json:"num_executors,omitempty"`
-	// unused fields # 7 to 8
+	SupervisorID        *string          `thrift:"supervisor_id,1" db:"supervisor_id" json:"supervisor_id,omitempty"`
+	Host                *string          `thrift:"host,2" db:"host" json:"host,omitempty"`
+	Port                *int32           `thrift:"port,3" db:"port" json:"port,omitempty"`
+	TopologyID          *string          `thrift:"topology_id,4" db:"topology_id" json:"topology_id,omitempty"`
+	TopologyName        *string          `thrift:"topology_name,5" db:"topology_name" json:"topology_name,omitempty"`
+	NumExecutors        *int32           `thrift:"num_executors,6" db:"num_executors" json:"num_executors,omitempty"`
+	ComponentToNumTasks map[string]int64 `thrift:"component_to_num_tasks,7" db:"component_to_num_tasks" json:"component_to_num_tasks,omitempty"`
+	// unused field # 8
 	UptimeSecs *int32 `thrift:"uptime_secs,9" db:"uptime_secs" json:"uptime_secs,omitempty"`
 	// unused fields # 10 to 523
 	AssignedMemonheap  *float64 `thrift:"assigned_memonheap,524" db:"assigned_memonheap" json:"assigned_memonheap,omitempty"`
 	AssignedMemoffheap *float64 `thrift:"assigned_memoffheap,525" db:"assigned_memoffheap" json:"assigned_memoffheap,omitempty"`
+	AssignedCPU        *float64 `thrift:"assigned_cpu,526" db:"assigned_cpu" json:"assigned_cpu,omitempty"`
+	Owner              *string  `thrift:"owner,527" db:"owner" json:"owner,omitempty"`
 }
 
 func NewWorkerSummary() *WorkerSummary {
@@ -4606,6 +5447,24 @@ func (p *WorkerSummary) GetPort() int32 {
 	return *p.Port
 }
 
+var WorkerSummary_TopologyID_DEFAULT string
+
+func (p *WorkerSummary) GetTopologyID() string {
+	if !p.IsSetTopologyID() {
+		return WorkerSummary_TopologyID_DEFAULT
+	}
+	return *p.TopologyID
+}
+
+var WorkerSummary_TopologyName_DEFAULT string
+
+func (p *WorkerSummary) GetTopologyName() string {
+	if !p.IsSetTopologyName() {
+		return WorkerSummary_TopologyName_DEFAULT
+	}
+	return *p.TopologyName
+}
+
 var WorkerSummary_NumExecutors_DEFAULT int32
 
 func (p *WorkerSummary) GetNumExecutors() int32 {
@@ -4613,6 +5472,12 @@ func (p *WorkerSummary) GetNumExecutors() int32 {
 		return WorkerSummary_NumExecutors_DEFAULT
 	}
 	return *p.NumExecutors
+}
+
+var WorkerSummary_ComponentToNumTasks_DEFAULT map[string]int64
+
+func (p *WorkerSummary) GetComponentToNumTasks() map[string]int64 {
+	return p.ComponentToNumTasks
 }
 
 var WorkerSummary_UptimeSecs_DEFAULT int32
@@ -4641,6 +5506,24 @@ func (p *WorkerSummary) GetAssignedMemoffheap() float64 {
 	}
 	return *p.AssignedMemoffheap
 }
+
+var WorkerSummary_AssignedCPU_DEFAULT float64
+
+func (p *WorkerSummary) GetAssignedCPU() float64 {
+	if !p.IsSetAssignedCPU() {
+		return WorkerSummary_AssignedCPU_DEFAULT
+	}
+	return *p.AssignedCPU
+}
+
+var WorkerSummary_Owner_DEFAULT string
+
+func (p *WorkerSummary) GetOwner() string {
+	if !p.IsSetOwner() {
+		return WorkerSummary_Owner_DEFAULT
+	}
+	return *p.Owner
+}
 func (p *WorkerSummary) IsSetSupervisorID() bool {
 	return p.SupervisorID != nil
 }
@@ -4653,8 +5536,20 @@ func (p *WorkerSummary) IsSetPort() bool {
 	return p.Port != nil
 }
 
+func (p *WorkerSummary) IsSetTopologyID() bool {
+	return p.TopologyID != nil
+}
+
+func (p *WorkerSummary) IsSetTopologyName() bool {
+	return p.TopologyName != nil
+}
+
 func (p *WorkerSummary) IsSetNumExecutors() bool {
 	return p.NumExecutors != nil
+}
+
+func (p *WorkerSummary) IsSetComponentToNumTasks() bool {
+	return p.ComponentToNumTasks != nil
 }
 
 func (p *WorkerSummary) IsSetUptimeSecs() bool {
@@ -4667,6 +5562,14 @@ func (p *WorkerSummary) IsSetAssignedMemonheap() bool {
 
 func (p *WorkerSummary) IsSetAssignedMemoffheap() bool {
 	return p.AssignedMemoffheap != nil
+}
+
+func (p *WorkerSummary) IsSetAssignedCPU() bool {
+	return p.AssignedCPU != nil
+}
+
+func (p *WorkerSummary) IsSetOwner() bool {
+	return p.Owner != nil
 }
 
 func (p *WorkerSummary) Read(ctx context.Context, iprot thrift.TProtocol) error {
@@ -4713,9 +5616,39 @@ func (p *WorkerSummary) Read(ctx context.Context, iprot thrift.TProtocol) error 
 					return err
 				}
 			}
+		case 4:
+			if fieldTypeId == thrift.STRING {
+				if err := p.ReadField4(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 5:
+			if fieldTypeId == thrift.STRING {
+				if err := p.ReadField5(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
 		case 6:
 			if fieldTypeId == thrift.I32 {
 				if err := p.ReadField6(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 7:
+			if fieldTypeId == thrift.MAP {
+				if err := p.ReadField7(ctx, iprot); err != nil {
 					return err
 				}
 			} else {
@@ -4746,6 +5679,26 @@ func (p *WorkerSummary) Read(ctx context.Context, iprot thrift.TProtocol) error 
 		case 525:
 			if fieldTypeId == thrift.DOUBLE {
 				if err := p.ReadField525(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 526:
+			if fieldTypeId == thrift.DOUBLE {
+				if err := p.ReadField526(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 527:
+			if fieldTypeId == thrift.STRING {
+				if err := p.ReadField527(ctx, iprot); err != nil {
 					return err
 				}
 			} else {
@@ -4795,11 +5748,57 @@ func (p *WorkerSummary) ReadField3(ctx context.Context, iprot thrift.TProtocol) 
 	return nil
 }
 
+func (p *WorkerSummary) ReadField4(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadString(ctx); err != nil {
+		return thrift.PrependError("error reading field 4: ", err)
+	} else {
+		p.TopologyID = &v
+	}
+	return nil
+}
+
+func (p *WorkerSummary) ReadField5(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadString(ctx); err != nil {
+		return thrift.PrependError("error reading field 5: ", err)
+	} else {
+		p.TopologyName = &v
+	}
+	return nil
+}
+
 func (p *WorkerSummary) ReadField6(ctx context.Context, iprot thrift.TProtocol) error {
 	if v, err := iprot.ReadI32(ctx); err != nil {
 		return thrift.PrependError("error reading field 6: ", err)
 	} else {
 		p.NumExecutors = &v
+	}
+	return nil
+}
+
+func (p *WorkerSummary) ReadField7(ctx context.Context, iprot thrift.TProtocol) error {
+	_, _, size, err := iprot.ReadMapBegin(ctx)
+	if err != nil {
+		return thrift.PrependError("error reading map begin: ", err)
+	}
+	tMap := make(map[string]int64, size)
+	p.ComponentToNumTasks = tMap
+	for i := 0; i < size; i++ {
+		var _key36 string
+		if v, err := iprot.ReadString(ctx); err != nil {
+			return thrift.PrependError("error reading field 0: ", err)
+		} else {
+			_key36 = v
+		}
+		var _val37 int64
+		if v, err := iprot.ReadI64(ctx); err != nil {
+			return thrift.PrependError("error reading field 0: ", err)
+		} else {
+			_val37 = v
+		}
+		p.ComponentToNumTasks[_key36] = _val37
+	}
+	if err := iprot.ReadMapEnd(ctx); err != nil {
+		return thrift.PrependError("error reading map end: ", err)
 	}
 	return nil
 }
@@ -4831,6 +5830,24 @@ func (p *WorkerSummary) ReadField525(ctx context.Context, iprot thrift.TProtocol
 	return nil
 }
 
+func (p *WorkerSummary) ReadField526(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadDouble(ctx); err != nil {
+		return thrift.PrependError("error reading field 526: ", err)
+	} else {
+		p.AssignedCPU = &v
+	}
+	return nil
+}
+
+func (p *WorkerSummary) ReadField527(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadString(ctx); err != nil {
+		return thrift.PrependError("error reading field 527: ", err)
+	} else {
+		p.Owner = &v
+	}
+	return nil
+}
+
 func (p *WorkerSummary) Write(ctx context.Context, oprot thrift.TProtocol) error {
 	if err := oprot.WriteStructBegin(ctx, "WorkerSummary"); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
@@ -4845,7 +5862,16 @@ func (p *WorkerSummary) Write(ctx context.Context, oprot thrift.TProtocol) error
 		if err := p.writeField3(ctx, oprot); err != nil {
 			return err
 		}
+		if err := p.writeField4(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField5(ctx, oprot); err != nil {
+			return err
+		}
 		if err := p.writeField6(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField7(ctx, oprot); err != nil {
 			return err
 		}
 		if err := p.writeField9(ctx, oprot); err != nil {
@@ -4855,6 +5881,12 @@ func (p *WorkerSummary) Write(ctx context.Context, oprot thrift.TProtocol) error
 			return err
 		}
 		if err := p.writeField525(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField526(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField527(ctx, oprot); err != nil {
 			return err
 		}
 	}
@@ -4912,6 +5944,36 @@ func (p *WorkerSummary) writeField3(ctx context.Context, oprot thrift.TProtocol)
 	return err
 }
 
+func (p *WorkerSummary) writeField4(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetTopologyID() {
+		if err := oprot.WriteFieldBegin(ctx, "topology_id", thrift.STRING, 4); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 4:topology_id: ", p), err)
+		}
+		if err := oprot.WriteString(ctx, string(*p.TopologyID)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.topology_id (4) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 4:topology_id: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *WorkerSummary) writeField5(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetTopologyName() {
+		if err := oprot.WriteFieldBegin(ctx, "topology_name", thrift.STRING, 5); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 5:topology_name: ", p), err)
+		}
+		if err := oprot.WriteString(ctx, string(*p.TopologyName)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.topology_name (5) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 5:topology_name: ", p), err)
+		}
+	}
+	return err
+}
+
 func (p *WorkerSummary) writeField6(ctx context.Context, oprot thrift.TProtocol) (err error) {
 	if p.IsSetNumExecutors() {
 		if err := oprot.WriteFieldBegin(ctx, "num_executors", thrift.I32, 6); err != nil {
@@ -4922,6 +5984,32 @@ func (p *WorkerSummary) writeField6(ctx context.Context, oprot thrift.TProtocol)
 		}
 		if err := oprot.WriteFieldEnd(ctx); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T write field end error 6:num_executors: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *WorkerSummary) writeField7(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetComponentToNumTasks() {
+		if err := oprot.WriteFieldBegin(ctx, "component_to_num_tasks", thrift.MAP, 7); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 7:component_to_num_tasks: ", p), err)
+		}
+		if err := oprot.WriteMapBegin(ctx, thrift.STRING, thrift.I64, len(p.ComponentToNumTasks)); err != nil {
+			return thrift.PrependError("error writing map begin: ", err)
+		}
+		for k, v := range p.ComponentToNumTasks {
+			if err := oprot.WriteString(ctx, string(k)); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+			}
+			if err := oprot.WriteI64(ctx, int64(v)); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+			}
+		}
+		if err := oprot.WriteMapEnd(ctx); err != nil {
+			return thrift.PrependError("error writing map end: ", err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 7:component_to_num_tasks: ", p), err)
 		}
 	}
 	return err
@@ -4972,6 +6060,36 @@ func (p *WorkerSummary) writeField525(ctx context.Context, oprot thrift.TProtoco
 	return err
 }
 
+func (p *WorkerSummary) writeField526(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetAssignedCPU() {
+		if err := oprot.WriteFieldBegin(ctx, "assigned_cpu", thrift.DOUBLE, 526); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 526:assigned_cpu: ", p), err)
+		}
+		if err := oprot.WriteDouble(ctx, float64(*p.AssignedCPU)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.assigned_cpu (526) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 526:assigned_cpu: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *WorkerSummary) writeField527(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetOwner() {
+		if err := oprot.WriteFieldBegin(ctx, "owner", thrift.STRING, 527); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 527:owner: ", p), err)
+		}
+		if err := oprot.WriteString(ctx, string(*p.Owner)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.owner (527) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 527:owner: ", p), err)
+		}
+	}
+	return err
+}
+
 func (p *WorkerSummary) Equals(other *WorkerSummary) bool {
 	if p == other {
 		return true
@@ -5002,11 +6120,36 @@ func (p *WorkerSummary) Equals(other *WorkerSummary) bool {
 			return false
 		}
 	}
+	if p.TopologyID != other.TopologyID {
+		if p.TopologyID == nil || other.TopologyID == nil {
+			return false
+		}
+		if (*p.TopologyID) != (*other.TopologyID) {
+			return false
+		}
+	}
+	if p.TopologyName != other.TopologyName {
+		if p.TopologyName == nil || other.TopologyName == nil {
+			return false
+		}
+		if (*p.TopologyName) != (*other.TopologyName) {
+			return false
+		}
+	}
 	if p.NumExecutors != other.NumExecutors {
 		if p.NumExecutors == nil || other.NumExecutors == nil {
 			return false
 		}
 		if (*p.NumExecutors) != (*other.NumExecutors) {
+			return false
+		}
+	}
+	if len(p.ComponentToNumTasks) != len(other.ComponentToNumTasks) {
+		return false
+	}
+	for k, _tgt := range p.ComponentToNumTasks {
+		_src38 := other.ComponentToNumTasks[k]
+		if _tgt != _src38 {
 			return false
 		}
 	}
@@ -5034,6 +6177,22 @@ func (p *WorkerSummary) Equals(other *WorkerSummary) bool {
 			return false
 		}
 	}
+	if p.AssignedCPU != other.AssignedCPU {
+		if p.AssignedCPU == nil || other.AssignedCPU == nil {
+			return false
+		}
+		if (*p.AssignedCPU) != (*other.AssignedCPU) {
+			return false
+		}
+	}
+	if p.Owner != other.Owner {
+		if p.Owner == nil || other.Owner == nil {
+			return false
+		}
+		if (*p.Owner) != (*other.Owner) {
+			return false
+		}
+	}
 	return true
 }
 
@@ -5042,6 +6201,414 @@ func (p *WorkerSummary) String() string {
 		return "<nil>"
 	}
 	return fmt.Sprintf("WorkerSummary(%+v)", *p)
+}
+
+// Attributes:
+//   - SupervisorSummaries
+//   - WorkerSummaries
+type SupervisorPageInfo struct {
+	SupervisorSummaries []*SupervisorSummary `thrift:"supervisor_summaries,1" db:"supervisor_summaries" json:"supervisor_summaries,omitempty"`
+	WorkerSummaries     []*WorkerSummary     `thrift:"worker_summaries,2" db:"worker_summaries" json:"worker_summaries,omitempty"`
+}
+
+func NewSupervisorPageInfo() *SupervisorPageInfo {
+	return &SupervisorPageInfo{}
+}
+
+var SupervisorPageInfo_SupervisorSummaries_DEFAULT []*SupervisorSummary
+
+func (p *SupervisorPageInfo) GetSupervisorSummaries() []*SupervisorSummary {
+	return p.SupervisorSummaries
+}
+
+var SupervisorPageInfo_WorkerSummaries_DEFAULT []*WorkerSummary
+
+func (p *SupervisorPageInfo) GetWorkerSummaries() []*WorkerSummary {
+	return p.WorkerSummaries
+}
+func (p *SupervisorPageInfo) IsSetSupervisorSummaries() bool {
+	return p.SupervisorSummaries != nil
+}
+
+func (p *SupervisorPageInfo) IsSetWorkerSummaries() bool {
+	return p.WorkerSummaries != nil
+}
+
+func (p *SupervisorPageInfo) Read(ctx context.Context, iprot thrift.TProtocol) error {
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
+
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 1:
+			if fieldTypeId == thrift.LIST {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 2:
+			if fieldTypeId == thrift.LIST {
+				if err := p.ReadField2(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	return nil
+}
+
+func (p *SupervisorPageInfo) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	_, size, err := iprot.ReadListBegin(ctx)
+	if err != nil {
+		return thrift.PrependError("error reading list begin: ", err)
+	}
+	tSlice := make([]*SupervisorSummary, 0, size)
+	p.SupervisorSummaries = tSlice
+	for i := 0; i < size; i++ {
+		_elem39 := &SupervisorSummary{}
+		if err := _elem39.Read(ctx, iprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", _elem39), err)
+		}
+		p.SupervisorSummaries = append(p.SupervisorSummaries, _elem39)
+	}
+	if err := iprot.ReadListEnd(ctx); err != nil {
+		return thrift.PrependError("error reading list end: ", err)
+	}
+	return nil
+}
+
+func (p *SupervisorPageInfo) ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
+	_, size, err := iprot.ReadListBegin(ctx)
+	if err != nil {
+		return thrift.PrependError("error reading list begin: ", err)
+	}
+	tSlice := make([]*WorkerSummary, 0, size)
+	p.WorkerSummaries = tSlice
+	for i := 0; i < size; i++ {
+		_elem40 := &WorkerSummary{}
+		if err := _elem40.Read(ctx, iprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", _elem40), err)
+		}
+		p.WorkerSummaries = append(p.WorkerSummaries, _elem40)
+	}
+	if err := iprot.ReadListEnd(ctx); err != nil {
+		return thrift.PrependError("error reading list end: ", err)
+	}
+	return nil
+}
+
+func (p *SupervisorPageInfo) Write(ctx context.Context, oprot thrift.TProtocol) error {
+	if err := oprot.WriteStructBegin(ctx, "SupervisorPageInfo"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField2(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
+}
+
+func (p *SupervisorPageInfo) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetSupervisorSummaries() {
+		if err := oprot.WriteFieldBegin(ctx, "supervisor_summaries", thrift.LIST, 1); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:supervisor_summaries: ", p), err)
+		}
+		if err := oprot.WriteListBegin(ctx, thrift.STRUCT, len(p.SupervisorSummaries)); err != nil {
+			return thrift.PrependError("error writing list begin: ", err)
+		}
+		for _, v := range p.SupervisorSummaries {
+			if err := v.Write(ctx, oprot); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", v), err)
+			}
+		}
+		if err := oprot.WriteListEnd(ctx); err != nil {
+			return thrift.PrependError("error writing list end: ", err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 1:supervisor_summaries: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *SupervisorPageInfo) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetWorkerSummaries() {
+		if err := oprot.WriteFieldBegin(ctx, "worker_summaries", thrift.LIST, 2); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:worker_summaries: ", p), err)
+		}
+		if err := oprot.WriteListBegin(ctx, thrift.STRUCT, len(p.WorkerSummaries)); err != nil {
+			return thrift.PrependError("error writing list begin: ", err)
+		}
+		for _, v := range p.WorkerSummaries {
+			if err := v.Write(ctx, oprot); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", v), err)
+			}
+		}
+		if err := oprot.WriteListEnd(ctx); err != nil {
+			return thrift.PrependError("error writing list end: ", err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 2:worker_summaries: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *SupervisorPageInfo) Equals(other *SupervisorPageInfo) bool {
+	if p == other {
+		return true
+	} else if p == nil || other == nil {
+		return false
+	}
+	if len(p.SupervisorSummaries) != len(other.SupervisorSummaries) {
+		return false
+	}
+	for i, _tgt := range p.SupervisorSummaries {
+		_src41 := other.SupervisorSummaries[i]
+		if !_tgt.Equals(_src41) {
+			return false
+		}
+	}
+	if len(p.WorkerSummaries) != len(other.WorkerSummaries) {
+		return false
+	}
+	for i, _tgt := range p.WorkerSummaries {
+		_src42 := other.WorkerSummaries[i]
+		if !_tgt.Equals(_src42) {
+			return false
+		}
+	}
+	return true
+}
+
+func (p *SupervisorPageInfo) String() string {
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("SupervisorPageInfo(%+v)", *p)
+}
+
+// Attributes:
+//   - Enable
+//   - Samplingpct
+type DebugOptions struct {
+	Enable      *bool    `thrift:"enable,1" db:"enable" json:"enable,omitempty"`
+	Samplingpct *float64 `thrift:"samplingpct,2" db:"samplingpct" json:"samplingpct,omitempty"`
+}
+
+func NewDebugOptions() *DebugOptions {
+	return &DebugOptions{}
+}
+
+var DebugOptions_Enable_DEFAULT bool
+
+func (p *DebugOptions) GetEnable() bool {
+	if !p.IsSetEnable() {
+		return DebugOptions_Enable_DEFAULT
+	}
+	return *p.Enable
+}
+
+var DebugOptions_Samplingpct_DEFAULT float64
+
+func (p *DebugOptions) GetSamplingpct() float64 {
+	if !p.IsSetSamplingpct() {
+		return DebugOptions_Samplingpct_DEFAULT
+	}
+	return *p.Samplingpct
+}
+func (p *DebugOptions) IsSetEnable() bool {
+	return p.Enable != nil
+}
+
+func (p *DebugOptions) IsSetSamplingpct() bool {
+	return p.Samplingpct != nil
+}
+
+func (p *DebugOptions) Read(ctx context.Context, iprot thrift.TProtocol) error {
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
+
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 1:
+			if fieldTypeId == thrift.BOOL {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 2:
+			if fieldTypeId == thrift.DOUBLE {
+				if err := p.ReadField2(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	return nil
+}
+
+func (p *DebugOptions) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadBool(ctx); err != nil {
+		return thrift.PrependError("error reading field 1: ", err)
+	} else {
+		p.Enable = &v
+	}
+	return nil
+}
+
+func (p *DebugOptions) ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadDouble(ctx); err != nil {
+		return thrift.PrependError("error reading field 2: ", err)
+	} else {
+		p.Samplingpct = &v
+	}
+	return nil
+}
+
+func (p *DebugOptions) Write(ctx context.Context, oprot thrift.TProtocol) error {
+	if err := oprot.WriteStructBegin(ctx, "DebugOptions"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField2(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
+}
+
+func (p *DebugOptions) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetEnable() {
+		if err := oprot.WriteFieldBegin(ctx, "enable", thrift.BOOL, 1); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:enable: ", p), err)
+		}
+		if err := oprot.WriteBool(ctx, bool(*p.Enable)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.enable (1) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 1:enable: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *DebugOptions) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetSamplingpct() {
+		if err := oprot.WriteFieldBegin(ctx, "samplingpct", thrift.DOUBLE, 2); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:samplingpct: ", p), err)
+		}
+		if err := oprot.WriteDouble(ctx, float64(*p.Samplingpct)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.samplingpct (2) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 2:samplingpct: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *DebugOptions) Equals(other *DebugOptions) bool {
+	if p == other {
+		return true
+	} else if p == nil || other == nil {
+		return false
+	}
+	if p.Enable != other.Enable {
+		if p.Enable == nil || other.Enable == nil {
+			return false
+		}
+		if (*p.Enable) != (*other.Enable) {
+			return false
+		}
+	}
+	if p.Samplingpct != other.Samplingpct {
+		if p.Samplingpct == nil || other.Samplingpct == nil {
+			return false
+		}
+		if (*p.Samplingpct) != (*other.Samplingpct) {
+			return false
+		}
+	}
+	return true
+}
+
+func (p *DebugOptions) String() string {
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("DebugOptions(%+v)", *p)
 }
 
 // Attributes:
@@ -5058,8 +6625,27 @@ func (p *WorkerSummary) String() string {
 //   - SchedStatus
 //   - TopologyStats
 //   - Owner
+//   - DebugOptions
 //   - ReplicationCount
 //   - Workers
+//   - StormVersion
+//   - TopologyVersion
+//   - RequestedMemonheap
+//   - RequestedMemoffheap
+//   - RequestedCPU
+//   - AssignedMemonheap
+//   - AssignedMemoffheap
+//   - AssignedCPU
+//   - RequestedRegularOnHeapMemory
+//   - RequestedSharedOnHeapMemory
+//   - RequestedRegularOffHeapMemory
+//   - RequestedSharedOffHeapMemory
+//   - AssignedRegularOnHeapMemory
+//   - AssignedSharedOnHeapMemory
+//   - AssignedRegularOffHeapMemory
+//   - AssignedSharedOffHeapMemory
+//   - RequestedGenericResources
+//   - AssignedGenericResources
 type TopologyPageInfo struct {
 	ID                string                              `thrift:"id,1,required" db:"id" json:"id"`
 	Name              *string                             `thrift:"name,2" db:"name" json:"name,omitempty"`
@@ -5074,9 +6660,28 @@ type TopologyPageInfo struct {
 	SchedStatus       *string                             `thrift:"sched_status,11" db:"sched_status" json:"sched_status,omitempty"`
 	TopologyStats     *TopologyStats                      `thrift:"topology_stats,12" db:"topology_stats" json:"topology_stats,omitempty"`
 	Owner             *string                             `thrift:"owner,13" db:"owner" json:"owner,omitempty"`
-	// unused field # 14
-	ReplicationCount *int32           `thrift:"replication_count,15" db:"replication_count" json:"replication_count,omitempty"`
-	Workers          []*WorkerSummary `thrift:"workers,16" db:"workers" json:"workers,omitempty"`
+	DebugOptions      *DebugOptions                       `thrift:"debug_options,14" db:"debug_options" json:"debug_options,omitempty"`
+	ReplicationCount  *int32                              `thrift:"replication_count,15" db:"replication_count" json:"replication_count,omitempty"`
+	Workers           []*WorkerSummary                    `thrift:"workers,16" db:"workers" json:"workers,omitempty"`
+	StormVersion      *string                             `thrift:"storm_version,17" db:"storm_version" json:"storm_version,omitempty"`
+	TopologyVersion   *string                             `thrift:"topology_version,18" db:"topology_version" json:"topology_version,omitempty"`
+	// unused fields # 19 to 520
+	RequestedMemonheap            *float64           `thrift:"requested_memonheap,521" db:"requested_memonheap" json:"requested_memonheap,omitempty"`
+	RequestedMemoffheap           *float64           `thrift:"requested_memoffheap,522" db:"requested_memoffheap" json:"requested_memoffheap,omitempty"`
+	RequestedCPU                  *float64           `thrift:"requested_cpu,523" db:"requested_cpu" json:"requested_cpu,omitempty"`
+	AssignedMemonheap             *float64           `thrift:"assigned_memonheap,524" db:"assigned_memonheap" json:"assigned_memonheap,omitempty"`
+	AssignedMemoffheap            *float64           `thrift:"assigned_memoffheap,525" db:"assigned_memoffheap" json:"assigned_memoffheap,omitempty"`
+	AssignedCPU                   *float64           `thrift:"assigned_cpu,526" db:"assigned_cpu" json:"assigned_cpu,omitempty"`
+	RequestedRegularOnHeapMemory  *float64           `thrift:"requested_regular_on_heap_memory,527" db:"requested_regular_on_heap_memory" json:"requested_regular_on_heap_memory,omitempty"`
+	RequestedSharedOnHeapMemory   *float64           `thrift:"requested_shared_on_heap_memory,528" db:"requested_shared_on_heap_memory" json:"requested_shared_on_heap_memory,omitempty"`
+	RequestedRegularOffHeapMemory *float64           `thrift:"requested_regular_off_heap_memory,529" db:"requested_regular_off_heap_memory" json:"requested_regular_off_heap_memory,omitempty"`
+	RequestedSharedOffHeapMemory  *float64           `thrift:"requested_shared_off_heap_memory,530" db:"requested_shared_off_heap_memory" json:"requested_shared_off_heap_memory,omitempty"`
+	AssignedRegularOnHeapMemory   *float64           `thrift:"assigned_regular_on_heap_memory,531" db:"assigned_regular_on_heap_memory" json:"assigned_regular_on_heap_memory,omitempty"`
+	AssignedSharedOnHeapMemory    *float64           `thrift:"assigned_shared_on_heap_memory,532" db:"assigned_shared_on_heap_memory" json:"assigned_shared_on_heap_memory,omitempty"`
+	AssignedRegularOffHeapMemory  *float64           `thrift:"assigned_regular_off_heap_memory,533" db:"assigned_regular_off_heap_memory" json:"assigned_regular_off_heap_memory,omitempty"`
+	AssignedSharedOffHeapMemory   *float64           `thrift:"assigned_shared_off_heap_memory,534" db:"assigned_shared_off_heap_memory" json:"assigned_shared_off_heap_memory,omitempty"`
+	RequestedGenericResources     map[string]float64 `thrift:"requested_generic_resources,535" db:"requested_generic_resources" json:"requested_generic_resources,omitempty"`
+	AssignedGenericResources      map[string]float64 `thrift:"assigned_generic_resources,536" db:"assigned_generic_resources" json:"assigned_generic_resources,omitempty"`
 }
 
 func NewTopologyPageInfo() *TopologyPageInfo {
@@ -5189,6 +6794,15 @@ func (p *TopologyPageInfo) GetOwner() string {
 	return *p.Owner
 }
 
+var TopologyPageInfo_DebugOptions_DEFAULT *DebugOptions
+
+func (p *TopologyPageInfo) GetDebugOptions() *DebugOptions {
+	if !p.IsSetDebugOptions() {
+		return TopologyPageInfo_DebugOptions_DEFAULT
+	}
+	return p.DebugOptions
+}
+
 var TopologyPageInfo_ReplicationCount_DEFAULT int32
 
 func (p *TopologyPageInfo) GetReplicationCount() int32 {
@@ -5202,6 +6816,162 @@ var TopologyPageInfo_Workers_DEFAULT []*WorkerSummary
 
 func (p *TopologyPageInfo) GetWorkers() []*WorkerSummary {
 	return p.Workers
+}
+
+var TopologyPageInfo_StormVersion_DEFAULT string
+
+func (p *TopologyPageInfo) GetStormVersion() string {
+	if !p.IsSetStormVersion() {
+		return TopologyPageInfo_StormVersion_DEFAULT
+	}
+	return *p.StormVersion
+}
+
+var TopologyPageInfo_TopologyVersion_DEFAULT string
+
+func (p *TopologyPageInfo) GetTopologyVersion() string {
+	if !p.IsSetTopologyVersion() {
+		return TopologyPageInfo_TopologyVersion_DEFAULT
+	}
+	return *p.TopologyVersion
+}
+
+var TopologyPageInfo_RequestedMemonheap_DEFAULT float64
+
+func (p *TopologyPageInfo) GetRequestedMemonheap() float64 {
+	if !p.IsSetRequestedMemonheap() {
+		return TopologyPageInfo_RequestedMemonheap_DEFAULT
+	}
+	return *p.RequestedMemonheap
+}
+
+var TopologyPageInfo_RequestedMemoffheap_DEFAULT float64
+
+func (p *TopologyPageInfo) GetRequestedMemoffheap() float64 {
+	if !p.IsSetRequestedMemoffheap() {
+		return TopologyPageInfo_RequestedMemoffheap_DEFAULT
+	}
+	return *p.RequestedMemoffheap
+}
+
+var TopologyPageInfo_RequestedCPU_DEFAULT float64
+
+func (p *TopologyPageInfo) GetRequestedCPU() float64 {
+	if !p.IsSetRequestedCPU() {
+		return TopologyPageInfo_RequestedCPU_DEFAULT
+	}
+	return *p.RequestedCPU
+}
+
+var TopologyPageInfo_AssignedMemonheap_DEFAULT float64
+
+func (p *TopologyPageInfo) GetAssignedMemonheap() float64 {
+	if !p.IsSetAssignedMemonheap() {
+		return TopologyPageInfo_AssignedMemonheap_DEFAULT
+	}
+	return *p.AssignedMemonheap
+}
+
+var TopologyPageInfo_AssignedMemoffheap_DEFAULT float64
+
+func (p *TopologyPageInfo) GetAssignedMemoffheap() float64 {
+	if !p.IsSetAssignedMemoffheap() {
+		return TopologyPageInfo_AssignedMemoffheap_DEFAULT
+	}
+	return *p.AssignedMemoffheap
+}
+
+var TopologyPageInfo_AssignedCPU_DEFAULT float64
+
+func (p *TopologyPageInfo) GetAssignedCPU() float64 {
+	if !p.IsSetAssignedCPU() {
+		return TopologyPageInfo_AssignedCPU_DEFAULT
+	}
+	return *p.AssignedCPU
+}
+
+var TopologyPageInfo_RequestedRegularOnHeapMemory_DEFAULT float64
+
+func (p *TopologyPageInfo) GetRequestedRegularOnHeapMemory() float64 {
+	if !p.IsSetRequestedRegularOnHeapMemory() {
+		return TopologyPageInfo_RequestedRegularOnHeapMemory_DEFAULT
+	}
+	return *p.RequestedRegularOnHeapMemory
+}
+
+var TopologyPageInfo_RequestedSharedOnHeapMemory_DEFAULT float64
+
+func (p *TopologyPageInfo) GetRequestedSharedOnHeapMemory() float64 {
+	if !p.IsSetRequestedSharedOnHeapMemory() {
+		return TopologyPageInfo_RequestedSharedOnHeapMemory_DEFAULT
+	}
+	return *p.RequestedSharedOnHeapMemory
+}
+
+var TopologyPageInfo_RequestedRegularOffHeapMemory_DEFAULT float64
+
+func (p *TopologyPageInfo) GetRequestedRegularOffHeapMemory() float64 {
+	if !p.IsSetRequestedRegularOffHeapMemory() {
+		return TopologyPageInfo_RequestedRegularOffHeapMemory_DEFAULT
+	}
+	return *p.RequestedRegularOffHeapMemory
+}
+
+var TopologyPageInfo_RequestedSharedOffHeapMemory_DEFAULT float64
+
+func (p *TopologyPageInfo) GetRequestedSharedOffHeapMemory() float64 {
+	if !p.IsSetRequestedSharedOffHeapMemory() {
+		return TopologyPageInfo_RequestedSharedOffHeapMemory_DEFAULT
+	}
+	return *p.RequestedSharedOffHeapMemory
+}
+
+var TopologyPageInfo_AssignedRegularOnHeapMemory_DEFAULT float64
+
+func (p *TopologyPageInfo) GetAssignedRegularOnHeapMemory() float64 {
+	if !p.IsSetAssignedRegularOnHeapMemory() {
+		return TopologyPageInfo_AssignedRegularOnHeapMemory_DEFAULT
+	}
+	return *p.AssignedRegularOnHeapMemory
+}
+
+var TopologyPageInfo_AssignedSharedOnHeapMemory_DEFAULT float64
+
+func (p *TopologyPageInfo) GetAssignedSharedOnHeapMemory() float64 {
+	if !p.IsSetAssignedSharedOnHeapMemory() {
+		return TopologyPageInfo_AssignedSharedOnHeapMemory_DEFAULT
+	}
+	return *p.AssignedSharedOnHeapMemory
+}
+
+var TopologyPageInfo_AssignedRegularOffHeapMemory_DEFAULT float64
+
+func (p *TopologyPageInfo) GetAssignedRegularOffHeapMemory() float64 {
+	if !p.IsSetAssignedRegularOffHeapMemory() {
+		return TopologyPageInfo_AssignedRegularOffHeapMemory_DEFAULT
+	}
+	return *p.AssignedRegularOffHeapMemory
+}
+
+var TopologyPageInfo_AssignedSharedOffHeapMemory_DEFAULT float64
+
+func (p *TopologyPageInfo) GetAssignedSharedOffHeapMemory() float64 {
+	if !p.IsSetAssignedSharedOffHeapMemory() {
+		return TopologyPageInfo_AssignedSharedOffHeapMemory_DEFAULT
+	}
+	return *p.AssignedSharedOffHeapMemory
+}
+
+var TopologyPageInfo_RequestedGenericResources_DEFAULT map[string]float64
+
+func (p *TopologyPageInfo) GetRequestedGenericResources() map[string]float64 {
+	return p.RequestedGenericResources
+}
+
+var TopologyPageInfo_AssignedGenericResources_DEFAULT map[string]float64
+
+func (p *TopologyPageInfo) GetAssignedGenericResources() map[string]float64 {
+	return p.AssignedGenericResources
 }
 func (p *TopologyPageInfo) IsSetName() bool {
 	return p.Name != nil
@@ -5251,12 +7021,88 @@ func (p *TopologyPageInfo) IsSetOwner() bool {
 	return p.Owner != nil
 }
 
+func (p *TopologyPageInfo) IsSetDebugOptions() bool {
+	return p.DebugOptions != nil
+}
+
 func (p *TopologyPageInfo) IsSetReplicationCount() bool {
 	return p.ReplicationCount != nil
 }
 
 func (p *TopologyPageInfo) IsSetWorkers() bool {
 	return p.Workers != nil
+}
+
+func (p *TopologyPageInfo) IsSetStormVersion() bool {
+	return p.StormVersion != nil
+}
+
+func (p *TopologyPageInfo) IsSetTopologyVersion() bool {
+	return p.TopologyVersion != nil
+}
+
+func (p *TopologyPageInfo) IsSetRequestedMemonheap() bool {
+	return p.RequestedMemonheap != nil
+}
+
+func (p *TopologyPageInfo) IsSetRequestedMemoffheap() bool {
+	return p.RequestedMemoffheap != nil
+}
+
+func (p *TopologyPageInfo) IsSetRequestedCPU() bool {
+	return p.RequestedCPU != nil
+}
+
+func (p *TopologyPageInfo) IsSetAssignedMemonheap() bool {
+	return p.AssignedMemonheap != nil
+}
+
+func (p *TopologyPageInfo) IsSetAssignedMemoffheap() bool {
+	return p.AssignedMemoffheap != nil
+}
+
+func (p *TopologyPageInfo) IsSetAssignedCPU() bool {
+	return p.AssignedCPU != nil
+}
+
+func (p *TopologyPageInfo) IsSetRequestedRegularOnHeapMemory() bool {
+	return p.RequestedRegularOnHeapMemory != nil
+}
+
+func (p *TopologyPageInfo) IsSetRequestedSharedOnHeapMemory() bool {
+	return p.RequestedSharedOnHeapMemory != nil
+}
+
+func (p *TopologyPageInfo) IsSetRequestedRegularOffHeapMemory() bool {
+	return p.RequestedRegularOffHeapMemory != nil
+}
+
+func (p *TopologyPageInfo) IsSetRequestedSharedOffHeapMemory() bool {
+	return p.RequestedSharedOffHeapMemory != nil
+}
+
+func (p *TopologyPageInfo) IsSetAssignedRegularOnHeapMemory() bool {
+	return p.AssignedRegularOnHeapMemory != nil
+}
+
+func (p *TopologyPageInfo) IsSetAssignedSharedOnHeapMemory() bool {
+	return p.AssignedSharedOnHeapMemory != nil
+}
+
+func (p *TopologyPageInfo) IsSetAssignedRegularOffHeapMemory() bool {
+	return p.AssignedRegularOffHeapMemory != nil
+}
+
+func (p *TopologyPageInfo) IsSetAssignedSharedOffHeapMemory() bool {
+	return p.AssignedSharedOffHeapMemory != nil
+}
+
+func (p *TopologyPageInfo) IsSetRequestedGenericResources() bool {
+	return p.RequestedGenericResources != nil
+}
+
+func (p *TopologyPageInfo) IsSetAssignedGenericResources() bool {
+	return p.AssignedGenericResources != nil
 }
 
 func (p *TopologyPageInfo) Read(ctx context.Context, iprot thrift.TProtocol) error {
@@ -5406,6 +7252,16 @@ func (p *TopologyPageInfo) Read(ctx context.Context, iprot thrift.TProtocol) err
 					return err
 				}
 			}
+		case 14:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField14(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
 		case 15:
 			if fieldTypeId == thrift.I32 {
 				if err := p.ReadField15(ctx, iprot); err != nil {
@@ -5419,6 +7275,186 @@ func (p *TopologyPageInfo) Read(ctx context.Context, iprot thrift.TProtocol) err
 		case 16:
 			if fieldTypeId == thrift.LIST {
 				if err := p.ReadField16(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 17:
+			if fieldTypeId == thrift.STRING {
+				if err := p.ReadField17(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 18:
+			if fieldTypeId == thrift.STRING {
+				if err := p.ReadField18(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 521:
+			if fieldTypeId == thrift.DOUBLE {
+				if err := p.ReadField521(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 522:
+			if fieldTypeId == thrift.DOUBLE {
+				if err := p.ReadField522(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 523:
+			if fieldTypeId == thrift.DOUBLE {
+				if err := p.ReadField523(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 524:
+			if fieldTypeId == thrift.DOUBLE {
+				if err := p.ReadField524(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 525:
+			if fieldTypeId == thrift.DOUBLE {
+				if err := p.ReadField525(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 526:
+			if fieldTypeId == thrift.DOUBLE {
+				if err := p.ReadField526(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 527:
+			if fieldTypeId == thrift.DOUBLE {
+				if err := p.ReadField527(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 528:
+			if fieldTypeId == thrift.DOUBLE {
+				if err := p.ReadField528(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 529:
+			if fieldTypeId == thrift.DOUBLE {
+				if err := p.ReadField529(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 530:
+			if fieldTypeId == thrift.DOUBLE {
+				if err := p.ReadField530(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 531:
+			if fieldTypeId == thrift.DOUBLE {
+				if err := p.ReadField531(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 532:
+			if fieldTypeId == thrift.DOUBLE {
+				if err := p.ReadField532(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 533:
+			if fieldTypeId == thrift.DOUBLE {
+				if err := p.ReadField533(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 534:
+			if fieldTypeId == thrift.DOUBLE {
+				if err := p.ReadField534(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 535:
+			if fieldTypeId == thrift.MAP {
+				if err := p.ReadField535(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 536:
+			if fieldTypeId == thrift.MAP {
+				if err := p.ReadField536(ctx, iprot); err != nil {
 					return err
 				}
 			} else {
@@ -5524,17 +7560,17 @@ func (p *TopologyPageInfo) ReadField9(ctx context.Context, iprot thrift.TProtoco
 	tMap := make(map[string]*ComponentAggregateStats, size)
 	p.IDToSpoutAggStats = tMap
 	for i := 0; i < size; i++ {
-		var _key24 string
+		var _key43 string
 		if v, err := iprot.ReadString(ctx); err != nil {
 			return thrift.PrependError("error reading field 0: ", err)
 		} else {
-			_key24 = v
+			_key43 = v
 		}
-		_val25 := &ComponentAggregateStats{}
-		if err := _val25.Read(ctx, iprot); err != nil {
-			return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", _val25), err)
+		_val44 := &ComponentAggregateStats{}
+		if err := _val44.Read(ctx, iprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", _val44), err)
 		}
-		p.IDToSpoutAggStats[_key24] = _val25
+		p.IDToSpoutAggStats[_key43] = _val44
 	}
 	if err := iprot.ReadMapEnd(ctx); err != nil {
 		return thrift.PrependError("error reading map end: ", err)
@@ -5550,17 +7586,17 @@ func (p *TopologyPageInfo) ReadField10(ctx context.Context, iprot thrift.TProtoc
 	tMap := make(map[string]*ComponentAggregateStats, size)
 	p.IDToBoltAggStats = tMap
 	for i := 0; i < size; i++ {
-		var _key26 string
+		var _key45 string
 		if v, err := iprot.ReadString(ctx); err != nil {
 			return thrift.PrependError("error reading field 0: ", err)
 		} else {
-			_key26 = v
+			_key45 = v
 		}
-		_val27 := &ComponentAggregateStats{}
-		if err := _val27.Read(ctx, iprot); err != nil {
-			return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", _val27), err)
+		_val46 := &ComponentAggregateStats{}
+		if err := _val46.Read(ctx, iprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", _val46), err)
 		}
-		p.IDToBoltAggStats[_key26] = _val27
+		p.IDToBoltAggStats[_key45] = _val46
 	}
 	if err := iprot.ReadMapEnd(ctx); err != nil {
 		return thrift.PrependError("error reading map end: ", err)
@@ -5594,6 +7630,14 @@ func (p *TopologyPageInfo) ReadField13(ctx context.Context, iprot thrift.TProtoc
 	return nil
 }
 
+func (p *TopologyPageInfo) ReadField14(ctx context.Context, iprot thrift.TProtocol) error {
+	p.DebugOptions = &DebugOptions{}
+	if err := p.DebugOptions.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.DebugOptions), err)
+	}
+	return nil
+}
+
 func (p *TopologyPageInfo) ReadField15(ctx context.Context, iprot thrift.TProtocol) error {
 	if v, err := iprot.ReadI32(ctx); err != nil {
 		return thrift.PrependError("error reading field 15: ", err)
@@ -5611,14 +7655,214 @@ func (p *TopologyPageInfo) ReadField16(ctx context.Context, iprot thrift.TProtoc
 	tSlice := make([]*WorkerSummary, 0, size)
 	p.Workers = tSlice
 	for i := 0; i < size; i++ {
-		_elem28 := &WorkerSummary{}
-		if err := _elem28.Read(ctx, iprot); err != nil {
-			return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", _elem28), err)
+		_elem47 := &WorkerSummary{}
+		if err := _elem47.Read(ctx, iprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", _elem47), err)
 		}
-		p.Workers = append(p.Workers, _elem28)
+		p.Workers = append(p.Workers, _elem47)
 	}
 	if err := iprot.ReadListEnd(ctx); err != nil {
 		return thrift.PrependError("error reading list end: ", err)
+	}
+	return nil
+}
+
+func (p *TopologyPageInfo) ReadField17(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadString(ctx); err != nil {
+		return thrift.PrependError("error reading field 17: ", err)
+	} else {
+		p.StormVersion = &v
+	}
+	return nil
+}
+
+func (p *TopologyPageInfo) ReadField18(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadString(ctx); err != nil {
+		return thrift.PrependError("error reading field 18: ", err)
+	} else {
+		p.TopologyVersion = &v
+	}
+	return nil
+}
+
+func (p *TopologyPageInfo) ReadField521(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadDouble(ctx); err != nil {
+		return thrift.PrependError("error reading field 521: ", err)
+	} else {
+		p.RequestedMemonheap = &v
+	}
+	return nil
+}
+
+func (p *TopologyPageInfo) ReadField522(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadDouble(ctx); err != nil {
+		return thrift.PrependError("error reading field 522: ", err)
+	} else {
+		p.RequestedMemoffheap = &v
+	}
+	return nil
+}
+
+func (p *TopologyPageInfo) ReadField523(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadDouble(ctx); err != nil {
+		return thrift.PrependError("error reading field 523: ", err)
+	} else {
+		p.RequestedCPU = &v
+	}
+	return nil
+}
+
+func (p *TopologyPageInfo) ReadField524(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadDouble(ctx); err != nil {
+		return thrift.PrependError("error reading field 524: ", err)
+	} else {
+		p.AssignedMemonheap = &v
+	}
+	return nil
+}
+
+func (p *TopologyPageInfo) ReadField525(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadDouble(ctx); err != nil {
+		return thrift.PrependError("error reading field 525: ", err)
+	} else {
+		p.AssignedMemoffheap = &v
+	}
+	return nil
+}
+
+func (p *TopologyPageInfo) ReadField526(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadDouble(ctx); err != nil {
+		return thrift.PrependError("error reading field 526: ", err)
+	} else {
+		p.AssignedCPU = &v
+	}
+	return nil
+}
+
+func (p *TopologyPageInfo) ReadField527(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadDouble(ctx); err != nil {
+		return thrift.PrependError("error reading field 527: ", err)
+	} else {
+		p.RequestedRegularOnHeapMemory = &v
+	}
+	return nil
+}
+
+func (p *TopologyPageInfo) ReadField528(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadDouble(ctx); err != nil {
+		return thrift.PrependError("error reading field 528: ", err)
+	} else {
+		p.RequestedSharedOnHeapMemory = &v
+	}
+	return nil
+}
+
+func (p *TopologyPageInfo) ReadField529(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadDouble(ctx); err != nil {
+		return thrift.PrependError("error reading field 529: ", err)
+	} else {
+		p.RequestedRegularOffHeapMemory = &v
+	}
+	return nil
+}
+
+func (p *TopologyPageInfo) ReadField530(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadDouble(ctx); err != nil {
+		return thrift.PrependError("error reading field 530: ", err)
+	} else {
+		p.RequestedSharedOffHeapMemory = &v
+	}
+	return nil
+}
+
+func (p *TopologyPageInfo) ReadField531(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadDouble(ctx); err != nil {
+		return thrift.PrependError("error reading field 531: ", err)
+	} else {
+		p.AssignedRegularOnHeapMemory = &v
+	}
+	return nil
+}
+
+func (p *TopologyPageInfo) ReadField532(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadDouble(ctx); err != nil {
+		return thrift.PrependError("error reading field 532: ", err)
+	} else {
+		p.AssignedSharedOnHeapMemory = &v
+	}
+	return nil
+}
+
+func (p *TopologyPageInfo) ReadField533(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadDouble(ctx); err != nil {
+		return thrift.PrependError("error reading field 533: ", err)
+	} else {
+		p.AssignedRegularOffHeapMemory = &v
+	}
+	return nil
+}
+
+func (p *TopologyPageInfo) ReadField534(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadDouble(ctx); err != nil {
+		return thrift.PrependError("error reading field 534: ", err)
+	} else {
+		p.AssignedSharedOffHeapMemory = &v
+	}
+	return nil
+}
+
+func (p *TopologyPageInfo) ReadField535(ctx context.Context, iprot thrift.TProtocol) error {
+	_, _, size, err := iprot.ReadMapBegin(ctx)
+	if err != nil {
+		return thrift.PrependError("error reading map begin: ", err)
+	}
+	tMap := make(map[string]float64, size)
+	p.RequestedGenericResources = tMap
+	for i := 0; i < size; i++ {
+		var _key48 string
+		if v, err := iprot.ReadString(ctx); err != nil {
+			return thrift.PrependError("error reading field 0: ", err)
+		} else {
+			_key48 = v
+		}
+		var _val49 float64
+		if v, err := iprot.ReadDouble(ctx); err != nil {
+			return thrift.PrependError("error reading field 0: ", err)
+		} else {
+			_val49 = v
+		}
+		p.RequestedGenericResources[_key48] = _val49
+	}
+	if err := iprot.ReadMapEnd(ctx); err != nil {
+		return thrift.PrependError("error reading map end: ", err)
+	}
+	return nil
+}
+
+func (p *TopologyPageInfo) ReadField536(ctx context.Context, iprot thrift.TProtocol) error {
+	_, _, size, err := iprot.ReadMapBegin(ctx)
+	if err != nil {
+		return thrift.PrependError("error reading map begin: ", err)
+	}
+	tMap := make(map[string]float64, size)
+	p.AssignedGenericResources = tMap
+	for i := 0; i < size; i++ {
+		var _key50 string
+		if v, err := iprot.ReadString(ctx); err != nil {
+			return thrift.PrependError("error reading field 0: ", err)
+		} else {
+			_key50 = v
+		}
+		var _val51 float64
+		if v, err := iprot.ReadDouble(ctx); err != nil {
+			return thrift.PrependError("error reading field 0: ", err)
+		} else {
+			_val51 = v
+		}
+		p.AssignedGenericResources[_key50] = _val51
+	}
+	if err := iprot.ReadMapEnd(ctx); err != nil {
+		return thrift.PrependError("error reading map end: ", err)
 	}
 	return nil
 }
@@ -5667,10 +7911,67 @@ func (p *TopologyPageInfo) Write(ctx context.Context, oprot thrift.TProtocol) er
 		if err := p.writeField13(ctx, oprot); err != nil {
 			return err
 		}
+		if err := p.writeField14(ctx, oprot); err != nil {
+			return err
+		}
 		if err := p.writeField15(ctx, oprot); err != nil {
 			return err
 		}
 		if err := p.writeField16(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField17(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField18(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField521(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField522(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField523(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField524(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField525(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField526(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField527(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField528(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField529(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField530(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField531(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField532(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField533(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField534(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField535(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField536(ctx, oprot); err != nil {
 			return err
 		}
 	}
@@ -5898,6 +8199,21 @@ func (p *TopologyPageInfo) writeField13(ctx context.Context, oprot thrift.TProto
 	return err
 }
 
+func (p *TopologyPageInfo) writeField14(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetDebugOptions() {
+		if err := oprot.WriteFieldBegin(ctx, "debug_options", thrift.STRUCT, 14); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 14:debug_options: ", p), err)
+		}
+		if err := p.DebugOptions.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.DebugOptions), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 14:debug_options: ", p), err)
+		}
+	}
+	return err
+}
+
 func (p *TopologyPageInfo) writeField15(ctx context.Context, oprot thrift.TProtocol) (err error) {
 	if p.IsSetReplicationCount() {
 		if err := oprot.WriteFieldBegin(ctx, "replication_count", thrift.I32, 15); err != nil {
@@ -5931,6 +8247,298 @@ func (p *TopologyPageInfo) writeField16(ctx context.Context, oprot thrift.TProto
 		}
 		if err := oprot.WriteFieldEnd(ctx); err != nil {
 			return thrift.PrependError(fmt.Sprintf("%T write field end error 16:workers: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *TopologyPageInfo) writeField17(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetStormVersion() {
+		if err := oprot.WriteFieldBegin(ctx, "storm_version", thrift.STRING, 17); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 17:storm_version: ", p), err)
+		}
+		if err := oprot.WriteString(ctx, string(*p.StormVersion)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.storm_version (17) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 17:storm_version: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *TopologyPageInfo) writeField18(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetTopologyVersion() {
+		if err := oprot.WriteFieldBegin(ctx, "topology_version", thrift.STRING, 18); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 18:topology_version: ", p), err)
+		}
+		if err := oprot.WriteString(ctx, string(*p.TopologyVersion)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.topology_version (18) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 18:topology_version: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *TopologyPageInfo) writeField521(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetRequestedMemonheap() {
+		if err := oprot.WriteFieldBegin(ctx, "requested_memonheap", thrift.DOUBLE, 521); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 521:requested_memonheap: ", p), err)
+		}
+		if err := oprot.WriteDouble(ctx, float64(*p.RequestedMemonheap)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.requested_memonheap (521) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 521:requested_memonheap: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *TopologyPageInfo) writeField522(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetRequestedMemoffheap() {
+		if err := oprot.WriteFieldBegin(ctx, "requested_memoffheap", thrift.DOUBLE, 522); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 522:requested_memoffheap: ", p), err)
+		}
+		if err := oprot.WriteDouble(ctx, float64(*p.RequestedMemoffheap)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.requested_memoffheap (522) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 522:requested_memoffheap: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *TopologyPageInfo) writeField523(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetRequestedCPU() {
+		if err := oprot.WriteFieldBegin(ctx, "requested_cpu", thrift.DOUBLE, 523); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 523:requested_cpu: ", p), err)
+		}
+		if err := oprot.WriteDouble(ctx, float64(*p.RequestedCPU)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.requested_cpu (523) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 523:requested_cpu: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *TopologyPageInfo) writeField524(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetAssignedMemonheap() {
+		if err := oprot.WriteFieldBegin(ctx, "assigned_memonheap", thrift.DOUBLE, 524); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 524:assigned_memonheap: ", p), err)
+		}
+		if err := oprot.WriteDouble(ctx, float64(*p.AssignedMemonheap)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.assigned_memonheap (524) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 524:assigned_memonheap: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *TopologyPageInfo) writeField525(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetAssignedMemoffheap() {
+		if err := oprot.WriteFieldBegin(ctx, "assigned_memoffheap", thrift.DOUBLE, 525); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 525:assigned_memoffheap: ", p), err)
+		}
+		if err := oprot.WriteDouble(ctx, float64(*p.AssignedMemoffheap)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.assigned_memoffheap (525) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 525:assigned_memoffheap: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *TopologyPageInfo) writeField526(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetAssignedCPU() {
+		if err := oprot.WriteFieldBegin(ctx, "assigned_cpu", thrift.DOUBLE, 526); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 526:assigned_cpu: ", p), err)
+		}
+		if err := oprot.WriteDouble(ctx, float64(*p.AssignedCPU)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.assigned_cpu (526) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 526:assigned_cpu: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *TopologyPageInfo) writeField527(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetRequestedRegularOnHeapMemory() {
+		if err := oprot.WriteFieldBegin(ctx, "requested_regular_on_heap_memory", thrift.DOUBLE, 527); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 527:requested_regular_on_heap_memory: ", p), err)
+		}
+		if err := oprot.WriteDouble(ctx, float64(*p.RequestedRegularOnHeapMemory)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.requested_regular_on_heap_memory (527) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 527:requested_regular_on_heap_memory: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *TopologyPageInfo) writeField528(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetRequestedSharedOnHeapMemory() {
+		if err := oprot.WriteFieldBegin(ctx, "requested_shared_on_heap_memory", thrift.DOUBLE, 528); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 528:requested_shared_on_heap_memory: ", p), err)
+		}
+		if err := oprot.WriteDouble(ctx, float64(*p.RequestedSharedOnHeapMemory)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.requested_shared_on_heap_memory (528) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 528:requested_shared_on_heap_memory: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *TopologyPageInfo) writeField529(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetRequestedRegularOffHeapMemory() {
+		if err := oprot.WriteFieldBegin(ctx, "requested_regular_off_heap_memory", thrift.DOUBLE, 529); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 529:requested_regular_off_heap_memory: ", p), err)
+		}
+		if err := oprot.WriteDouble(ctx, float64(*p.RequestedRegularOffHeapMemory)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.requested_regular_off_heap_memory (529) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 529:requested_regular_off_heap_memory: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *TopologyPageInfo) writeField530(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetRequestedSharedOffHeapMemory() {
+		if err := oprot.WriteFieldBegin(ctx, "requested_shared_off_heap_memory", thrift.DOUBLE, 530); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 530:requested_shared_off_heap_memory: ", p), err)
+		}
+		if err := oprot.WriteDouble(ctx, float64(*p.RequestedSharedOffHeapMemory)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.requested_shared_off_heap_memory (530) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 530:requested_shared_off_heap_memory: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *TopologyPageInfo) writeField531(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetAssignedRegularOnHeapMemory() {
+		if err := oprot.WriteFieldBegin(ctx, "assigned_regular_on_heap_memory", thrift.DOUBLE, 531); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 531:assigned_regular_on_heap_memory: ", p), err)
+		}
+		if err := oprot.WriteDouble(ctx, float64(*p.AssignedRegularOnHeapMemory)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.assigned_regular_on_heap_memory (531) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 531:assigned_regular_on_heap_memory: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *TopologyPageInfo) writeField532(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetAssignedSharedOnHeapMemory() {
+		if err := oprot.WriteFieldBegin(ctx, "assigned_shared_on_heap_memory", thrift.DOUBLE, 532); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 532:assigned_shared_on_heap_memory: ", p), err)
+		}
+		if err := oprot.WriteDouble(ctx, float64(*p.AssignedSharedOnHeapMemory)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.assigned_shared_on_heap_memory (532) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 532:assigned_shared_on_heap_memory: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *TopologyPageInfo) writeField533(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetAssignedRegularOffHeapMemory() {
+		if err := oprot.WriteFieldBegin(ctx, "assigned_regular_off_heap_memory", thrift.DOUBLE, 533); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 533:assigned_regular_off_heap_memory: ", p), err)
+		}
+		if err := oprot.WriteDouble(ctx, float64(*p.AssignedRegularOffHeapMemory)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.assigned_regular_off_heap_memory (533) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 533:assigned_regular_off_heap_memory: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *TopologyPageInfo) writeField534(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetAssignedSharedOffHeapMemory() {
+		if err := oprot.WriteFieldBegin(ctx, "assigned_shared_off_heap_memory", thrift.DOUBLE, 534); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 534:assigned_shared_off_heap_memory: ", p), err)
+		}
+		if err := oprot.WriteDouble(ctx, float64(*p.AssignedSharedOffHeapMemory)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.assigned_shared_off_heap_memory (534) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 534:assigned_shared_off_heap_memory: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *TopologyPageInfo) writeField535(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetRequestedGenericResources() {
+		if err := oprot.WriteFieldBegin(ctx, "requested_generic_resources", thrift.MAP, 535); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 535:requested_generic_resources: ", p), err)
+		}
+		if err := oprot.WriteMapBegin(ctx, thrift.STRING, thrift.DOUBLE, len(p.RequestedGenericResources)); err != nil {
+			return thrift.PrependError("error writing map begin: ", err)
+		}
+		for k, v := range p.RequestedGenericResources {
+			if err := oprot.WriteString(ctx, string(k)); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+			}
+			if err := oprot.WriteDouble(ctx, float64(v)); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+			}
+		}
+		if err := oprot.WriteMapEnd(ctx); err != nil {
+			return thrift.PrependError("error writing map end: ", err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 535:requested_generic_resources: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *TopologyPageInfo) writeField536(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetAssignedGenericResources() {
+		if err := oprot.WriteFieldBegin(ctx, "assigned_generic_resources", thrift.MAP, 536); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 536:assigned_generic_resources: ", p), err)
+		}
+		if err := oprot.WriteMapBegin(ctx, thrift.STRING, thrift.DOUBLE, len(p.AssignedGenericResources)); err != nil {
+			return thrift.PrependError("error writing map begin: ", err)
+		}
+		for k, v := range p.AssignedGenericResources {
+			if err := oprot.WriteString(ctx, string(k)); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+			}
+			if err := oprot.WriteDouble(ctx, float64(v)); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+			}
+		}
+		if err := oprot.WriteMapEnd(ctx); err != nil {
+			return thrift.PrependError("error writing map end: ", err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 536:assigned_generic_resources: ", p), err)
 		}
 	}
 	return err
@@ -6005,8 +8613,8 @@ func (p *TopologyPageInfo) Equals(other *TopologyPageInfo) bool {
 		return false
 	}
 	for k, _tgt := range p.IDToSpoutAggStats {
-		_src29 := other.IDToSpoutAggStats[k]
-		if !_tgt.Equals(_src29) {
+		_src52 := other.IDToSpoutAggStats[k]
+		if !_tgt.Equals(_src52) {
 			return false
 		}
 	}
@@ -6014,8 +8622,8 @@ func (p *TopologyPageInfo) Equals(other *TopologyPageInfo) bool {
 		return false
 	}
 	for k, _tgt := range p.IDToBoltAggStats {
-		_src30 := other.IDToBoltAggStats[k]
-		if !_tgt.Equals(_src30) {
+		_src53 := other.IDToBoltAggStats[k]
+		if !_tgt.Equals(_src53) {
 			return false
 		}
 	}
@@ -6038,6 +8646,9 @@ func (p *TopologyPageInfo) Equals(other *TopologyPageInfo) bool {
 			return false
 		}
 	}
+	if !p.DebugOptions.Equals(other.DebugOptions) {
+		return false
+	}
 	if p.ReplicationCount != other.ReplicationCount {
 		if p.ReplicationCount == nil || other.ReplicationCount == nil {
 			return false
@@ -6050,8 +8661,154 @@ func (p *TopologyPageInfo) Equals(other *TopologyPageInfo) bool {
 		return false
 	}
 	for i, _tgt := range p.Workers {
-		_src31 := other.Workers[i]
-		if !_tgt.Equals(_src31) {
+		_src54 := other.Workers[i]
+		if !_tgt.Equals(_src54) {
+			return false
+		}
+	}
+	if p.StormVersion != other.StormVersion {
+		if p.StormVersion == nil || other.StormVersion == nil {
+			return false
+		}
+		if (*p.StormVersion) != (*other.StormVersion) {
+			return false
+		}
+	}
+	if p.TopologyVersion != other.TopologyVersion {
+		if p.TopologyVersion == nil || other.TopologyVersion == nil {
+			return false
+		}
+		if (*p.TopologyVersion) != (*other.TopologyVersion) {
+			return false
+		}
+	}
+	if p.RequestedMemonheap != other.RequestedMemonheap {
+		if p.RequestedMemonheap == nil || other.RequestedMemonheap == nil {
+			return false
+		}
+		if (*p.RequestedMemonheap) != (*other.RequestedMemonheap) {
+			return false
+		}
+	}
+	if p.RequestedMemoffheap != other.RequestedMemoffheap {
+		if p.RequestedMemoffheap == nil || other.RequestedMemoffheap == nil {
+			return false
+		}
+		if (*p.RequestedMemoffheap) != (*other.RequestedMemoffheap) {
+			return false
+		}
+	}
+	if p.RequestedCPU != other.RequestedCPU {
+		if p.RequestedCPU == nil || other.RequestedCPU == nil {
+			return false
+		}
+		if (*p.RequestedCPU) != (*other.RequestedCPU) {
+			return false
+		}
+	}
+	if p.AssignedMemonheap != other.AssignedMemonheap {
+		if p.AssignedMemonheap == nil || other.AssignedMemonheap == nil {
+			return false
+		}
+		if (*p.AssignedMemonheap) != (*other.AssignedMemonheap) {
+			return false
+		}
+	}
+	if p.AssignedMemoffheap != other.AssignedMemoffheap {
+		if p.AssignedMemoffheap == nil || other.AssignedMemoffheap == nil {
+			return false
+		}
+		if (*p.AssignedMemoffheap) != (*other.AssignedMemoffheap) {
+			return false
+		}
+	}
+	if p.AssignedCPU != other.AssignedCPU {
+		if p.AssignedCPU == nil || other.AssignedCPU == nil {
+			return false
+		}
+		if (*p.AssignedCPU) != (*other.AssignedCPU) {
+			return false
+		}
+	}
+	if p.RequestedRegularOnHeapMemory != other.RequestedRegularOnHeapMemory {
+		if p.RequestedRegularOnHeapMemory == nil || other.RequestedRegularOnHeapMemory == nil {
+			return false
+		}
+		if (*p.RequestedRegularOnHeapMemory) != (*other.RequestedRegularOnHeapMemory) {
+			return false
+		}
+	}
+	if p.RequestedSharedOnHeapMemory != other.RequestedSharedOnHeapMemory {
+		if p.RequestedSharedOnHeapMemory == nil || other.RequestedSharedOnHeapMemory == nil {
+			return false
+		}
+		if (*p.RequestedSharedOnHeapMemory) != (*other.RequestedSharedOnHeapMemory) {
+			return false
+		}
+	}
+	if p.RequestedRegularOffHeapMemory != other.RequestedRegularOffHeapMemory {
+		if p.RequestedRegularOffHeapMemory == nil || other.RequestedRegularOffHeapMemory == nil {
+			return false
+		}
+		if (*p.RequestedRegularOffHeapMemory) != (*other.RequestedRegularOffHeapMemory) {
+			return false
+		}
+	}
+	if p.RequestedSharedOffHeapMemory != other.RequestedSharedOffHeapMemory {
+		if p.RequestedSharedOffHeapMemory == nil || other.RequestedSharedOffHeapMemory == nil {
+			return false
+		}
+		if (*p.RequestedSharedOffHeapMemory) != (*other.RequestedSharedOffHeapMemory) {
+			return false
+		}
+	}
+	if p.AssignedRegularOnHeapMemory != other.AssignedRegularOnHeapMemory {
+		if p.AssignedRegularOnHeapMemory == nil || other.AssignedRegularOnHeapMemory == nil {
+			return false
+		}
+		if (*p.AssignedRegularOnHeapMemory) != (*other.AssignedRegularOnHeapMemory) {
+			return false
+		}
+	}
+	if p.AssignedSharedOnHeapMemory != other.AssignedSharedOnHeapMemory {
+		if p.AssignedSharedOnHeapMemory == nil || other.AssignedSharedOnHeapMemory == nil {
+			return false
+		}
+		if (*p.AssignedSharedOnHeapMemory) != (*other.AssignedSharedOnHeapMemory) {
+			return false
+		}
+	}
+	if p.AssignedRegularOffHeapMemory != other.AssignedRegularOffHeapMemory {
+		if p.AssignedRegularOffHeapMemory == nil || other.AssignedRegularOffHeapMemory == nil {
+			return false
+		}
+		if (*p.AssignedRegularOffHeapMemory) != (*other.AssignedRegularOffHeapMemory) {
+			return false
+		}
+	}
+	if p.AssignedSharedOffHeapMemory != other.AssignedSharedOffHeapMemory {
+		if p.AssignedSharedOffHeapMemory == nil || other.AssignedSharedOffHeapMemory == nil {
+			return false
+		}
+		if (*p.AssignedSharedOffHeapMemory) != (*other.AssignedSharedOffHeapMemory) {
+			return false
+		}
+	}
+	if len(p.RequestedGenericResources) != len(other.RequestedGenericResources) {
+		return false
+	}
+	for k, _tgt := range p.RequestedGenericResources {
+		_src55 := other.RequestedGenericResources[k]
+		if _tgt != _src55 {
+			return false
+		}
+	}
+	if len(p.AssignedGenericResources) != len(other.AssignedGenericResources) {
+		return false
+	}
+	for k, _tgt := range p.AssignedGenericResources {
+		_src56 := other.AssignedGenericResources[k]
+		if _tgt != _src56 {
 			return false
 		}
 	}
@@ -6063,6 +8820,6322 @@ func (p *TopologyPageInfo) String() string {
 		return "<nil>"
 	}
 	return fmt.Sprintf("TopologyPageInfo(%+v)", *p)
+}
+
+// Attributes:
+//   - ComponentId
+//   - StreamId
+type GlobalStreamId struct {
+	ComponentId string `thrift:"componentId,1,required" db:"componentId" json:"componentId"`
+	StreamId    string `thrift:"streamId,2,required" db:"streamId" json:"streamId"`
+}
+
+func NewGlobalStreamId() *GlobalStreamId {
+	return &GlobalStreamId{}
+}
+
+func (p *GlobalStreamId) GetComponentId() string {
+	return p.ComponentId
+}
+
+func (p *GlobalStreamId) GetStreamId() string {
+	return p.StreamId
+}
+func (p *GlobalStreamId) Read(ctx context.Context, iprot thrift.TProtocol) error {
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
+
+	var issetComponentId bool = false
+	var issetStreamId bool = false
+
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 1:
+			if fieldTypeId == thrift.STRING {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+				issetComponentId = true
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 2:
+			if fieldTypeId == thrift.STRING {
+				if err := p.ReadField2(ctx, iprot); err != nil {
+					return err
+				}
+				issetStreamId = true
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	if !issetComponentId {
+		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field ComponentId is not set"))
+	}
+	if !issetStreamId {
+		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field StreamId is not set"))
+	}
+	return nil
+}
+
+func (p *GlobalStreamId) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadString(ctx); err != nil {
+		return thrift.PrependError("error reading field 1: ", err)
+	} else {
+		p.ComponentId = v
+	}
+	return nil
+}
+
+func (p *GlobalStreamId) ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadString(ctx); err != nil {
+		return thrift.PrependError("error reading field 2: ", err)
+	} else {
+		p.StreamId = v
+	}
+	return nil
+}
+
+func (p *GlobalStreamId) Write(ctx context.Context, oprot thrift.TProtocol) error {
+	if err := oprot.WriteStructBegin(ctx, "GlobalStreamId"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField2(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
+}
+
+func (p *GlobalStreamId) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if err := oprot.WriteFieldBegin(ctx, "componentId", thrift.STRING, 1); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:componentId: ", p), err)
+	}
+	if err := oprot.WriteString(ctx, string(p.ComponentId)); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T.componentId (1) field write error: ", p), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 1:componentId: ", p), err)
+	}
+	return err
+}
+
+func (p *GlobalStreamId) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if err := oprot.WriteFieldBegin(ctx, "streamId", thrift.STRING, 2); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:streamId: ", p), err)
+	}
+	if err := oprot.WriteString(ctx, string(p.StreamId)); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T.streamId (2) field write error: ", p), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 2:streamId: ", p), err)
+	}
+	return err
+}
+
+func (p *GlobalStreamId) Equals(other *GlobalStreamId) bool {
+	if p == other {
+		return true
+	} else if p == nil || other == nil {
+		return false
+	}
+	if p.ComponentId != other.ComponentId {
+		return false
+	}
+	if p.StreamId != other.StreamId {
+		return false
+	}
+	return true
+}
+
+func (p *GlobalStreamId) String() string {
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("GlobalStreamId(%+v)", *p)
+}
+
+// Attributes:
+//   - Acked
+//   - Failed
+//   - ProcessMsAvg
+//   - Executed
+//   - ExecuteMsAvg
+type BoltStats struct {
+	Acked        map[string]map[*GlobalStreamId]int64   `thrift:"acked,1,required" db:"acked" json:"acked"`
+	Failed       map[string]map[*GlobalStreamId]int64   `thrift:"failed,2,required" db:"failed" json:"failed"`
+	ProcessMsAvg map[string]map[*GlobalStreamId]float64 `thrift:"process_ms_avg,3,required" db:"process_ms_avg" json:"process_ms_avg"`
+	Executed     map[string]map[*GlobalStreamId]int64   `thrift:"executed,4,required" db:"executed" json:"executed"`
+	ExecuteMsAvg map[string]map[*GlobalStreamId]float64 `thrift:"execute_ms_avg,5,required" db:"execute_ms_avg" json:"execute_ms_avg"`
+}
+
+func NewBoltStats() *BoltStats {
+	return &BoltStats{}
+}
+
+func (p *BoltStats) GetAcked() map[string]map[*GlobalStreamId]int64 {
+	return p.Acked
+}
+
+func (p *BoltStats) GetFailed() map[string]map[*GlobalStreamId]int64 {
+	return p.Failed
+}
+
+func (p *BoltStats) GetProcessMsAvg() map[string]map[*GlobalStreamId]float64 {
+	return p.ProcessMsAvg
+}
+
+func (p *BoltStats) GetExecuted() map[string]map[*GlobalStreamId]int64 {
+	return p.Executed
+}
+
+func (p *BoltStats) GetExecuteMsAvg() map[string]map[*GlobalStreamId]float64 {
+	return p.ExecuteMsAvg
+}
+func (p *BoltStats) Read(ctx context.Context, iprot thrift.TProtocol) error {
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
+
+	var issetAcked bool = false
+	var issetFailed bool = false
+	var issetProcessMsAvg bool = false
+	var issetExecuted bool = false
+	var issetExecuteMsAvg bool = false
+
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 1:
+			if fieldTypeId == thrift.MAP {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+				issetAcked = true
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 2:
+			if fieldTypeId == thrift.MAP {
+				if err := p.ReadField2(ctx, iprot); err != nil {
+					return err
+				}
+				issetFailed = true
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 3:
+			if fieldTypeId == thrift.MAP {
+				if err := p.ReadField3(ctx, iprot); err != nil {
+					return err
+				}
+				issetProcessMsAvg = true
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 4:
+			if fieldTypeId == thrift.MAP {
+				if err := p.ReadField4(ctx, iprot); err != nil {
+					return err
+				}
+				issetExecuted = true
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 5:
+			if fieldTypeId == thrift.MAP {
+				if err := p.ReadField5(ctx, iprot); err != nil {
+					return err
+				}
+				issetExecuteMsAvg = true
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	if !issetAcked {
+		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field Acked is not set"))
+	}
+	if !issetFailed {
+		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field Failed is not set"))
+	}
+	if !issetProcessMsAvg {
+		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field ProcessMsAvg is not set"))
+	}
+	if !issetExecuted {
+		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field Executed is not set"))
+	}
+	if !issetExecuteMsAvg {
+		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field ExecuteMsAvg is not set"))
+	}
+	return nil
+}
+
+func (p *BoltStats) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	_, _, size, err := iprot.ReadMapBegin(ctx)
+	if err != nil {
+		return thrift.PrependError("error reading map begin: ", err)
+	}
+	tMap := make(map[string]map[*GlobalStreamId]int64, size)
+	p.Acked = tMap
+	for i := 0; i < size; i++ {
+		var _key57 string
+		if v, err := iprot.ReadString(ctx); err != nil {
+			return thrift.PrependError("error reading field 0: ", err)
+		} else {
+			_key57 = v
+		}
+		_, _, size, err := iprot.ReadMapBegin(ctx)
+		if err != nil {
+			return thrift.PrependError("error reading map begin: ", err)
+		}
+		tMap := make(map[*GlobalStreamId]int64, size)
+		_val58 := tMap
+		for i := 0; i < size; i++ {
+			_key59 := &GlobalStreamId{}
+			if err := _key59.Read(ctx, iprot); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", _key59), err)
+			}
+			var _val60 int64
+			if v, err := iprot.ReadI64(ctx); err != nil {
+				return thrift.PrependError("error reading field 0: ", err)
+			} else {
+				_val60 = v
+			}
+			_val58[_key59] = _val60
+		}
+		if err := iprot.ReadMapEnd(ctx); err != nil {
+			return thrift.PrependError("error reading map end: ", err)
+		}
+		p.Acked[_key57] = _val58
+	}
+	if err := iprot.ReadMapEnd(ctx); err != nil {
+		return thrift.PrependError("error reading map end: ", err)
+	}
+	return nil
+}
+
+func (p *BoltStats) ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
+	_, _, size, err := iprot.ReadMapBegin(ctx)
+	if err != nil {
+		return thrift.PrependError("error reading map begin: ", err)
+	}
+	tMap := make(map[string]map[*GlobalStreamId]int64, size)
+	p.Failed = tMap
+	for i := 0; i < size; i++ {
+		var _key61 string
+		if v, err := iprot.ReadString(ctx); err != nil {
+			return thrift.PrependError("error reading field 0: ", err)
+		} else {
+			_key61 = v
+		}
+		_, _, size, err := iprot.ReadMapBegin(ctx)
+		if err != nil {
+			return thrift.PrependError("error reading map begin: ", err)
+		}
+		tMap := make(map[*GlobalStreamId]int64, size)
+		_val62 := tMap
+		for i := 0; i < size; i++ {
+			_key63 := &GlobalStreamId{}
+			if err := _key63.Read(ctx, iprot); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", _key63), err)
+			}
+			var _val64 int64
+			if v, err := iprot.ReadI64(ctx); err != nil {
+				return thrift.PrependError("error reading field 0: ", err)
+			} else {
+				_val64 = v
+			}
+			_val62[_key63] = _val64
+		}
+		if err := iprot.ReadMapEnd(ctx); err != nil {
+			return thrift.PrependError("error reading map end: ", err)
+		}
+		p.Failed[_key61] = _val62
+	}
+	if err := iprot.ReadMapEnd(ctx); err != nil {
+		return thrift.PrependError("error reading map end: ", err)
+	}
+	return nil
+}
+
+func (p *BoltStats) ReadField3(ctx context.Context, iprot thrift.TProtocol) error {
+	_, _, size, err := iprot.ReadMapBegin(ctx)
+	if err != nil {
+		return thrift.PrependError("error reading map begin: ", err)
+	}
+	tMap := make(map[string]map[*GlobalStreamId]float64, size)
+	p.ProcessMsAvg = tMap
+	for i := 0; i < size; i++ {
+		var _key65 string
+		if v, err := iprot.ReadString(ctx); err != nil {
+			return thrift.PrependError("error reading field 0: ", err)
+		} else {
+			_key65 = v
+		}
+		_, _, size, err := iprot.ReadMapBegin(ctx)
+		if err != nil {
+			return thrift.PrependError("error reading map begin: ", err)
+		}
+		tMap := make(map[*GlobalStreamId]float64, size)
+		_val66 := tMap
+		for i := 0; i < size; i++ {
+			_key67 := &GlobalStreamId{}
+			if err := _key67.Read(ctx, iprot); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", _key67), err)
+			}
+			var _val68 float64
+			if v, err := iprot.ReadDouble(ctx); err != nil {
+				return thrift.PrependError("error reading field 0: ", err)
+			} else {
+				_val68 = v
+			}
+			_val66[_key67] = _val68
+		}
+		if err := iprot.ReadMapEnd(ctx); err != nil {
+			return thrift.PrependError("error reading map end: ", err)
+		}
+		p.ProcessMsAvg[_key65] = _val66
+	}
+	if err := iprot.ReadMapEnd(ctx); err != nil {
+		return thrift.PrependError("error reading map end: ", err)
+	}
+	return nil
+}
+
+func (p *BoltStats) ReadField4(ctx context.Context, iprot thrift.TProtocol) error {
+	_, _, size, err := iprot.ReadMapBegin(ctx)
+	if err != nil {
+		return thrift.PrependError("error reading map begin: ", err)
+	}
+	tMap := make(map[string]map[*GlobalStreamId]int64, size)
+	p.Executed = tMap
+	for i := 0; i < size; i++ {
+		var _key69 string
+		if v, err := iprot.ReadString(ctx); err != nil {
+			return thrift.PrependError("error reading field 0: ", err)
+		} else {
+			_key69 = v
+		}
+		_, _, size, err := iprot.ReadMapBegin(ctx)
+		if err != nil {
+			return thrift.PrependError("error reading map begin: ", err)
+		}
+		tMap := make(map[*GlobalStreamId]int64, size)
+		_val70 := tMap
+		for i := 0; i < size; i++ {
+			_key71 := &GlobalStreamId{}
+			if err := _key71.Read(ctx, iprot); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", _key71), err)
+			}
+			var _val72 int64
+			if v, err := iprot.ReadI64(ctx); err != nil {
+				return thrift.PrependError("error reading field 0: ", err)
+			} else {
+				_val72 = v
+			}
+			_val70[_key71] = _val72
+		}
+		if err := iprot.ReadMapEnd(ctx); err != nil {
+			return thrift.PrependError("error reading map end: ", err)
+		}
+		p.Executed[_key69] = _val70
+	}
+	if err := iprot.ReadMapEnd(ctx); err != nil {
+		return thrift.PrependError("error reading map end: ", err)
+	}
+	return nil
+}
+
+func (p *BoltStats) ReadField5(ctx context.Context, iprot thrift.TProtocol) error {
+	_, _, size, err := iprot.ReadMapBegin(ctx)
+	if err != nil {
+		return thrift.PrependError("error reading map begin: ", err)
+	}
+	tMap := make(map[string]map[*GlobalStreamId]float64, size)
+	p.ExecuteMsAvg = tMap
+	for i := 0; i < size; i++ {
+		var _key73 string
+		if v, err := iprot.ReadString(ctx); err != nil {
+			return thrift.PrependError("error reading field 0: ", err)
+		} else {
+			_key73 = v
+		}
+		_, _, size, err := iprot.ReadMapBegin(ctx)
+		if err != nil {
+			return thrift.PrependError("error reading map begin: ", err)
+		}
+		tMap := make(map[*GlobalStreamId]float64, size)
+		_val74 := tMap
+		for i := 0; i < size; i++ {
+			_key75 := &GlobalStreamId{}
+			if err := _key75.Read(ctx, iprot); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", _key75), err)
+			}
+			var _val76 float64
+			if v, err := iprot.ReadDouble(ctx); err != nil {
+				return thrift.PrependError("error reading field 0: ", err)
+			} else {
+				_val76 = v
+			}
+			_val74[_key75] = _val76
+		}
+		if err := iprot.ReadMapEnd(ctx); err != nil {
+			return thrift.PrependError("error reading map end: ", err)
+		}
+		p.ExecuteMsAvg[_key73] = _val74
+	}
+	if err := iprot.ReadMapEnd(ctx); err != nil {
+		return thrift.PrependError("error reading map end: ", err)
+	}
+	return nil
+}
+
+func (p *BoltStats) Write(ctx context.Context, oprot thrift.TProtocol) error {
+	if err := oprot.WriteStructBegin(ctx, "BoltStats"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField2(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField3(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField4(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField5(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
+}
+
+func (p *BoltStats) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if err := oprot.WriteFieldBegin(ctx, "acked", thrift.MAP, 1); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:acked: ", p), err)
+	}
+	if err := oprot.WriteMapBegin(ctx, thrift.STRING, thrift.MAP, len(p.Acked)); err != nil {
+		return thrift.PrependError("error writing map begin: ", err)
+	}
+	for k, v := range p.Acked {
+		if err := oprot.WriteString(ctx, string(k)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+		}
+		if err := oprot.WriteMapBegin(ctx, thrift.STRUCT, thrift.I64, len(v)); err != nil {
+			return thrift.PrependError("error writing map begin: ", err)
+		}
+		for k, v := range v {
+			if err := k.Write(ctx, oprot); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", k), err)
+			}
+			if err := oprot.WriteI64(ctx, int64(v)); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+			}
+		}
+		if err := oprot.WriteMapEnd(ctx); err != nil {
+			return thrift.PrependError("error writing map end: ", err)
+		}
+	}
+	if err := oprot.WriteMapEnd(ctx); err != nil {
+		return thrift.PrependError("error writing map end: ", err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 1:acked: ", p), err)
+	}
+	return err
+}
+
+func (p *BoltStats) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if err := oprot.WriteFieldBegin(ctx, "failed", thrift.MAP, 2); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:failed: ", p), err)
+	}
+	if err := oprot.WriteMapBegin(ctx, thrift.STRING, thrift.MAP, len(p.Failed)); err != nil {
+		return thrift.PrependError("error writing map begin: ", err)
+	}
+	for k, v := range p.Failed {
+		if err := oprot.WriteString(ctx, string(k)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+		}
+		if err := oprot.WriteMapBegin(ctx, thrift.STRUCT, thrift.I64, len(v)); err != nil {
+			return thrift.PrependError("error writing map begin: ", err)
+		}
+		for k, v := range v {
+			if err := k.Write(ctx, oprot); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", k), err)
+			}
+			if err := oprot.WriteI64(ctx, int64(v)); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+			}
+		}
+		if err := oprot.WriteMapEnd(ctx); err != nil {
+			return thrift.PrependError("error writing map end: ", err)
+		}
+	}
+	if err := oprot.WriteMapEnd(ctx); err != nil {
+		return thrift.PrependError("error writing map end: ", err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 2:failed: ", p), err)
+	}
+	return err
+}
+
+func (p *BoltStats) writeField3(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if err := oprot.WriteFieldBegin(ctx, "process_ms_avg", thrift.MAP, 3); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 3:process_ms_avg: ", p), err)
+	}
+	if err := oprot.WriteMapBegin(ctx, thrift.STRING, thrift.MAP, len(p.ProcessMsAvg)); err != nil {
+		return thrift.PrependError("error writing map begin: ", err)
+	}
+	for k, v := range p.ProcessMsAvg {
+		if err := oprot.WriteString(ctx, string(k)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+		}
+		if err := oprot.WriteMapBegin(ctx, thrift.STRUCT, thrift.DOUBLE, len(v)); err != nil {
+			return thrift.PrependError("error writing map begin: ", err)
+		}
+		for k, v := range v {
+			if err := k.Write(ctx, oprot); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", k), err)
+			}
+			if err := oprot.WriteDouble(ctx, float64(v)); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+			}
+		}
+		if err := oprot.WriteMapEnd(ctx); err != nil {
+			return thrift.PrependError("error writing map end: ", err)
+		}
+	}
+	if err := oprot.WriteMapEnd(ctx); err != nil {
+		return thrift.PrependError("error writing map end: ", err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 3:process_ms_avg: ", p), err)
+	}
+	return err
+}
+
+func (p *BoltStats) writeField4(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if err := oprot.WriteFieldBegin(ctx, "executed", thrift.MAP, 4); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 4:executed: ", p), err)
+	}
+	if err := oprot.WriteMapBegin(ctx, thrift.STRING, thrift.MAP, len(p.Executed)); err != nil {
+		return thrift.PrependError("error writing map begin: ", err)
+	}
+	for k, v := range p.Executed {
+		if err := oprot.WriteString(ctx, string(k)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+		}
+		if err := oprot.WriteMapBegin(ctx, thrift.STRUCT, thrift.I64, len(v)); err != nil {
+			return thrift.PrependError("error writing map begin: ", err)
+		}
+		for k, v := range v {
+			if err := k.Write(ctx, oprot); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", k), err)
+			}
+			if err := oprot.WriteI64(ctx, int64(v)); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+			}
+		}
+		if err := oprot.WriteMapEnd(ctx); err != nil {
+			return thrift.PrependError("error writing map end: ", err)
+		}
+	}
+	if err := oprot.WriteMapEnd(ctx); err != nil {
+		return thrift.PrependError("error writing map end: ", err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 4:executed: ", p), err)
+	}
+	return err
+}
+
+func (p *BoltStats) writeField5(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if err := oprot.WriteFieldBegin(ctx, "execute_ms_avg", thrift.MAP, 5); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 5:execute_ms_avg: ", p), err)
+	}
+	if err := oprot.WriteMapBegin(ctx, thrift.STRING, thrift.MAP, len(p.ExecuteMsAvg)); err != nil {
+		return thrift.PrependError("error writing map begin: ", err)
+	}
+	for k, v := range p.ExecuteMsAvg {
+		if err := oprot.WriteString(ctx, string(k)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+		}
+		if err := oprot.WriteMapBegin(ctx, thrift.STRUCT, thrift.DOUBLE, len(v)); err != nil {
+			return thrift.PrependError("error writing map begin: ", err)
+		}
+		for k, v := range v {
+			if err := k.Write(ctx, oprot); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", k), err)
+			}
+			if err := oprot.WriteDouble(ctx, float64(v)); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+			}
+		}
+		if err := oprot.WriteMapEnd(ctx); err != nil {
+			return thrift.PrependError("error writing map end: ", err)
+		}
+	}
+	if err := oprot.WriteMapEnd(ctx); err != nil {
+		return thrift.PrependError("error writing map end: ", err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 5:execute_ms_avg: ", p), err)
+	}
+	return err
+}
+
+func (p *BoltStats) Equals(other *BoltStats) bool {
+	if p == other {
+		return true
+	} else if p == nil || other == nil {
+		return false
+	}
+	if len(p.Acked) != len(other.Acked) {
+		return false
+	}
+	for k, _tgt := range p.Acked {
+		_src77 := other.Acked[k]
+		if len(_tgt) != len(_src77) {
+			return false
+		}
+		for k, _tgt := range _tgt {
+			_src78 := _src77[k]
+			if _tgt != _src78 {
+				return false
+			}
+		}
+	}
+	if len(p.Failed) != len(other.Failed) {
+		return false
+	}
+	for k, _tgt := range p.Failed {
+		_src79 := other.Failed[k]
+		if len(_tgt) != len(_src79) {
+			return false
+		}
+		for k, _tgt := range _tgt {
+			_src80 := _src79[k]
+			if _tgt != _src80 {
+				return false
+			}
+		}
+	}
+	if len(p.ProcessMsAvg) != len(other.ProcessMsAvg) {
+		return false
+	}
+	for k, _tgt := range p.ProcessMsAvg {
+		_src81 := other.ProcessMsAvg[k]
+		if len(_tgt) != len(_src81) {
+			return false
+		}
+		for k, _tgt := range _tgt {
+			_src82 := _src81[k]
+			if _tgt != _src82 {
+				return false
+			}
+		}
+	}
+	if len(p.Executed) != len(other.Executed) {
+		return false
+	}
+	for k, _tgt := range p.Executed {
+		_src83 := other.Executed[k]
+		if len(_tgt) != len(_src83) {
+			return false
+		}
+		for k, _tgt := range _tgt {
+			_src84 := _src83[k]
+			if _tgt != _src84 {
+				return false
+			}
+		}
+	}
+	if len(p.ExecuteMsAvg) != len(other.ExecuteMsAvg) {
+		return false
+	}
+	for k, _tgt := range p.ExecuteMsAvg {
+		_src85 := other.ExecuteMsAvg[k]
+		if len(_tgt) != len(_src85) {
+			return false
+		}
+		for k, _tgt := range _tgt {
+			_src86 := _src85[k]
+			if _tgt != _src86 {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func (p *BoltStats) String() string {
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("BoltStats(%+v)", *p)
+}
+
+// Attributes:
+//   - Acked
+//   - Failed
+//   - CompleteMsAvg
+type SpoutStats struct {
+	Acked         map[string]map[string]int64   `thrift:"acked,1,required" db:"acked" json:"acked"`
+	Failed        map[string]map[string]int64   `thrift:"failed,2,required" db:"failed" json:"failed"`
+	CompleteMsAvg map[string]map[string]float64 `thrift:"complete_ms_avg,3,required" db:"complete_ms_avg" json:"complete_ms_avg"`
+}
+
+func NewSpoutStats() *SpoutStats {
+	return &SpoutStats{}
+}
+
+func (p *SpoutStats) GetAcked() map[string]map[string]int64 {
+	return p.Acked
+}
+
+func (p *SpoutStats) GetFailed() map[string]map[string]int64 {
+	return p.Failed
+}
+
+func (p *SpoutStats) GetCompleteMsAvg() map[string]map[string]float64 {
+	return p.CompleteMsAvg
+}
+func (p *SpoutStats) Read(ctx context.Context, iprot thrift.TProtocol) error {
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
+
+	var issetAcked bool = false
+	var issetFailed bool = false
+	var issetCompleteMsAvg bool = false
+
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 1:
+			if fieldTypeId == thrift.MAP {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+				issetAcked = true
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 2:
+			if fieldTypeId == thrift.MAP {
+				if err := p.ReadField2(ctx, iprot); err != nil {
+					return err
+				}
+				issetFailed = true
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 3:
+			if fieldTypeId == thrift.MAP {
+				if err := p.ReadField3(ctx, iprot); err != nil {
+					return err
+				}
+				issetCompleteMsAvg = true
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	if !issetAcked {
+		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field Acked is not set"))
+	}
+	if !issetFailed {
+		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field Failed is not set"))
+	}
+	if !issetCompleteMsAvg {
+		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field CompleteMsAvg is not set"))
+	}
+	return nil
+}
+
+func (p *SpoutStats) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	_, _, size, err := iprot.ReadMapBegin(ctx)
+	if err != nil {
+		return thrift.PrependError("error reading map begin: ", err)
+	}
+	tMap := make(map[string]map[string]int64, size)
+	p.Acked = tMap
+	for i := 0; i < size; i++ {
+		var _key87 string
+		if v, err := iprot.ReadString(ctx); err != nil {
+			return thrift.PrependError("error reading field 0: ", err)
+		} else {
+			_key87 = v
+		}
+		_, _, size, err := iprot.ReadMapBegin(ctx)
+		if err != nil {
+			return thrift.PrependError("error reading map begin: ", err)
+		}
+		tMap := make(map[string]int64, size)
+		_val88 := tMap
+		for i := 0; i < size; i++ {
+			var _key89 string
+			if v, err := iprot.ReadString(ctx); err != nil {
+				return thrift.PrependError("error reading field 0: ", err)
+			} else {
+				_key89 = v
+			}
+			var _val90 int64
+			if v, err := iprot.ReadI64(ctx); err != nil {
+				return thrift.PrependError("error reading field 0: ", err)
+			} else {
+				_val90 = v
+			}
+			_val88[_key89] = _val90
+		}
+		if err := iprot.ReadMapEnd(ctx); err != nil {
+			return thrift.PrependError("error reading map end: ", err)
+		}
+		p.Acked[_key87] = _val88
+	}
+	if err := iprot.ReadMapEnd(ctx); err != nil {
+		return thrift.PrependError("error reading map end: ", err)
+	}
+	return nil
+}
+
+func (p *SpoutStats) ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
+	_, _, size, err := iprot.ReadMapBegin(ctx)
+	if err != nil {
+		return thrift.PrependError("error reading map begin: ", err)
+	}
+	tMap := make(map[string]map[string]int64, size)
+	p.Failed = tMap
+	for i := 0; i < size; i++ {
+		var _key91 string
+		if v, err := iprot.ReadString(ctx); err != nil {
+			return thrift.PrependError("error reading field 0: ", err)
+		} else {
+			_key91 = v
+		}
+		_, _, size, err := iprot.ReadMapBegin(ctx)
+		if err != nil {
+			return thrift.PrependError("error reading map begin: ", err)
+		}
+		tMap := make(map[string]int64, size)
+		_val92 := tMap
+		for i := 0; i < size; i++ {
+			var _key93 string
+			if v, err := iprot.ReadString(ctx); err != nil {
+				return thrift.PrependError("error reading field 0: ", err)
+			} else {
+				_key93 = v
+			}
+			var _val94 int64
+			if v, err := iprot.ReadI64(ctx); err != nil {
+				return thrift.PrependError("error reading field 0: ", err)
+			} else {
+				_val94 = v
+			}
+			_val92[_key93] = _val94
+		}
+		if err := iprot.ReadMapEnd(ctx); err != nil {
+			return thrift.PrependError("error reading map end: ", err)
+		}
+		p.Failed[_key91] = _val92
+	}
+	if err := iprot.ReadMapEnd(ctx); err != nil {
+		return thrift.PrependError("error reading map end: ", err)
+	}
+	return nil
+}
+
+func (p *SpoutStats) ReadField3(ctx context.Context, iprot thrift.TProtocol) error {
+	_, _, size, err := iprot.ReadMapBegin(ctx)
+	if err != nil {
+		return thrift.PrependError("error reading map begin: ", err)
+	}
+	tMap := make(map[string]map[string]float64, size)
+	p.CompleteMsAvg = tMap
+	for i := 0; i < size; i++ {
+		var _key95 string
+		if v, err := iprot.ReadString(ctx); err != nil {
+			return thrift.PrependError("error reading field 0: ", err)
+		} else {
+			_key95 = v
+		}
+		_, _, size, err := iprot.ReadMapBegin(ctx)
+		if err != nil {
+			return thrift.PrependError("error reading map begin: ", err)
+		}
+		tMap := make(map[string]float64, size)
+		_val96 := tMap
+		for i := 0; i < size; i++ {
+			var _key97 string
+			if v, err := iprot.ReadString(ctx); err != nil {
+				return thrift.PrependError("error reading field 0: ", err)
+			} else {
+				_key97 = v
+			}
+			var _val98 float64
+			if v, err := iprot.ReadDouble(ctx); err != nil {
+				return thrift.PrependError("error reading field 0: ", err)
+			} else {
+				_val98 = v
+			}
+			_val96[_key97] = _val98
+		}
+		if err := iprot.ReadMapEnd(ctx); err != nil {
+			return thrift.PrependError("error reading map end: ", err)
+		}
+		p.CompleteMsAvg[_key95] = _val96
+	}
+	if err := iprot.ReadMapEnd(ctx); err != nil {
+		return thrift.PrependError("error reading map end: ", err)
+	}
+	return nil
+}
+
+func (p *SpoutStats) Write(ctx context.Context, oprot thrift.TProtocol) error {
+	if err := oprot.WriteStructBegin(ctx, "SpoutStats"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField2(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField3(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
+}
+
+func (p *SpoutStats) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if err := oprot.WriteFieldBegin(ctx, "acked", thrift.MAP, 1); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:acked: ", p), err)
+	}
+	if err := oprot.WriteMapBegin(ctx, thrift.STRING, thrift.MAP, len(p.Acked)); err != nil {
+		return thrift.PrependError("error writing map begin: ", err)
+	}
+	for k, v := range p.Acked {
+		if err := oprot.WriteString(ctx, string(k)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+		}
+		if err := oprot.WriteMapBegin(ctx, thrift.STRING, thrift.I64, len(v)); err != nil {
+			return thrift.PrependError("error writing map begin: ", err)
+		}
+		for k, v := range v {
+			if err := oprot.WriteString(ctx, string(k)); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+			}
+			if err := oprot.WriteI64(ctx, int64(v)); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+			}
+		}
+		if err := oprot.WriteMapEnd(ctx); err != nil {
+			return thrift.PrependError("error writing map end: ", err)
+		}
+	}
+	if err := oprot.WriteMapEnd(ctx); err != nil {
+		return thrift.PrependError("error writing map end: ", err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 1:acked: ", p), err)
+	}
+	return err
+}
+
+func (p *SpoutStats) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if err := oprot.WriteFieldBegin(ctx, "failed", thrift.MAP, 2); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:failed: ", p), err)
+	}
+	if err := oprot.WriteMapBegin(ctx, thrift.STRING, thrift.MAP, len(p.Failed)); err != nil {
+		return thrift.PrependError("error writing map begin: ", err)
+	}
+	for k, v := range p.Failed {
+		if err := oprot.WriteString(ctx, string(k)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+		}
+		if err := oprot.WriteMapBegin(ctx, thrift.STRING, thrift.I64, len(v)); err != nil {
+			return thrift.PrependError("error writing map begin: ", err)
+		}
+		for k, v := range v {
+			if err := oprot.WriteString(ctx, string(k)); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+			}
+			if err := oprot.WriteI64(ctx, int64(v)); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+			}
+		}
+		if err := oprot.WriteMapEnd(ctx); err != nil {
+			return thrift.PrependError("error writing map end: ", err)
+		}
+	}
+	if err := oprot.WriteMapEnd(ctx); err != nil {
+		return thrift.PrependError("error writing map end: ", err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 2:failed: ", p), err)
+	}
+	return err
+}
+
+func (p *SpoutStats) writeField3(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if err := oprot.WriteFieldBegin(ctx, "complete_ms_avg", thrift.MAP, 3); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 3:complete_ms_avg: ", p), err)
+	}
+	if err := oprot.WriteMapBegin(ctx, thrift.STRING, thrift.MAP, len(p.CompleteMsAvg)); err != nil {
+		return thrift.PrependError("error writing map begin: ", err)
+	}
+	for k, v := range p.CompleteMsAvg {
+		if err := oprot.WriteString(ctx, string(k)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+		}
+		if err := oprot.WriteMapBegin(ctx, thrift.STRING, thrift.DOUBLE, len(v)); err != nil {
+			return thrift.PrependError("error writing map begin: ", err)
+		}
+		for k, v := range v {
+			if err := oprot.WriteString(ctx, string(k)); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+			}
+			if err := oprot.WriteDouble(ctx, float64(v)); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+			}
+		}
+		if err := oprot.WriteMapEnd(ctx); err != nil {
+			return thrift.PrependError("error writing map end: ", err)
+		}
+	}
+	if err := oprot.WriteMapEnd(ctx); err != nil {
+		return thrift.PrependError("error writing map end: ", err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 3:complete_ms_avg: ", p), err)
+	}
+	return err
+}
+
+func (p *SpoutStats) Equals(other *SpoutStats) bool {
+	if p == other {
+		return true
+	} else if p == nil || other == nil {
+		return false
+	}
+	if len(p.Acked) != len(other.Acked) {
+		return false
+	}
+	for k, _tgt := range p.Acked {
+		_src99 := other.Acked[k]
+		if len(_tgt) != len(_src99) {
+			return false
+		}
+		for k, _tgt := range _tgt {
+			_src100 := _src99[k]
+			if _tgt != _src100 {
+				return false
+			}
+		}
+	}
+	if len(p.Failed) != len(other.Failed) {
+		return false
+	}
+	for k, _tgt := range p.Failed {
+		_src101 := other.Failed[k]
+		if len(_tgt) != len(_src101) {
+			return false
+		}
+		for k, _tgt := range _tgt {
+			_src102 := _src101[k]
+			if _tgt != _src102 {
+				return false
+			}
+		}
+	}
+	if len(p.CompleteMsAvg) != len(other.CompleteMsAvg) {
+		return false
+	}
+	for k, _tgt := range p.CompleteMsAvg {
+		_src103 := other.CompleteMsAvg[k]
+		if len(_tgt) != len(_src103) {
+			return false
+		}
+		for k, _tgt := range _tgt {
+			_src104 := _src103[k]
+			if _tgt != _src104 {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func (p *SpoutStats) String() string {
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("SpoutStats(%+v)", *p)
+}
+
+// Attributes:
+//   - Bolt
+//   - Spout
+type ExecutorSpecificStats struct {
+	Bolt  *BoltStats  `thrift:"bolt,1" db:"bolt" json:"bolt,omitempty"`
+	Spout *SpoutStats `thrift:"spout,2" db:"spout" json:"spout,omitempty"`
+}
+
+func NewExecutorSpecificStats() *ExecutorSpecificStats {
+	return &ExecutorSpecificStats{}
+}
+
+var ExecutorSpecificStats_Bolt_DEFAULT *BoltStats
+
+func (p *ExecutorSpecificStats) GetBolt() *BoltStats {
+	if !p.IsSetBolt() {
+		return ExecutorSpecificStats_Bolt_DEFAULT
+	}
+	return p.Bolt
+}
+
+var ExecutorSpecificStats_Spout_DEFAULT *SpoutStats
+
+func (p *ExecutorSpecificStats) GetSpout() *SpoutStats {
+	if !p.IsSetSpout() {
+		return ExecutorSpecificStats_Spout_DEFAULT
+	}
+	return p.Spout
+}
+func (p *ExecutorSpecificStats) CountSetFieldsExecutorSpecificStats() int {
+	count := 0
+	if p.IsSetBolt() {
+		count++
+	}
+	if p.IsSetSpout() {
+		count++
+	}
+	return count
+
+}
+
+func (p *ExecutorSpecificStats) IsSetBolt() bool {
+	return p.Bolt != nil
+}
+
+func (p *ExecutorSpecificStats) IsSetSpout() bool {
+	return p.Spout != nil
+}
+
+func (p *ExecutorSpecificStats) Read(ctx context.Context, iprot thrift.TProtocol) error {
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
+
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 1:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 2:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField2(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	return nil
+}
+
+func (p *ExecutorSpecificStats) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	p.Bolt = &BoltStats{}
+	if err := p.Bolt.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.Bolt), err)
+	}
+	return nil
+}
+
+func (p *ExecutorSpecificStats) ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
+	p.Spout = &SpoutStats{}
+	if err := p.Spout.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.Spout), err)
+	}
+	return nil
+}
+
+func (p *ExecutorSpecificStats) Write(ctx context.Context, oprot thrift.TProtocol) error {
+	if c := p.CountSetFieldsExecutorSpecificStats(); c != 1 {
+		return fmt.Errorf("%T write union: exactly one field must be set (%d set)", p, c)
+	}
+	if err := oprot.WriteStructBegin(ctx, "ExecutorSpecificStats"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField2(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
+}
+
+func (p *ExecutorSpecificStats) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetBolt() {
+		if err := oprot.WriteFieldBegin(ctx, "bolt", thrift.STRUCT, 1); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:bolt: ", p), err)
+		}
+		if err := p.Bolt.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.Bolt), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 1:bolt: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *ExecutorSpecificStats) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetSpout() {
+		if err := oprot.WriteFieldBegin(ctx, "spout", thrift.STRUCT, 2); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:spout: ", p), err)
+		}
+		if err := p.Spout.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.Spout), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 2:spout: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *ExecutorSpecificStats) Equals(other *ExecutorSpecificStats) bool {
+	if p == other {
+		return true
+	} else if p == nil || other == nil {
+		return false
+	}
+	if !p.Bolt.Equals(other.Bolt) {
+		return false
+	}
+	if !p.Spout.Equals(other.Spout) {
+		return false
+	}
+	return true
+}
+
+func (p *ExecutorSpecificStats) String() string {
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("ExecutorSpecificStats(%+v)", *p)
+}
+
+// Attributes:
+//   - Emitted
+//   - Transferred
+//   - Specific
+type ExecutorStats struct {
+	Emitted     map[string]map[string]int64 `thrift:"emitted,1,required" db:"emitted" json:"emitted"`
+	Transferred map[string]map[string]int64 `thrift:"transferred,2,required" db:"transferred" json:"transferred"`
+	Specific    *ExecutorSpecificStats      `thrift:"specific,3,required" db:"specific" json:"specific"`
+}
+
+func NewExecutorStats() *ExecutorStats {
+	return &ExecutorStats{}
+}
+
+func (p *ExecutorStats) GetEmitted() map[string]map[string]int64 {
+	return p.Emitted
+}
+
+func (p *ExecutorStats) GetTransferred() map[string]map[string]int64 {
+	return p.Transferred
+}
+
+var ExecutorStats_Specific_DEFAULT *ExecutorSpecificStats
+
+func (p *ExecutorStats) GetSpecific() *ExecutorSpecificStats {
+	if !p.IsSetSpecific() {
+		return ExecutorStats_Specific_DEFAULT
+	}
+	return p.Specific
+}
+func (p *ExecutorStats) IsSetSpecific() bool {
+	return p.Specific != nil
+}
+
+func (p *ExecutorStats) Read(ctx context.Context, iprot thrift.TProtocol) error {
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
+
+	var issetEmitted bool = false
+	var issetTransferred bool = false
+	var issetSpecific bool = false
+
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 1:
+			if fieldTypeId == thrift.MAP {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+				issetEmitted = true
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 2:
+			if fieldTypeId == thrift.MAP {
+				if err := p.ReadField2(ctx, iprot); err != nil {
+					return err
+				}
+				issetTransferred = true
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 3:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField3(ctx, iprot); err != nil {
+					return err
+				}
+				issetSpecific = true
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	if !issetEmitted {
+		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field Emitted is not set"))
+	}
+	if !issetTransferred {
+		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field Transferred is not set"))
+	}
+	if !issetSpecific {
+		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field Specific is not set"))
+	}
+	return nil
+}
+
+func (p *ExecutorStats) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	_, _, size, err := iprot.ReadMapBegin(ctx)
+	if err != nil {
+		return thrift.PrependError("error reading map begin: ", err)
+	}
+	tMap := make(map[string]map[string]int64, size)
+	p.Emitted = tMap
+	for i := 0; i < size; i++ {
+		var _key105 string
+		if v, err := iprot.ReadString(ctx); err != nil {
+			return thrift.PrependError("error reading field 0: ", err)
+		} else {
+			_key105 = v
+		}
+		_, _, size, err := iprot.ReadMapBegin(ctx)
+		if err != nil {
+			return thrift.PrependError("error reading map begin: ", err)
+		}
+		tMap := make(map[string]int64, size)
+		_val106 := tMap
+		for i := 0; i < size; i++ {
+			var _key107 string
+			if v, err := iprot.ReadString(ctx); err != nil {
+				return thrift.PrependError("error reading field 0: ", err)
+			} else {
+				_key107 = v
+			}
+			var _val108 int64
+			if v, err := iprot.ReadI64(ctx); err != nil {
+				return thrift.PrependError("error reading field 0: ", err)
+			} else {
+				_val108 = v
+			}
+			_val106[_key107] = _val108
+		}
+		if err := iprot.ReadMapEnd(ctx); err != nil {
+			return thrift.PrependError("error reading map end: ", err)
+		}
+		p.Emitted[_key105] = _val106
+	}
+	if err := iprot.ReadMapEnd(ctx); err != nil {
+		return thrift.PrependError("error reading map end: ", err)
+	}
+	return nil
+}
+
+func (p *ExecutorStats) ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
+	_, _, size, err := iprot.ReadMapBegin(ctx)
+	if err != nil {
+		return thrift.PrependError("error reading map begin: ", err)
+	}
+	tMap := make(map[string]map[string]int64, size)
+	p.Transferred = tMap
+	for i := 0; i < size; i++ {
+		var _key109 string
+		if v, err := iprot.ReadString(ctx); err != nil {
+			return thrift.PrependError("error reading field 0: ", err)
+		} else {
+			_key109 = v
+		}
+		_, _, size, err := iprot.ReadMapBegin(ctx)
+		if err != nil {
+			return thrift.PrependError("error reading map begin: ", err)
+		}
+		tMap := make(map[string]int64, size)
+		_val110 := tMap
+		for i := 0; i < size; i++ {
+			var _key111 string
+			if v, err := iprot.ReadString(ctx); err != nil {
+				return thrift.PrependError("error reading field 0: ", err)
+			} else {
+				_key111 = v
+			}
+			var _val112 int64
+			if v, err := iprot.ReadI64(ctx); err != nil {
+				return thrift.PrependError("error reading field 0: ", err)
+			} else {
+				_val112 = v
+			}
+			_val110[_key111] = _val112
+		}
+		if err := iprot.ReadMapEnd(ctx); err != nil {
+			return thrift.PrependError("error reading map end: ", err)
+		}
+		p.Transferred[_key109] = _val110
+	}
+	if err := iprot.ReadMapEnd(ctx); err != nil {
+		return thrift.PrependError("error reading map end: ", err)
+	}
+	return nil
+}
+
+func (p *ExecutorStats) ReadField3(ctx context.Context, iprot thrift.TProtocol) error {
+	p.Specific = &ExecutorSpecificStats{}
+	if err := p.Specific.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.Specific), err)
+	}
+	return nil
+}
+
+func (p *ExecutorStats) Write(ctx context.Context, oprot thrift.TProtocol) error {
+	if err := oprot.WriteStructBegin(ctx, "ExecutorStats"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField2(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField3(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
+}
+
+func (p *ExecutorStats) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if err := oprot.WriteFieldBegin(ctx, "emitted", thrift.MAP, 1); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:emitted: ", p), err)
+	}
+	if err := oprot.WriteMapBegin(ctx, thrift.STRING, thrift.MAP, len(p.Emitted)); err != nil {
+		return thrift.PrependError("error writing map begin: ", err)
+	}
+	for k, v := range p.Emitted {
+		if err := oprot.WriteString(ctx, string(k)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+		}
+		if err := oprot.WriteMapBegin(ctx, thrift.STRING, thrift.I64, len(v)); err != nil {
+			return thrift.PrependError("error writing map begin: ", err)
+		}
+		for k, v := range v {
+			if err := oprot.WriteString(ctx, string(k)); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+			}
+			if err := oprot.WriteI64(ctx, int64(v)); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+			}
+		}
+		if err := oprot.WriteMapEnd(ctx); err != nil {
+			return thrift.PrependError("error writing map end: ", err)
+		}
+	}
+	if err := oprot.WriteMapEnd(ctx); err != nil {
+		return thrift.PrependError("error writing map end: ", err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 1:emitted: ", p), err)
+	}
+	return err
+}
+
+func (p *ExecutorStats) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if err := oprot.WriteFieldBegin(ctx, "transferred", thrift.MAP, 2); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:transferred: ", p), err)
+	}
+	if err := oprot.WriteMapBegin(ctx, thrift.STRING, thrift.MAP, len(p.Transferred)); err != nil {
+		return thrift.PrependError("error writing map begin: ", err)
+	}
+	for k, v := range p.Transferred {
+		if err := oprot.WriteString(ctx, string(k)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+		}
+		if err := oprot.WriteMapBegin(ctx, thrift.STRING, thrift.I64, len(v)); err != nil {
+			return thrift.PrependError("error writing map begin: ", err)
+		}
+		for k, v := range v {
+			if err := oprot.WriteString(ctx, string(k)); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+			}
+			if err := oprot.WriteI64(ctx, int64(v)); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+			}
+		}
+		if err := oprot.WriteMapEnd(ctx); err != nil {
+			return thrift.PrependError("error writing map end: ", err)
+		}
+	}
+	if err := oprot.WriteMapEnd(ctx); err != nil {
+		return thrift.PrependError("error writing map end: ", err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 2:transferred: ", p), err)
+	}
+	return err
+}
+
+func (p *ExecutorStats) writeField3(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if err := oprot.WriteFieldBegin(ctx, "specific", thrift.STRUCT, 3); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 3:specific: ", p), err)
+	}
+	if err := p.Specific.Write(ctx, oprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.Specific), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 3:specific: ", p), err)
+	}
+	return err
+}
+
+func (p *ExecutorStats) Equals(other *ExecutorStats) bool {
+	if p == other {
+		return true
+	} else if p == nil || other == nil {
+		return false
+	}
+	if len(p.Emitted) != len(other.Emitted) {
+		return false
+	}
+	for k, _tgt := range p.Emitted {
+		_src113 := other.Emitted[k]
+		if len(_tgt) != len(_src113) {
+			return false
+		}
+		for k, _tgt := range _tgt {
+			_src114 := _src113[k]
+			if _tgt != _src114 {
+				return false
+			}
+		}
+	}
+	if len(p.Transferred) != len(other.Transferred) {
+		return false
+	}
+	for k, _tgt := range p.Transferred {
+		_src115 := other.Transferred[k]
+		if len(_tgt) != len(_src115) {
+			return false
+		}
+		for k, _tgt := range _tgt {
+			_src116 := _src115[k]
+			if _tgt != _src116 {
+				return false
+			}
+		}
+	}
+	if !p.Specific.Equals(other.Specific) {
+		return false
+	}
+	return true
+}
+
+func (p *ExecutorStats) String() string {
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("ExecutorStats(%+v)", *p)
+}
+
+// Attributes:
+//   - TaskStart
+//   - TaskEnd
+type ExecutorInfo struct {
+	TaskStart int32 `thrift:"task_start,1,required" db:"task_start" json:"task_start"`
+	TaskEnd   int32 `thrift:"task_end,2,required" db:"task_end" json:"task_end"`
+}
+
+func NewExecutorInfo() *ExecutorInfo {
+	return &ExecutorInfo{}
+}
+
+func (p *ExecutorInfo) GetTaskStart() int32 {
+	return p.TaskStart
+}
+
+func (p *ExecutorInfo) GetTaskEnd() int32 {
+	return p.TaskEnd
+}
+func (p *ExecutorInfo) Read(ctx context.Context, iprot thrift.TProtocol) error {
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
+
+	var issetTaskStart bool = false
+	var issetTaskEnd bool = false
+
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 1:
+			if fieldTypeId == thrift.I32 {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+				issetTaskStart = true
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 2:
+			if fieldTypeId == thrift.I32 {
+				if err := p.ReadField2(ctx, iprot); err != nil {
+					return err
+				}
+				issetTaskEnd = true
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	if !issetTaskStart {
+		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field TaskStart is not set"))
+	}
+	if !issetTaskEnd {
+		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field TaskEnd is not set"))
+	}
+	return nil
+}
+
+func (p *ExecutorInfo) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadI32(ctx); err != nil {
+		return thrift.PrependError("error reading field 1: ", err)
+	} else {
+		p.TaskStart = v
+	}
+	return nil
+}
+
+func (p *ExecutorInfo) ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadI32(ctx); err != nil {
+		return thrift.PrependError("error reading field 2: ", err)
+	} else {
+		p.TaskEnd = v
+	}
+	return nil
+}
+
+func (p *ExecutorInfo) Write(ctx context.Context, oprot thrift.TProtocol) error {
+	if err := oprot.WriteStructBegin(ctx, "ExecutorInfo"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField2(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
+}
+
+func (p *ExecutorInfo) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if err := oprot.WriteFieldBegin(ctx, "task_start", thrift.I32, 1); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:task_start: ", p), err)
+	}
+	if err := oprot.WriteI32(ctx, int32(p.TaskStart)); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T.task_start (1) field write error: ", p), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 1:task_start: ", p), err)
+	}
+	return err
+}
+
+func (p *ExecutorInfo) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if err := oprot.WriteFieldBegin(ctx, "task_end", thrift.I32, 2); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:task_end: ", p), err)
+	}
+	if err := oprot.WriteI32(ctx, int32(p.TaskEnd)); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T.task_end (2) field write error: ", p), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 2:task_end: ", p), err)
+	}
+	return err
+}
+
+func (p *ExecutorInfo) Equals(other *ExecutorInfo) bool {
+	if p == other {
+		return true
+	} else if p == nil || other == nil {
+		return false
+	}
+	if p.TaskStart != other.TaskStart {
+		return false
+	}
+	if p.TaskEnd != other.TaskEnd {
+		return false
+	}
+	return true
+}
+
+func (p *ExecutorInfo) String() string {
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("ExecutorInfo(%+v)", *p)
+}
+
+// Attributes:
+//   - ExecutorInfo
+//   - ComponentID
+//   - Host
+//   - Port
+//   - UptimeSecs
+//   - Stats
+type ExecutorSummary struct {
+	ExecutorInfo *ExecutorInfo `thrift:"executor_info,1,required" db:"executor_info" json:"executor_info"`
+	ComponentID  string        `thrift:"component_id,2,required" db:"component_id" json:"component_id"`
+	Host         string        `thrift:"host,3,required" db:"host" json:"host"`
+	Port         int32         `thrift:"port,4,required" db:"port" json:"port"`
+	UptimeSecs   int32         `thrift:"uptime_secs,5,required" db:"uptime_secs" json:"uptime_secs"`
+	// unused field # 6
+	Stats *ExecutorStats `thrift:"stats,7" db:"stats" json:"stats,omitempty"`
+}
+
+func NewExecutorSummary() *ExecutorSummary {
+	return &ExecutorSummary{}
+}
+
+var ExecutorSummary_ExecutorInfo_DEFAULT *ExecutorInfo
+
+func (p *ExecutorSummary) GetExecutorInfo() *ExecutorInfo {
+	if !p.IsSetExecutorInfo() {
+		return ExecutorSummary_ExecutorInfo_DEFAULT
+	}
+	return p.ExecutorInfo
+}
+
+func (p *ExecutorSummary) GetComponentID() string {
+	return p.ComponentID
+}
+
+func (p *ExecutorSummary) GetHost() string {
+	return p.Host
+}
+
+func (p *ExecutorSummary) GetPort() int32 {
+	return p.Port
+}
+
+func (p *ExecutorSummary) GetUptimeSecs() int32 {
+	return p.UptimeSecs
+}
+
+var ExecutorSummary_Stats_DEFAULT *ExecutorStats
+
+func (p *ExecutorSummary) GetStats() *ExecutorStats {
+	if !p.IsSetStats() {
+		return ExecutorSummary_Stats_DEFAULT
+	}
+	return p.Stats
+}
+func (p *ExecutorSummary) IsSetExecutorInfo() bool {
+	return p.ExecutorInfo != nil
+}
+
+func (p *ExecutorSummary) IsSetStats() bool {
+	return p.Stats != nil
+}
+
+func (p *ExecutorSummary) Read(ctx context.Context, iprot thrift.TProtocol) error {
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
+
+	var issetExecutorInfo bool = false
+	var issetComponentID bool = false
+	var issetHost bool = false
+	var issetPort bool = false
+	var issetUptimeSecs bool = false
+
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 1:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+				issetExecutorInfo = true
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 2:
+			if fieldTypeId == thrift.STRING {
+				if err := p.ReadField2(ctx, iprot); err != nil {
+					return err
+				}
+				issetComponentID = true
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 3:
+			if fieldTypeId == thrift.STRING {
+				if err := p.ReadField3(ctx, iprot); err != nil {
+					return err
+				}
+				issetHost = true
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 4:
+			if fieldTypeId == thrift.I32 {
+				if err := p.ReadField4(ctx, iprot); err != nil {
+					return err
+				}
+				issetPort = true
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 5:
+			if fieldTypeId == thrift.I32 {
+				if err := p.ReadField5(ctx, iprot); err != nil {
+					return err
+				}
+				issetUptimeSecs = true
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 7:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField7(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	if !issetExecutorInfo {
+		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field ExecutorInfo is not set"))
+	}
+	if !issetComponentID {
+		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field ComponentID is not set"))
+	}
+	if !issetHost {
+		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field Host is not set"))
+	}
+	if !issetPort {
+		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field Port is not set"))
+	}
+	if !issetUptimeSecs {
+		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field UptimeSecs is not set"))
+	}
+	return nil
+}
+
+func (p *ExecutorSummary) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	p.ExecutorInfo = &ExecutorInfo{}
+	if err := p.ExecutorInfo.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.ExecutorInfo), err)
+	}
+	return nil
+}
+
+func (p *ExecutorSummary) ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadString(ctx); err != nil {
+		return thrift.PrependError("error reading field 2: ", err)
+	} else {
+		p.ComponentID = v
+	}
+	return nil
+}
+
+func (p *ExecutorSummary) ReadField3(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadString(ctx); err != nil {
+		return thrift.PrependError("error reading field 3: ", err)
+	} else {
+		p.Host = v
+	}
+	return nil
+}
+
+func (p *ExecutorSummary) ReadField4(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadI32(ctx); err != nil {
+		return thrift.PrependError("error reading field 4: ", err)
+	} else {
+		p.Port = v
+	}
+	return nil
+}
+
+func (p *ExecutorSummary) ReadField5(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadI32(ctx); err != nil {
+		return thrift.PrependError("error reading field 5: ", err)
+	} else {
+		p.UptimeSecs = v
+	}
+	return nil
+}
+
+func (p *ExecutorSummary) ReadField7(ctx context.Context, iprot thrift.TProtocol) error {
+	p.Stats = &ExecutorStats{}
+	if err := p.Stats.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.Stats), err)
+	}
+	return nil
+}
+
+func (p *ExecutorSummary) Write(ctx context.Context, oprot thrift.TProtocol) error {
+	if err := oprot.WriteStructBegin(ctx, "ExecutorSummary"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField2(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField3(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField4(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField5(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField7(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
+}
+
+func (p *ExecutorSummary) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if err := oprot.WriteFieldBegin(ctx, "executor_info", thrift.STRUCT, 1); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:executor_info: ", p), err)
+	}
+	if err := p.ExecutorInfo.Write(ctx, oprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.ExecutorInfo), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 1:executor_info: ", p), err)
+	}
+	return err
+}
+
+func (p *ExecutorSummary) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if err := oprot.WriteFieldBegin(ctx, "component_id", thrift.STRING, 2); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:component_id: ", p), err)
+	}
+	if err := oprot.WriteString(ctx, string(p.ComponentID)); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T.component_id (2) field write error: ", p), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 2:component_id: ", p), err)
+	}
+	return err
+}
+
+func (p *ExecutorSummary) writeField3(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if err := oprot.WriteFieldBegin(ctx, "host", thrift.STRING, 3); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 3:host: ", p), err)
+	}
+	if err := oprot.WriteString(ctx, string(p.Host)); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T.host (3) field write error: ", p), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 3:host: ", p), err)
+	}
+	return err
+}
+
+func (p *ExecutorSummary) writeField4(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if err := oprot.WriteFieldBegin(ctx, "port", thrift.I32, 4); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 4:port: ", p), err)
+	}
+	if err := oprot.WriteI32(ctx, int32(p.Port)); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T.port (4) field write error: ", p), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 4:port: ", p), err)
+	}
+	return err
+}
+
+func (p *ExecutorSummary) writeField5(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if err := oprot.WriteFieldBegin(ctx, "uptime_secs", thrift.I32, 5); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 5:uptime_secs: ", p), err)
+	}
+	if err := oprot.WriteI32(ctx, int32(p.UptimeSecs)); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T.uptime_secs (5) field write error: ", p), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 5:uptime_secs: ", p), err)
+	}
+	return err
+}
+
+func (p *ExecutorSummary) writeField7(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetStats() {
+		if err := oprot.WriteFieldBegin(ctx, "stats", thrift.STRUCT, 7); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 7:stats: ", p), err)
+		}
+		if err := p.Stats.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.Stats), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 7:stats: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *ExecutorSummary) Equals(other *ExecutorSummary) bool {
+	if p == other {
+		return true
+	} else if p == nil || other == nil {
+		return false
+	}
+	if !p.ExecutorInfo.Equals(other.ExecutorInfo) {
+		return false
+	}
+	if p.ComponentID != other.ComponentID {
+		return false
+	}
+	if p.Host != other.Host {
+		return false
+	}
+	if p.Port != other.Port {
+		return false
+	}
+	if p.UptimeSecs != other.UptimeSecs {
+		return false
+	}
+	if !p.Stats.Equals(other.Stats) {
+		return false
+	}
+	return true
+}
+
+func (p *ExecutorSummary) String() string {
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("ExecutorSummary(%+v)", *p)
+}
+
+// Attributes:
+//   - ID
+//   - Name
+//   - Executors
+type TopologyInfo struct {
+	ID   string `thrift:"id,1,required" db:"id" json:"id"`
+	Name string `thrift:"name,2,required" db:"name" json:"name"`
+	// unused field # 3
+	Executors []*ExecutorSummary `thrift:"executors,4,required" db:"executors" json:"executors"`
+}
+
+func NewTopologyInfo() *TopologyInfo {
+	return &TopologyInfo{}
+}
+
+func (p *TopologyInfo) GetID() string {
+	return p.ID
+}
+
+func (p *TopologyInfo) GetName() string {
+	return p.Name
+}
+
+func (p *TopologyInfo) GetExecutors() []*ExecutorSummary {
+	return p.Executors
+}
+func (p *TopologyInfo) Read(ctx context.Context, iprot thrift.TProtocol) error {
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
+
+	var issetID bool = false
+	var issetName bool = false
+	var issetExecutors bool = false
+
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 1:
+			if fieldTypeId == thrift.STRING {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+				issetID = true
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 2:
+			if fieldTypeId == thrift.STRING {
+				if err := p.ReadField2(ctx, iprot); err != nil {
+					return err
+				}
+				issetName = true
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 4:
+			if fieldTypeId == thrift.LIST {
+				if err := p.ReadField4(ctx, iprot); err != nil {
+					return err
+				}
+				issetExecutors = true
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	if !issetID {
+		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field ID is not set"))
+	}
+	if !issetName {
+		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field Name is not set"))
+	}
+	if !issetExecutors {
+		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field Executors is not set"))
+	}
+	return nil
+}
+
+func (p *TopologyInfo) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadString(ctx); err != nil {
+		return thrift.PrependError("error reading field 1: ", err)
+	} else {
+		p.ID = v
+	}
+	return nil
+}
+
+func (p *TopologyInfo) ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadString(ctx); err != nil {
+		return thrift.PrependError("error reading field 2: ", err)
+	} else {
+		p.Name = v
+	}
+	return nil
+}
+
+func (p *TopologyInfo) ReadField4(ctx context.Context, iprot thrift.TProtocol) error {
+	_, size, err := iprot.ReadListBegin(ctx)
+	if err != nil {
+		return thrift.PrependError("error reading list begin: ", err)
+	}
+	tSlice := make([]*ExecutorSummary, 0, size)
+	p.Executors = tSlice
+	for i := 0; i < size; i++ {
+		_elem117 := &ExecutorSummary{}
+		if err := _elem117.Read(ctx, iprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", _elem117), err)
+		}
+		p.Executors = append(p.Executors, _elem117)
+	}
+	if err := iprot.ReadListEnd(ctx); err != nil {
+		return thrift.PrependError("error reading list end: ", err)
+	}
+	return nil
+}
+
+func (p *TopologyInfo) Write(ctx context.Context, oprot thrift.TProtocol) error {
+	if err := oprot.WriteStructBegin(ctx, "TopologyInfo"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField2(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField4(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
+}
+
+func (p *TopologyInfo) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if err := oprot.WriteFieldBegin(ctx, "id", thrift.STRING, 1); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:id: ", p), err)
+	}
+	if err := oprot.WriteString(ctx, string(p.ID)); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T.id (1) field write error: ", p), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 1:id: ", p), err)
+	}
+	return err
+}
+
+func (p *TopologyInfo) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if err := oprot.WriteFieldBegin(ctx, "name", thrift.STRING, 2); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:name: ", p), err)
+	}
+	if err := oprot.WriteString(ctx, string(p.Name)); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T.name (2) field write error: ", p), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 2:name: ", p), err)
+	}
+	return err
+}
+
+func (p *TopologyInfo) writeField4(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if err := oprot.WriteFieldBegin(ctx, "executors", thrift.LIST, 4); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 4:executors: ", p), err)
+	}
+	if err := oprot.WriteListBegin(ctx, thrift.STRUCT, len(p.Executors)); err != nil {
+		return thrift.PrependError("error writing list begin: ", err)
+	}
+	for _, v := range p.Executors {
+		if err := v.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", v), err)
+		}
+	}
+	if err := oprot.WriteListEnd(ctx); err != nil {
+		return thrift.PrependError("error writing list end: ", err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 4:executors: ", p), err)
+	}
+	return err
+}
+
+func (p *TopologyInfo) Equals(other *TopologyInfo) bool {
+	if p == other {
+		return true
+	} else if p == nil || other == nil {
+		return false
+	}
+	if p.ID != other.ID {
+		return false
+	}
+	if p.Name != other.Name {
+		return false
+	}
+	if len(p.Executors) != len(other.Executors) {
+		return false
+	}
+	for i, _tgt := range p.Executors {
+		_src118 := other.Executors[i]
+		if !_tgt.Equals(_src118) {
+			return false
+		}
+	}
+	return true
+}
+
+func (p *TopologyInfo) String() string {
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("TopologyInfo(%+v)", *p)
+}
+
+// Attributes:
+//   - NumErrChoice
+type GetInfoOptions struct {
+	NumErrChoice *NumErrorsChoice `thrift:"num_err_choice,1" db:"num_err_choice" json:"num_err_choice,omitempty"`
+}
+
+func NewGetInfoOptions() *GetInfoOptions {
+	return &GetInfoOptions{}
+}
+
+var GetInfoOptions_NumErrChoice_DEFAULT NumErrorsChoice
+
+func (p *GetInfoOptions) GetNumErrChoice() NumErrorsChoice {
+	if !p.IsSetNumErrChoice() {
+		return GetInfoOptions_NumErrChoice_DEFAULT
+	}
+	return *p.NumErrChoice
+}
+func (p *GetInfoOptions) IsSetNumErrChoice() bool {
+	return p.NumErrChoice != nil
+}
+
+func (p *GetInfoOptions) Read(ctx context.Context, iprot thrift.TProtocol) error {
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
+
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 1:
+			if fieldTypeId == thrift.I32 {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	return nil
+}
+
+func (p *GetInfoOptions) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadI32(ctx); err != nil {
+		return thrift.PrependError("error reading field 1: ", err)
+	} else {
+		temp := NumErrorsChoice(v)
+		p.NumErrChoice = &temp
+	}
+	return nil
+}
+
+func (p *GetInfoOptions) Write(ctx context.Context, oprot thrift.TProtocol) error {
+	if err := oprot.WriteStructBegin(ctx, "GetInfoOptions"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
+}
+
+func (p *GetInfoOptions) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetNumErrChoice() {
+		if err := oprot.WriteFieldBegin(ctx, "num_err_choice", thrift.I32, 1); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:num_err_choice: ", p), err)
+		}
+		if err := oprot.WriteI32(ctx, int32(*p.NumErrChoice)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.num_err_choice (1) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 1:num_err_choice: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *GetInfoOptions) Equals(other *GetInfoOptions) bool {
+	if p == other {
+		return true
+	} else if p == nil || other == nil {
+		return false
+	}
+	if p.NumErrChoice != other.NumErrChoice {
+		if p.NumErrChoice == nil || other.NumErrChoice == nil {
+			return false
+		}
+		if (*p.NumErrChoice) != (*other.NumErrChoice) {
+			return false
+		}
+	}
+	return true
+}
+
+func (p *GetInfoOptions) String() string {
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("GetInfoOptions(%+v)", *p)
+}
+
+// Attributes:
+//   - ExecSummary
+//   - Stats
+type ExecutorAggregateStats struct {
+	ExecSummary *ExecutorSummary         `thrift:"exec_summary,1" db:"exec_summary" json:"exec_summary,omitempty"`
+	Stats       *ComponentAggregateStats `thrift:"stats,2" db:"stats" json:"stats,omitempty"`
+}
+
+func NewExecutorAggregateStats() *ExecutorAggregateStats {
+	return &ExecutorAggregateStats{}
+}
+
+var ExecutorAggregateStats_ExecSummary_DEFAULT *ExecutorSummary
+
+func (p *ExecutorAggregateStats) GetExecSummary() *ExecutorSummary {
+	if !p.IsSetExecSummary() {
+		return ExecutorAggregateStats_ExecSummary_DEFAULT
+	}
+	return p.ExecSummary
+}
+
+var ExecutorAggregateStats_Stats_DEFAULT *ComponentAggregateStats
+
+func (p *ExecutorAggregateStats) GetStats() *ComponentAggregateStats {
+	if !p.IsSetStats() {
+		return ExecutorAggregateStats_Stats_DEFAULT
+	}
+	return p.Stats
+}
+func (p *ExecutorAggregateStats) IsSetExecSummary() bool {
+	return p.ExecSummary != nil
+}
+
+func (p *ExecutorAggregateStats) IsSetStats() bool {
+	return p.Stats != nil
+}
+
+func (p *ExecutorAggregateStats) Read(ctx context.Context, iprot thrift.TProtocol) error {
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
+
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 1:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 2:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField2(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	return nil
+}
+
+func (p *ExecutorAggregateStats) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	p.ExecSummary = &ExecutorSummary{}
+	if err := p.ExecSummary.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.ExecSummary), err)
+	}
+	return nil
+}
+
+func (p *ExecutorAggregateStats) ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
+	p.Stats = &ComponentAggregateStats{}
+	if err := p.Stats.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.Stats), err)
+	}
+	return nil
+}
+
+func (p *ExecutorAggregateStats) Write(ctx context.Context, oprot thrift.TProtocol) error {
+	if err := oprot.WriteStructBegin(ctx, "ExecutorAggregateStats"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField2(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
+}
+
+func (p *ExecutorAggregateStats) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetExecSummary() {
+		if err := oprot.WriteFieldBegin(ctx, "exec_summary", thrift.STRUCT, 1); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:exec_summary: ", p), err)
+		}
+		if err := p.ExecSummary.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.ExecSummary), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 1:exec_summary: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *ExecutorAggregateStats) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetStats() {
+		if err := oprot.WriteFieldBegin(ctx, "stats", thrift.STRUCT, 2); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:stats: ", p), err)
+		}
+		if err := p.Stats.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.Stats), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 2:stats: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *ExecutorAggregateStats) Equals(other *ExecutorAggregateStats) bool {
+	if p == other {
+		return true
+	} else if p == nil || other == nil {
+		return false
+	}
+	if !p.ExecSummary.Equals(other.ExecSummary) {
+		return false
+	}
+	if !p.Stats.Equals(other.Stats) {
+		return false
+	}
+	return true
+}
+
+func (p *ExecutorAggregateStats) String() string {
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("ExecutorAggregateStats(%+v)", *p)
+}
+
+// Attributes:
+//   - ComponentID
+//   - ComponentType
+//   - TopologyID
+//   - TopologyName
+//   - NumExecutors
+//   - NumTasks
+//   - WindowToStats
+//   - GsidToInputStats
+//   - SidToOutputStats
+//   - ExecStats
+//   - Errors
+//   - DebugOptions
+//   - TopologyStatus
+//   - ResourcesMap
+type ComponentPageInfo struct {
+	ComponentID      string                                       `thrift:"component_id,1,required" db:"component_id" json:"component_id"`
+	ComponentType    ComponentType                                `thrift:"component_type,2,required" db:"component_type" json:"component_type"`
+	TopologyID       *string                                      `thrift:"topology_id,3" db:"topology_id" json:"topology_id,omitempty"`
+	TopologyName     *string                                      `thrift:"topology_name,4" db:"topology_name" json:"topology_name,omitempty"`
+	NumExecutors     *int32                                       `thrift:"num_executors,5" db:"num_executors" json:"num_executors,omitempty"`
+	NumTasks         *int32                                       `thrift:"num_tasks,6" db:"num_tasks" json:"num_tasks,omitempty"`
+	WindowToStats    map[string]*ComponentAggregateStats          `thrift:"window_to_stats,7" db:"window_to_stats" json:"window_to_stats,omitempty"`
+	GsidToInputStats map[*GlobalStreamId]*ComponentAggregateStats `thrift:"gsid_to_input_stats,8" db:"gsid_to_input_stats" json:"gsid_to_input_stats,omitempty"`
+	SidToOutputStats map[string]*ComponentAggregateStats          `thrift:"sid_to_output_stats,9" db:"sid_to_output_stats" json:"sid_to_output_stats,omitempty"`
+	ExecStats        []*ExecutorAggregateStats                    `thrift:"exec_stats,10" db:"exec_stats" json:"exec_stats,omitempty"`
+	Errors           []*ErrorInfo                                 `thrift:"errors,11" db:"errors" json:"errors,omitempty"`
+	// unused fields # 12 to 13
+	DebugOptions   *DebugOptions      `thrift:"debug_options,14" db:"debug_options" json:"debug_options,omitempty"`
+	TopologyStatus *string            `thrift:"topology_status,15" db:"topology_status" json:"topology_status,omitempty"`
+	ResourcesMap   map[string]float64 `thrift:"resources_map,16" db:"resources_map" json:"resources_map,omitempty"`
+}
+
+func NewComponentPageInfo() *ComponentPageInfo {
+	return &ComponentPageInfo{}
+}
+
+func (p *ComponentPageInfo) GetComponentID() string {
+	return p.ComponentID
+}
+
+func (p *ComponentPageInfo) GetComponentType() ComponentType {
+	return p.ComponentType
+}
+
+var ComponentPageInfo_TopologyID_DEFAULT string
+
+func (p *ComponentPageInfo) GetTopologyID() string {
+	if !p.IsSetTopologyID() {
+		return ComponentPageInfo_TopologyID_DEFAULT
+	}
+	return *p.TopologyID
+}
+
+var ComponentPageInfo_TopologyName_DEFAULT string
+
+func (p *ComponentPageInfo) GetTopologyName() string {
+	if !p.IsSetTopologyName() {
+		return ComponentPageInfo_TopologyName_DEFAULT
+	}
+	return *p.TopologyName
+}
+
+var ComponentPageInfo_NumExecutors_DEFAULT int32
+
+func (p *ComponentPageInfo) GetNumExecutors() int32 {
+	if !p.IsSetNumExecutors() {
+		return ComponentPageInfo_NumExecutors_DEFAULT
+	}
+	return *p.NumExecutors
+}
+
+var ComponentPageInfo_NumTasks_DEFAULT int32
+
+func (p *ComponentPageInfo) GetNumTasks() int32 {
+	if !p.IsSetNumTasks() {
+		return ComponentPageInfo_NumTasks_DEFAULT
+	}
+	return *p.NumTasks
+}
+
+var ComponentPageInfo_WindowToStats_DEFAULT map[string]*ComponentAggregateStats
+
+func (p *ComponentPageInfo) GetWindowToStats() map[string]*ComponentAggregateStats {
+	return p.WindowToStats
+}
+
+var ComponentPageInfo_GsidToInputStats_DEFAULT map[*GlobalStreamId]*ComponentAggregateStats
+
+func (p *ComponentPageInfo) GetGsidToInputStats() map[*GlobalStreamId]*ComponentAggregateStats {
+	return p.GsidToInputStats
+}
+
+var ComponentPageInfo_SidToOutputStats_DEFAULT map[string]*ComponentAggregateStats
+
+func (p *ComponentPageInfo) GetSidToOutputStats() map[string]*ComponentAggregateStats {
+	return p.SidToOutputStats
+}
+
+var ComponentPageInfo_ExecStats_DEFAULT []*ExecutorAggregateStats
+
+func (p *ComponentPageInfo) GetExecStats() []*ExecutorAggregateStats {
+	return p.ExecStats
+}
+
+var ComponentPageInfo_Errors_DEFAULT []*ErrorInfo
+
+func (p *ComponentPageInfo) GetErrors() []*ErrorInfo {
+	return p.Errors
+}
+
+var ComponentPageInfo_DebugOptions_DEFAULT *DebugOptions
+
+func (p *ComponentPageInfo) GetDebugOptions() *DebugOptions {
+	if !p.IsSetDebugOptions() {
+		return ComponentPageInfo_DebugOptions_DEFAULT
+	}
+	return p.DebugOptions
+}
+
+var ComponentPageInfo_TopologyStatus_DEFAULT string
+
+func (p *ComponentPageInfo) GetTopologyStatus() string {
+	if !p.IsSetTopologyStatus() {
+		return ComponentPageInfo_TopologyStatus_DEFAULT
+	}
+	return *p.TopologyStatus
+}
+
+var ComponentPageInfo_ResourcesMap_DEFAULT map[string]float64
+
+func (p *ComponentPageInfo) GetResourcesMap() map[string]float64 {
+	return p.ResourcesMap
+}
+func (p *ComponentPageInfo) IsSetTopologyID() bool {
+	return p.TopologyID != nil
+}
+
+func (p *ComponentPageInfo) IsSetTopologyName() bool {
+	return p.TopologyName != nil
+}
+
+func (p *ComponentPageInfo) IsSetNumExecutors() bool {
+	return p.NumExecutors != nil
+}
+
+func (p *ComponentPageInfo) IsSetNumTasks() bool {
+	return p.NumTasks != nil
+}
+
+func (p *ComponentPageInfo) IsSetWindowToStats() bool {
+	return p.WindowToStats != nil
+}
+
+func (p *ComponentPageInfo) IsSetGsidToInputStats() bool {
+	return p.GsidToInputStats != nil
+}
+
+func (p *ComponentPageInfo) IsSetSidToOutputStats() bool {
+	return p.SidToOutputStats != nil
+}
+
+func (p *ComponentPageInfo) IsSetExecStats() bool {
+	return p.ExecStats != nil
+}
+
+func (p *ComponentPageInfo) IsSetErrors() bool {
+	return p.Errors != nil
+}
+
+func (p *ComponentPageInfo) IsSetDebugOptions() bool {
+	return p.DebugOptions != nil
+}
+
+func (p *ComponentPageInfo) IsSetTopologyStatus() bool {
+	return p.TopologyStatus != nil
+}
+
+func (p *ComponentPageInfo) IsSetResourcesMap() bool {
+	return p.ResourcesMap != nil
+}
+
+func (p *ComponentPageInfo) Read(ctx context.Context, iprot thrift.TProtocol) error {
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
+
+	var issetComponentID bool = false
+	var issetComponentType bool = false
+
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 1:
+			if fieldTypeId == thrift.STRING {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+				issetComponentID = true
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 2:
+			if fieldTypeId == thrift.I32 {
+				if err := p.ReadField2(ctx, iprot); err != nil {
+					return err
+				}
+				issetComponentType = true
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 3:
+			if fieldTypeId == thrift.STRING {
+				if err := p.ReadField3(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 4:
+			if fieldTypeId == thrift.STRING {
+				if err := p.ReadField4(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 5:
+			if fieldTypeId == thrift.I32 {
+				if err := p.ReadField5(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 6:
+			if fieldTypeId == thrift.I32 {
+				if err := p.ReadField6(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 7:
+			if fieldTypeId == thrift.MAP {
+				if err := p.ReadField7(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 8:
+			if fieldTypeId == thrift.MAP {
+				if err := p.ReadField8(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 9:
+			if fieldTypeId == thrift.MAP {
+				if err := p.ReadField9(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 10:
+			if fieldTypeId == thrift.LIST {
+				if err := p.ReadField10(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 11:
+			if fieldTypeId == thrift.LIST {
+				if err := p.ReadField11(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 14:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField14(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 15:
+			if fieldTypeId == thrift.STRING {
+				if err := p.ReadField15(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 16:
+			if fieldTypeId == thrift.MAP {
+				if err := p.ReadField16(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	if !issetComponentID {
+		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field ComponentID is not set"))
+	}
+	if !issetComponentType {
+		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field ComponentType is not set"))
+	}
+	return nil
+}
+
+func (p *ComponentPageInfo) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadString(ctx); err != nil {
+		return thrift.PrependError("error reading field 1: ", err)
+	} else {
+		p.ComponentID = v
+	}
+	return nil
+}
+
+func (p *ComponentPageInfo) ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadI32(ctx); err != nil {
+		return thrift.PrependError("error reading field 2: ", err)
+	} else {
+		temp := ComponentType(v)
+		p.ComponentType = temp
+	}
+	return nil
+}
+
+func (p *ComponentPageInfo) ReadField3(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadString(ctx); err != nil {
+		return thrift.PrependError("error reading field 3: ", err)
+	} else {
+		p.TopologyID = &v
+	}
+	return nil
+}
+
+func (p *ComponentPageInfo) ReadField4(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadString(ctx); err != nil {
+		return thrift.PrependError("error reading field 4: ", err)
+	} else {
+		p.TopologyName = &v
+	}
+	return nil
+}
+
+func (p *ComponentPageInfo) ReadField5(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadI32(ctx); err != nil {
+		return thrift.PrependError("error reading field 5: ", err)
+	} else {
+		p.NumExecutors = &v
+	}
+	return nil
+}
+
+func (p *ComponentPageInfo) ReadField6(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadI32(ctx); err != nil {
+		return thrift.PrependError("error reading field 6: ", err)
+	} else {
+		p.NumTasks = &v
+	}
+	return nil
+}
+
+func (p *ComponentPageInfo) ReadField7(ctx context.Context, iprot thrift.TProtocol) error {
+	_, _, size, err := iprot.ReadMapBegin(ctx)
+	if err != nil {
+		return thrift.PrependError("error reading map begin: ", err)
+	}
+	tMap := make(map[string]*ComponentAggregateStats, size)
+	p.WindowToStats = tMap
+	for i := 0; i < size; i++ {
+		var _key119 string
+		if v, err := iprot.ReadString(ctx); err != nil {
+			return thrift.PrependError("error reading field 0: ", err)
+		} else {
+			_key119 = v
+		}
+		_val120 := &ComponentAggregateStats{}
+		if err := _val120.Read(ctx, iprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", _val120), err)
+		}
+		p.WindowToStats[_key119] = _val120
+	}
+	if err := iprot.ReadMapEnd(ctx); err != nil {
+		return thrift.PrependError("error reading map end: ", err)
+	}
+	return nil
+}
+
+func (p *ComponentPageInfo) ReadField8(ctx context.Context, iprot thrift.TProtocol) error {
+	_, _, size, err := iprot.ReadMapBegin(ctx)
+	if err != nil {
+		return thrift.PrependError("error reading map begin: ", err)
+	}
+	tMap := make(map[*GlobalStreamId]*ComponentAggregateStats, size)
+	p.GsidToInputStats = tMap
+	for i := 0; i < size; i++ {
+		_key121 := &GlobalStreamId{}
+		if err := _key121.Read(ctx, iprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", _key121), err)
+		}
+		_val122 := &ComponentAggregateStats{}
+		if err := _val122.Read(ctx, iprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", _val122), err)
+		}
+		p.GsidToInputStats[_key121] = _val122
+	}
+	if err := iprot.ReadMapEnd(ctx); err != nil {
+		return thrift.PrependError("error reading map end: ", err)
+	}
+	return nil
+}
+
+func (p *ComponentPageInfo) ReadField9(ctx context.Context, iprot thrift.TProtocol) error {
+	_, _, size, err := iprot.ReadMapBegin(ctx)
+	if err != nil {
+		return thrift.PrependError("error reading map begin: ", err)
+	}
+	tMap := make(map[string]*ComponentAggregateStats, size)
+	p.SidToOutputStats = tMap
+	for i := 0; i < size; i++ {
+		var _key123 string
+		if v, err := iprot.ReadString(ctx); err != nil {
+			return thrift.PrependError("error reading field 0: ", err)
+		} else {
+			_key123 = v
+		}
+		_val124 := &ComponentAggregateStats{}
+		if err := _val124.Read(ctx, iprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", _val124), err)
+		}
+		p.SidToOutputStats[_key123] = _val124
+	}
+	if err := iprot.ReadMapEnd(ctx); err != nil {
+		return thrift.PrependError("error reading map end: ", err)
+	}
+	return nil
+}
+
+func (p *ComponentPageInfo) ReadField10(ctx context.Context, iprot thrift.TProtocol) error {
+	_, size, err := iprot.ReadListBegin(ctx)
+	if err != nil {
+		return thrift.PrependError("error reading list begin: ", err)
+	}
+	tSlice := make([]*ExecutorAggregateStats, 0, size)
+	p.ExecStats = tSlice
+	for i := 0; i < size; i++ {
+		_elem125 := &ExecutorAggregateStats{}
+		if err := _elem125.Read(ctx, iprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", _elem125), err)
+		}
+		p.ExecStats = append(p.ExecStats, _elem125)
+	}
+	if err := iprot.ReadListEnd(ctx); err != nil {
+		return thrift.PrependError("error reading list end: ", err)
+	}
+	return nil
+}
+
+func (p *ComponentPageInfo) ReadField11(ctx context.Context, iprot thrift.TProtocol) error {
+	_, size, err := iprot.ReadListBegin(ctx)
+	if err != nil {
+		return thrift.PrependError("error reading list begin: ", err)
+	}
+	tSlice := make([]*ErrorInfo, 0, size)
+	p.Errors = tSlice
+	for i := 0; i < size; i++ {
+		_elem126 := &ErrorInfo{}
+		if err := _elem126.Read(ctx, iprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", _elem126), err)
+		}
+		p.Errors = append(p.Errors, _elem126)
+	}
+	if err := iprot.ReadListEnd(ctx); err != nil {
+		return thrift.PrependError("error reading list end: ", err)
+	}
+	return nil
+}
+
+func (p *ComponentPageInfo) ReadField14(ctx context.Context, iprot thrift.TProtocol) error {
+	p.DebugOptions = &DebugOptions{}
+	if err := p.DebugOptions.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.DebugOptions), err)
+	}
+	return nil
+}
+
+func (p *ComponentPageInfo) ReadField15(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadString(ctx); err != nil {
+		return thrift.PrependError("error reading field 15: ", err)
+	} else {
+		p.TopologyStatus = &v
+	}
+	return nil
+}
+
+func (p *ComponentPageInfo) ReadField16(ctx context.Context, iprot thrift.TProtocol) error {
+	_, _, size, err := iprot.ReadMapBegin(ctx)
+	if err != nil {
+		return thrift.PrependError("error reading map begin: ", err)
+	}
+	tMap := make(map[string]float64, size)
+	p.ResourcesMap = tMap
+	for i := 0; i < size; i++ {
+		var _key127 string
+		if v, err := iprot.ReadString(ctx); err != nil {
+			return thrift.PrependError("error reading field 0: ", err)
+		} else {
+			_key127 = v
+		}
+		var _val128 float64
+		if v, err := iprot.ReadDouble(ctx); err != nil {
+			return thrift.PrependError("error reading field 0: ", err)
+		} else {
+			_val128 = v
+		}
+		p.ResourcesMap[_key127] = _val128
+	}
+	if err := iprot.ReadMapEnd(ctx); err != nil {
+		return thrift.PrependError("error reading map end: ", err)
+	}
+	return nil
+}
+
+func (p *ComponentPageInfo) Write(ctx context.Context, oprot thrift.TProtocol) error {
+	if err := oprot.WriteStructBegin(ctx, "ComponentPageInfo"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField2(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField3(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField4(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField5(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField6(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField7(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField8(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField9(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField10(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField11(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField14(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField15(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField16(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
+}
+
+func (p *ComponentPageInfo) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if err := oprot.WriteFieldBegin(ctx, "component_id", thrift.STRING, 1); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:component_id: ", p), err)
+	}
+	if err := oprot.WriteString(ctx, string(p.ComponentID)); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T.component_id (1) field write error: ", p), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 1:component_id: ", p), err)
+	}
+	return err
+}
+
+func (p *ComponentPageInfo) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if err := oprot.WriteFieldBegin(ctx, "component_type", thrift.I32, 2); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:component_type: ", p), err)
+	}
+	if err := oprot.WriteI32(ctx, int32(p.ComponentType)); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T.component_type (2) field write error: ", p), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 2:component_type: ", p), err)
+	}
+	return err
+}
+
+func (p *ComponentPageInfo) writeField3(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetTopologyID() {
+		if err := oprot.WriteFieldBegin(ctx, "topology_id", thrift.STRING, 3); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 3:topology_id: ", p), err)
+		}
+		if err := oprot.WriteString(ctx, string(*p.TopologyID)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.topology_id (3) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 3:topology_id: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *ComponentPageInfo) writeField4(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetTopologyName() {
+		if err := oprot.WriteFieldBegin(ctx, "topology_name", thrift.STRING, 4); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 4:topology_name: ", p), err)
+		}
+		if err := oprot.WriteString(ctx, string(*p.TopologyName)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.topology_name (4) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 4:topology_name: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *ComponentPageInfo) writeField5(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetNumExecutors() {
+		if err := oprot.WriteFieldBegin(ctx, "num_executors", thrift.I32, 5); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 5:num_executors: ", p), err)
+		}
+		if err := oprot.WriteI32(ctx, int32(*p.NumExecutors)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.num_executors (5) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 5:num_executors: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *ComponentPageInfo) writeField6(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetNumTasks() {
+		if err := oprot.WriteFieldBegin(ctx, "num_tasks", thrift.I32, 6); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 6:num_tasks: ", p), err)
+		}
+		if err := oprot.WriteI32(ctx, int32(*p.NumTasks)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.num_tasks (6) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 6:num_tasks: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *ComponentPageInfo) writeField7(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetWindowToStats() {
+		if err := oprot.WriteFieldBegin(ctx, "window_to_stats", thrift.MAP, 7); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 7:window_to_stats: ", p), err)
+		}
+		if err := oprot.WriteMapBegin(ctx, thrift.STRING, thrift.STRUCT, len(p.WindowToStats)); err != nil {
+			return thrift.PrependError("error writing map begin: ", err)
+		}
+		for k, v := range p.WindowToStats {
+			if err := oprot.WriteString(ctx, string(k)); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+			}
+			if err := v.Write(ctx, oprot); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", v), err)
+			}
+		}
+		if err := oprot.WriteMapEnd(ctx); err != nil {
+			return thrift.PrependError("error writing map end: ", err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 7:window_to_stats: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *ComponentPageInfo) writeField8(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetGsidToInputStats() {
+		if err := oprot.WriteFieldBegin(ctx, "gsid_to_input_stats", thrift.MAP, 8); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 8:gsid_to_input_stats: ", p), err)
+		}
+		if err := oprot.WriteMapBegin(ctx, thrift.STRUCT, thrift.STRUCT, len(p.GsidToInputStats)); err != nil {
+			return thrift.PrependError("error writing map begin: ", err)
+		}
+		for k, v := range p.GsidToInputStats {
+			if err := k.Write(ctx, oprot); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", k), err)
+			}
+			if err := v.Write(ctx, oprot); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", v), err)
+			}
+		}
+		if err := oprot.WriteMapEnd(ctx); err != nil {
+			return thrift.PrependError("error writing map end: ", err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 8:gsid_to_input_stats: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *ComponentPageInfo) writeField9(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetSidToOutputStats() {
+		if err := oprot.WriteFieldBegin(ctx, "sid_to_output_stats", thrift.MAP, 9); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 9:sid_to_output_stats: ", p), err)
+		}
+		if err := oprot.WriteMapBegin(ctx, thrift.STRING, thrift.STRUCT, len(p.SidToOutputStats)); err != nil {
+			return thrift.PrependError("error writing map begin: ", err)
+		}
+		for k, v := range p.SidToOutputStats {
+			if err := oprot.WriteString(ctx, string(k)); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+			}
+			if err := v.Write(ctx, oprot); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", v), err)
+			}
+		}
+		if err := oprot.WriteMapEnd(ctx); err != nil {
+			return thrift.PrependError("error writing map end: ", err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 9:sid_to_output_stats: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *ComponentPageInfo) writeField10(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetExecStats() {
+		if err := oprot.WriteFieldBegin(ctx, "exec_stats", thrift.LIST, 10); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 10:exec_stats: ", p), err)
+		}
+		if err := oprot.WriteListBegin(ctx, thrift.STRUCT, len(p.ExecStats)); err != nil {
+			return thrift.PrependError("error writing list begin: ", err)
+		}
+		for _, v := range p.ExecStats {
+			if err := v.Write(ctx, oprot); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", v), err)
+			}
+		}
+		if err := oprot.WriteListEnd(ctx); err != nil {
+			return thrift.PrependError("error writing list end: ", err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 10:exec_stats: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *ComponentPageInfo) writeField11(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetErrors() {
+		if err := oprot.WriteFieldBegin(ctx, "errors", thrift.LIST, 11); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 11:errors: ", p), err)
+		}
+		if err := oprot.WriteListBegin(ctx, thrift.STRUCT, len(p.Errors)); err != nil {
+			return thrift.PrependError("error writing list begin: ", err)
+		}
+		for _, v := range p.Errors {
+			if err := v.Write(ctx, oprot); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", v), err)
+			}
+		}
+		if err := oprot.WriteListEnd(ctx); err != nil {
+			return thrift.PrependError("error writing list end: ", err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 11:errors: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *ComponentPageInfo) writeField14(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetDebugOptions() {
+		if err := oprot.WriteFieldBegin(ctx, "debug_options", thrift.STRUCT, 14); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 14:debug_options: ", p), err)
+		}
+		if err := p.DebugOptions.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.DebugOptions), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 14:debug_options: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *ComponentPageInfo) writeField15(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetTopologyStatus() {
+		if err := oprot.WriteFieldBegin(ctx, "topology_status", thrift.STRING, 15); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 15:topology_status: ", p), err)
+		}
+		if err := oprot.WriteString(ctx, string(*p.TopologyStatus)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.topology_status (15) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 15:topology_status: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *ComponentPageInfo) writeField16(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetResourcesMap() {
+		if err := oprot.WriteFieldBegin(ctx, "resources_map", thrift.MAP, 16); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 16:resources_map: ", p), err)
+		}
+		if err := oprot.WriteMapBegin(ctx, thrift.STRING, thrift.DOUBLE, len(p.ResourcesMap)); err != nil {
+			return thrift.PrependError("error writing map begin: ", err)
+		}
+		for k, v := range p.ResourcesMap {
+			if err := oprot.WriteString(ctx, string(k)); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+			}
+			if err := oprot.WriteDouble(ctx, float64(v)); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+			}
+		}
+		if err := oprot.WriteMapEnd(ctx); err != nil {
+			return thrift.PrependError("error writing map end: ", err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 16:resources_map: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *ComponentPageInfo) Equals(other *ComponentPageInfo) bool {
+	if p == other {
+		return true
+	} else if p == nil || other == nil {
+		return false
+	}
+	if p.ComponentID != other.ComponentID {
+		return false
+	}
+	if p.ComponentType != other.ComponentType {
+		return false
+	}
+	if p.TopologyID != other.TopologyID {
+		if p.TopologyID == nil || other.TopologyID == nil {
+			return false
+		}
+		if (*p.TopologyID) != (*other.TopologyID) {
+			return false
+		}
+	}
+	if p.TopologyName != other.TopologyName {
+		if p.TopologyName == nil || other.TopologyName == nil {
+			return false
+		}
+		if (*p.TopologyName) != (*other.TopologyName) {
+			return false
+		}
+	}
+	if p.NumExecutors != other.NumExecutors {
+		if p.NumExecutors == nil || other.NumExecutors == nil {
+			return false
+		}
+		if (*p.NumExecutors) != (*other.NumExecutors) {
+			return false
+		}
+	}
+	if p.NumTasks != other.NumTasks {
+		if p.NumTasks == nil || other.NumTasks == nil {
+			return false
+		}
+		if (*p.NumTasks) != (*other.NumTasks) {
+			return false
+		}
+	}
+	if len(p.WindowToStats) != len(other.WindowToStats) {
+		return false
+	}
+	for k, _tgt := range p.WindowToStats {
+		_src129 := other.WindowToStats[k]
+		if !_tgt.Equals(_src129) {
+			return false
+		}
+	}
+	if len(p.GsidToInputStats) != len(other.GsidToInputStats) {
+		return false
+	}
+	for k, _tgt := range p.GsidToInputStats {
+		_src130 := other.GsidToInputStats[k]
+		if !_tgt.Equals(_src130) {
+			return false
+		}
+	}
+	if len(p.SidToOutputStats) != len(other.SidToOutputStats) {
+		return false
+	}
+	for k, _tgt := range p.SidToOutputStats {
+		_src131 := other.SidToOutputStats[k]
+		if !_tgt.Equals(_src131) {
+			return false
+		}
+	}
+	if len(p.ExecStats) != len(other.ExecStats) {
+		return false
+	}
+	for i, _tgt := range p.ExecStats {
+		_src132 := other.ExecStats[i]
+		if !_tgt.Equals(_src132) {
+			return false
+		}
+	}
+	if len(p.Errors) != len(other.Errors) {
+		return false
+	}
+	for i, _tgt := range p.Errors {
+		_src133 := other.Errors[i]
+		if !_tgt.Equals(_src133) {
+			return false
+		}
+	}
+	if !p.DebugOptions.Equals(other.DebugOptions) {
+		return false
+	}
+	if p.TopologyStatus != other.TopologyStatus {
+		if p.TopologyStatus == nil || other.TopologyStatus == nil {
+			return false
+		}
+		if (*p.TopologyStatus) != (*other.TopologyStatus) {
+			return false
+		}
+	}
+	if len(p.ResourcesMap) != len(other.ResourcesMap) {
+		return false
+	}
+	for k, _tgt := range p.ResourcesMap {
+		_src134 := other.ResourcesMap[k]
+		if _tgt != _src134 {
+			return false
+		}
+	}
+	return true
+}
+
+func (p *ComponentPageInfo) String() string {
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("ComponentPageInfo(%+v)", *p)
+}
+
+type NullStruct struct {
+}
+
+func NewNullStruct() *NullStruct {
+	return &NullStruct{}
+}
+
+func (p *NullStruct) Read(ctx context.Context, iprot thrift.TProtocol) error {
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
+
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+			return err
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	return nil
+}
+
+func (p *NullStruct) Write(ctx context.Context, oprot thrift.TProtocol) error {
+	if err := oprot.WriteStructBegin(ctx, "NullStruct"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
+}
+
+func (p *NullStruct) Equals(other *NullStruct) bool {
+	if p == other {
+		return true
+	} else if p == nil || other == nil {
+		return false
+	}
+	return true
+}
+
+func (p *NullStruct) String() string {
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("NullStruct(%+v)", *p)
+}
+
+// Attributes:
+//   - Fields
+//   - Shuffle
+//   - All
+//   - None
+//   - Direct
+//   - CustomObject
+//   - CustomSerialized
+//   - LocalOrShuffle
+type Grouping struct {
+	Fields           []string    `thrift:"fields,1" db:"fields" json:"fields,omitempty"`
+	Shuffle          *NullStruct `thrift:"shuffle,2" db:"shuffle" json:"shuffle,omitempty"`
+	All              *NullStruct `thrift:"all,3" db:"all" json:"all,omitempty"`
+	None             *NullStruct `thrift:"none,4" db:"none" json:"none,omitempty"`
+	Direct           *NullStruct `thrift:"direct,5" db:"direct" json:"direct,omitempty"`
+	CustomObject     *NullStruct `thrift:"custom_object,6" db:"custom_object" json:"custom_object,omitempty"`
+	CustomSerialized []byte      `thrift:"custom_serialized,7" db:"custom_serialized" json:"custom_serialized,omitempty"`
+	LocalOrShuffle   *NullStruct `thrift:"local_or_shuffle,8" db:"local_or_shuffle" json:"local_or_shuffle,omitempty"`
+}
+
+func NewGrouping() *Grouping {
+	return &Grouping{}
+}
+
+var Grouping_Fields_DEFAULT []string
+
+func (p *Grouping) GetFields() []string {
+	return p.Fields
+}
+
+var Grouping_Shuffle_DEFAULT *NullStruct
+
+func (p *Grouping) GetShuffle() *NullStruct {
+	if !p.IsSetShuffle() {
+		return Grouping_Shuffle_DEFAULT
+	}
+	return p.Shuffle
+}
+
+var Grouping_All_DEFAULT *NullStruct
+
+func (p *Grouping) GetAll() *NullStruct {
+	if !p.IsSetAll() {
+		return Grouping_All_DEFAULT
+	}
+	return p.All
+}
+
+var Grouping_None_DEFAULT *NullStruct
+
+func (p *Grouping) GetNone() *NullStruct {
+	if !p.IsSetNone() {
+		return Grouping_None_DEFAULT
+	}
+	return p.None
+}
+
+var Grouping_Direct_DEFAULT *NullStruct
+
+func (p *Grouping) GetDirect() *NullStruct {
+	if !p.IsSetDirect() {
+		return Grouping_Direct_DEFAULT
+	}
+	return p.Direct
+}
+
+var Grouping_CustomObject_DEFAULT *NullStruct
+
+func (p *Grouping) GetCustomObject() *NullStruct {
+	if !p.IsSetCustomObject() {
+		return Grouping_CustomObject_DEFAULT
+	}
+	return p.CustomObject
+}
+
+var Grouping_CustomSerialized_DEFAULT []byte
+
+func (p *Grouping) GetCustomSerialized() []byte {
+	return p.CustomSerialized
+}
+
+var Grouping_LocalOrShuffle_DEFAULT *NullStruct
+
+func (p *Grouping) GetLocalOrShuffle() *NullStruct {
+	if !p.IsSetLocalOrShuffle() {
+		return Grouping_LocalOrShuffle_DEFAULT
+	}
+	return p.LocalOrShuffle
+}
+func (p *Grouping) CountSetFieldsGrouping() int {
+	count := 0
+	if p.IsSetFields() {
+		count++
+	}
+	if p.IsSetShuffle() {
+		count++
+	}
+	if p.IsSetAll() {
+		count++
+	}
+	if p.IsSetNone() {
+		count++
+	}
+	if p.IsSetDirect() {
+		count++
+	}
+	if p.IsSetCustomObject() {
+		count++
+	}
+	if p.IsSetCustomSerialized() {
+		count++
+	}
+	if p.IsSetLocalOrShuffle() {
+		count++
+	}
+	return count
+
+}
+
+func (p *Grouping) IsSetFields() bool {
+	return p.Fields != nil
+}
+
+func (p *Grouping) IsSetShuffle() bool {
+	return p.Shuffle != nil
+}
+
+func (p *Grouping) IsSetAll() bool {
+	return p.All != nil
+}
+
+func (p *Grouping) IsSetNone() bool {
+	return p.None != nil
+}
+
+func (p *Grouping) IsSetDirect() bool {
+	return p.Direct != nil
+}
+
+func (p *Grouping) IsSetCustomObject() bool {
+	return p.CustomObject != nil
+}
+
+func (p *Grouping) IsSetCustomSerialized() bool {
+	return p.CustomSerialized != nil
+}
+
+func (p *Grouping) IsSetLocalOrShuffle() bool {
+	return p.LocalOrShuffle != nil
+}
+
+func (p *Grouping) Read(ctx context.Context, iprot thrift.TProtocol) error {
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
+
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 1:
+			if fieldTypeId == thrift.LIST {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 2:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField2(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 3:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField3(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 4:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField4(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 5:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField5(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 6:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField6(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 7:
+			if fieldTypeId == thrift.STRING {
+				if err := p.ReadField7(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 8:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField8(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	return nil
+}
+
+func (p *Grouping) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	_, size, err := iprot.ReadListBegin(ctx)
+	if err != nil {
+		return thrift.PrependError("error reading list begin: ", err)
+	}
+	tSlice := make([]string, 0, size)
+	p.Fields = tSlice
+	for i := 0; i < size; i++ {
+		var _elem135 string
+		if v, err := iprot.ReadString(ctx); err != nil {
+			return thrift.PrependError("error reading field 0: ", err)
+		} else {
+			_elem135 = v
+		}
+		p.Fields = append(p.Fields, _elem135)
+	}
+	if err := iprot.ReadListEnd(ctx); err != nil {
+		return thrift.PrependError("error reading list end: ", err)
+	}
+	return nil
+}
+
+func (p *Grouping) ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
+	p.Shuffle = &NullStruct{}
+	if err := p.Shuffle.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.Shuffle), err)
+	}
+	return nil
+}
+
+func (p *Grouping) ReadField3(ctx context.Context, iprot thrift.TProtocol) error {
+	p.All = &NullStruct{}
+	if err := p.All.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.All), err)
+	}
+	return nil
+}
+
+func (p *Grouping) ReadField4(ctx context.Context, iprot thrift.TProtocol) error {
+	p.None = &NullStruct{}
+	if err := p.None.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.None), err)
+	}
+	return nil
+}
+
+func (p *Grouping) ReadField5(ctx context.Context, iprot thrift.TProtocol) error {
+	p.Direct = &NullStruct{}
+	if err := p.Direct.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.Direct), err)
+	}
+	return nil
+}
+
+func (p *Grouping) ReadField6(ctx context.Context, iprot thrift.TProtocol) error {
+	p.CustomObject = &NullStruct{}
+	if err := p.CustomObject.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.CustomObject), err)
+	}
+	return nil
+}
+
+func (p *Grouping) ReadField7(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadBinary(ctx); err != nil {
+		return thrift.PrependError("error reading field 7: ", err)
+	} else {
+		p.CustomSerialized = v
+	}
+	return nil
+}
+
+func (p *Grouping) ReadField8(ctx context.Context, iprot thrift.TProtocol) error {
+	p.LocalOrShuffle = &NullStruct{}
+	if err := p.LocalOrShuffle.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.LocalOrShuffle), err)
+	}
+	return nil
+}
+
+func (p *Grouping) Write(ctx context.Context, oprot thrift.TProtocol) error {
+	if c := p.CountSetFieldsGrouping(); c != 1 {
+		return fmt.Errorf("%T write union: exactly one field must be set (%d set)", p, c)
+	}
+	if err := oprot.WriteStructBegin(ctx, "Grouping"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField2(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField3(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField4(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField5(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField6(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField7(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField8(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
+}
+
+func (p *Grouping) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetFields() {
+		if err := oprot.WriteFieldBegin(ctx, "fields", thrift.LIST, 1); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:fields: ", p), err)
+		}
+		if err := oprot.WriteListBegin(ctx, thrift.STRING, len(p.Fields)); err != nil {
+			return thrift.PrependError("error writing list begin: ", err)
+		}
+		for _, v := range p.Fields {
+			if err := oprot.WriteString(ctx, string(v)); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+			}
+		}
+		if err := oprot.WriteListEnd(ctx); err != nil {
+			return thrift.PrependError("error writing list end: ", err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 1:fields: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *Grouping) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetShuffle() {
+		if err := oprot.WriteFieldBegin(ctx, "shuffle", thrift.STRUCT, 2); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:shuffle: ", p), err)
+		}
+		if err := p.Shuffle.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.Shuffle), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 2:shuffle: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *Grouping) writeField3(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetAll() {
+		if err := oprot.WriteFieldBegin(ctx, "all", thrift.STRUCT, 3); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 3:all: ", p), err)
+		}
+		if err := p.All.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.All), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 3:all: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *Grouping) writeField4(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetNone() {
+		if err := oprot.WriteFieldBegin(ctx, "none", thrift.STRUCT, 4); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 4:none: ", p), err)
+		}
+		if err := p.None.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.None), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 4:none: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *Grouping) writeField5(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetDirect() {
+		if err := oprot.WriteFieldBegin(ctx, "direct", thrift.STRUCT, 5); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 5:direct: ", p), err)
+		}
+		if err := p.Direct.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.Direct), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 5:direct: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *Grouping) writeField6(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetCustomObject() {
+		if err := oprot.WriteFieldBegin(ctx, "custom_object", thrift.STRUCT, 6); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 6:custom_object: ", p), err)
+		}
+		if err := p.CustomObject.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.CustomObject), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 6:custom_object: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *Grouping) writeField7(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetCustomSerialized() {
+		if err := oprot.WriteFieldBegin(ctx, "custom_serialized", thrift.STRING, 7); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 7:custom_serialized: ", p), err)
+		}
+		if err := oprot.WriteBinary(ctx, p.CustomSerialized); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.custom_serialized (7) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 7:custom_serialized: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *Grouping) writeField8(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetLocalOrShuffle() {
+		if err := oprot.WriteFieldBegin(ctx, "local_or_shuffle", thrift.STRUCT, 8); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 8:local_or_shuffle: ", p), err)
+		}
+		if err := p.LocalOrShuffle.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.LocalOrShuffle), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 8:local_or_shuffle: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *Grouping) Equals(other *Grouping) bool {
+	if p == other {
+		return true
+	} else if p == nil || other == nil {
+		return false
+	}
+	if len(p.Fields) != len(other.Fields) {
+		return false
+	}
+	for i, _tgt := range p.Fields {
+		_src136 := other.Fields[i]
+		if _tgt != _src136 {
+			return false
+		}
+	}
+	if !p.Shuffle.Equals(other.Shuffle) {
+		return false
+	}
+	if !p.All.Equals(other.All) {
+		return false
+	}
+	if !p.None.Equals(other.None) {
+		return false
+	}
+	if !p.Direct.Equals(other.Direct) {
+		return false
+	}
+	if !p.CustomObject.Equals(other.CustomObject) {
+		return false
+	}
+	if bytes.Compare(p.CustomSerialized, other.CustomSerialized) != 0 {
+		return false
+	}
+	if !p.LocalOrShuffle.Equals(other.LocalOrShuffle) {
+		return false
+	}
+	return true
+}
+
+func (p *Grouping) String() string {
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("Grouping(%+v)", *p)
+}
+
+// Attributes:
+//   - Inputs
+type ComponentCommon struct {
+	Inputs map[*GlobalStreamId]*Grouping `thrift:"inputs,1,required" db:"inputs" json:"inputs"`
+}
+
+func NewComponentCommon() *ComponentCommon {
+	return &ComponentCommon{}
+}
+
+func (p *ComponentCommon) GetInputs() map[*GlobalStreamId]*Grouping {
+	return p.Inputs
+}
+func (p *ComponentCommon) Read(ctx context.Context, iprot thrift.TProtocol) error {
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
+
+	var issetInputs bool = false
+
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 1:
+			if fieldTypeId == thrift.MAP {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+				issetInputs = true
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	if !issetInputs {
+		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field Inputs is not set"))
+	}
+	return nil
+}
+
+func (p *ComponentCommon) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	_, _, size, err := iprot.ReadMapBegin(ctx)
+	if err != nil {
+		return thrift.PrependError("error reading map begin: ", err)
+	}
+	tMap := make(map[*GlobalStreamId]*Grouping, size)
+	p.Inputs = tMap
+	for i := 0; i < size; i++ {
+		_key137 := &GlobalStreamId{}
+		if err := _key137.Read(ctx, iprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", _key137), err)
+		}
+		_val138 := &Grouping{}
+		if err := _val138.Read(ctx, iprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", _val138), err)
+		}
+		p.Inputs[_key137] = _val138
+	}
+	if err := iprot.ReadMapEnd(ctx); err != nil {
+		return thrift.PrependError("error reading map end: ", err)
+	}
+	return nil
+}
+
+func (p *ComponentCommon) Write(ctx context.Context, oprot thrift.TProtocol) error {
+	if err := oprot.WriteStructBegin(ctx, "ComponentCommon"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
+}
+
+func (p *ComponentCommon) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if err := oprot.WriteFieldBegin(ctx, "inputs", thrift.MAP, 1); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:inputs: ", p), err)
+	}
+	if err := oprot.WriteMapBegin(ctx, thrift.STRUCT, thrift.STRUCT, len(p.Inputs)); err != nil {
+		return thrift.PrependError("error writing map begin: ", err)
+	}
+	for k, v := range p.Inputs {
+		if err := k.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", k), err)
+		}
+		if err := v.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", v), err)
+		}
+	}
+	if err := oprot.WriteMapEnd(ctx); err != nil {
+		return thrift.PrependError("error writing map end: ", err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 1:inputs: ", p), err)
+	}
+	return err
+}
+
+func (p *ComponentCommon) Equals(other *ComponentCommon) bool {
+	if p == other {
+		return true
+	} else if p == nil || other == nil {
+		return false
+	}
+	if len(p.Inputs) != len(other.Inputs) {
+		return false
+	}
+	for k, _tgt := range p.Inputs {
+		_src139 := other.Inputs[k]
+		if !_tgt.Equals(_src139) {
+			return false
+		}
+	}
+	return true
+}
+
+func (p *ComponentCommon) String() string {
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("ComponentCommon(%+v)", *p)
+}
+
+// Attributes:
+//   - Common
+type ComponentSpec struct {
+	// unused field # 1
+	Common *ComponentCommon `thrift:"common,2,required" db:"common" json:"common"`
+}
+
+func NewComponentSpec() *ComponentSpec {
+	return &ComponentSpec{}
+}
+
+var ComponentSpec_Common_DEFAULT *ComponentCommon
+
+func (p *ComponentSpec) GetCommon() *ComponentCommon {
+	if !p.IsSetCommon() {
+		return ComponentSpec_Common_DEFAULT
+	}
+	return p.Common
+}
+func (p *ComponentSpec) IsSetCommon() bool {
+	return p.Common != nil
+}
+
+func (p *ComponentSpec) Read(ctx context.Context, iprot thrift.TProtocol) error {
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
+
+	var issetCommon bool = false
+
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 2:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField2(ctx, iprot); err != nil {
+					return err
+				}
+				issetCommon = true
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	if !issetCommon {
+		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field Common is not set"))
+	}
+	return nil
+}
+
+func (p *ComponentSpec) ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
+	p.Common = &ComponentCommon{}
+	if err := p.Common.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.Common), err)
+	}
+	return nil
+}
+
+func (p *ComponentSpec) Write(ctx context.Context, oprot thrift.TProtocol) error {
+	if err := oprot.WriteStructBegin(ctx, "ComponentSpec"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField2(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
+}
+
+func (p *ComponentSpec) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if err := oprot.WriteFieldBegin(ctx, "common", thrift.STRUCT, 2); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:common: ", p), err)
+	}
+	if err := p.Common.Write(ctx, oprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.Common), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 2:common: ", p), err)
+	}
+	return err
+}
+
+func (p *ComponentSpec) Equals(other *ComponentSpec) bool {
+	if p == other {
+		return true
+	} else if p == nil || other == nil {
+		return false
+	}
+	if !p.Common.Equals(other.Common) {
+		return false
+	}
+	return true
+}
+
+func (p *ComponentSpec) String() string {
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("ComponentSpec(%+v)", *p)
+}
+
+// Attributes:
+//   - Spouts
+//   - Bolts
+type StormTopology struct {
+	Spouts map[string]*ComponentSpec `thrift:"spouts,1,required" db:"spouts" json:"spouts"`
+	Bolts  map[string]*ComponentSpec `thrift:"bolts,2,required" db:"bolts" json:"bolts"`
+}
+
+func NewStormTopology() *StormTopology {
+	return &StormTopology{}
+}
+
+func (p *StormTopology) GetSpouts() map[string]*ComponentSpec {
+	return p.Spouts
+}
+
+func (p *StormTopology) GetBolts() map[string]*ComponentSpec {
+	return p.Bolts
+}
+func (p *StormTopology) Read(ctx context.Context, iprot thrift.TProtocol) error {
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
+
+	var issetSpouts bool = false
+	var issetBolts bool = false
+
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 1:
+			if fieldTypeId == thrift.MAP {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+				issetSpouts = true
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 2:
+			if fieldTypeId == thrift.MAP {
+				if err := p.ReadField2(ctx, iprot); err != nil {
+					return err
+				}
+				issetBolts = true
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	if !issetSpouts {
+		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field Spouts is not set"))
+	}
+	if !issetBolts {
+		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field Bolts is not set"))
+	}
+	return nil
+}
+
+func (p *StormTopology) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	_, _, size, err := iprot.ReadMapBegin(ctx)
+	if err != nil {
+		return thrift.PrependError("error reading map begin: ", err)
+	}
+	tMap := make(map[string]*ComponentSpec, size)
+	p.Spouts = tMap
+	for i := 0; i < size; i++ {
+		var _key140 string
+		if v, err := iprot.ReadString(ctx); err != nil {
+			return thrift.PrependError("error reading field 0: ", err)
+		} else {
+			_key140 = v
+		}
+		_val141 := &ComponentSpec{}
+		if err := _val141.Read(ctx, iprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", _val141), err)
+		}
+		p.Spouts[_key140] = _val141
+	}
+	if err := iprot.ReadMapEnd(ctx); err != nil {
+		return thrift.PrependError("error reading map end: ", err)
+	}
+	return nil
+}
+
+func (p *StormTopology) ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
+	_, _, size, err := iprot.ReadMapBegin(ctx)
+	if err != nil {
+		return thrift.PrependError("error reading map begin: ", err)
+	}
+	tMap := make(map[string]*ComponentSpec, size)
+	p.Bolts = tMap
+	for i := 0; i < size; i++ {
+		var _key142 string
+		if v, err := iprot.ReadString(ctx); err != nil {
+			return thrift.PrependError("error reading field 0: ", err)
+		} else {
+			_key142 = v
+		}
+		_val143 := &ComponentSpec{}
+		if err := _val143.Read(ctx, iprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", _val143), err)
+		}
+		p.Bolts[_key142] = _val143
+	}
+	if err := iprot.ReadMapEnd(ctx); err != nil {
+		return thrift.PrependError("error reading map end: ", err)
+	}
+	return nil
+}
+
+func (p *StormTopology) Write(ctx context.Context, oprot thrift.TProtocol) error {
+	if err := oprot.WriteStructBegin(ctx, "StormTopology"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField2(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
+}
+
+func (p *StormTopology) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if err := oprot.WriteFieldBegin(ctx, "spouts", thrift.MAP, 1); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:spouts: ", p), err)
+	}
+	if err := oprot.WriteMapBegin(ctx, thrift.STRING, thrift.STRUCT, len(p.Spouts)); err != nil {
+		return thrift.PrependError("error writing map begin: ", err)
+	}
+	for k, v := range p.Spouts {
+		if err := oprot.WriteString(ctx, string(k)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+		}
+		if err := v.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", v), err)
+		}
+	}
+	if err := oprot.WriteMapEnd(ctx); err != nil {
+		return thrift.PrependError("error writing map end: ", err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 1:spouts: ", p), err)
+	}
+	return err
+}
+
+func (p *StormTopology) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if err := oprot.WriteFieldBegin(ctx, "bolts", thrift.MAP, 2); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:bolts: ", p), err)
+	}
+	if err := oprot.WriteMapBegin(ctx, thrift.STRING, thrift.STRUCT, len(p.Bolts)); err != nil {
+		return thrift.PrependError("error writing map begin: ", err)
+	}
+	for k, v := range p.Bolts {
+		if err := oprot.WriteString(ctx, string(k)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+		}
+		if err := v.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", v), err)
+		}
+	}
+	if err := oprot.WriteMapEnd(ctx); err != nil {
+		return thrift.PrependError("error writing map end: ", err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 2:bolts: ", p), err)
+	}
+	return err
+}
+
+func (p *StormTopology) Equals(other *StormTopology) bool {
+	if p == other {
+		return true
+	} else if p == nil || other == nil {
+		return false
+	}
+	if len(p.Spouts) != len(other.Spouts) {
+		return false
+	}
+	for k, _tgt := range p.Spouts {
+		_src144 := other.Spouts[k]
+		if !_tgt.Equals(_src144) {
+			return false
+		}
+	}
+	if len(p.Bolts) != len(other.Bolts) {
+		return false
+	}
+	for k, _tgt := range p.Bolts {
+		_src145 := other.Bolts[k]
+		if !_tgt.Equals(_src145) {
+			return false
+		}
+	}
+	return true
+}
+
+func (p *StormTopology) String() string {
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("StormTopology(%+v)", *p)
+}
+
+// Attributes:
+//   - TopoIds
+type TopologyHistoryInfo struct {
+	TopoIds []string `thrift:"topo_ids,1" db:"topo_ids" json:"topo_ids"`
+}
+
+func NewTopologyHistoryInfo() *TopologyHistoryInfo {
+	return &TopologyHistoryInfo{}
+}
+
+func (p *TopologyHistoryInfo) GetTopoIds() []string {
+	return p.TopoIds
+}
+func (p *TopologyHistoryInfo) Read(ctx context.Context, iprot thrift.TProtocol) error {
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
+
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 1:
+			if fieldTypeId == thrift.LIST {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	return nil
+}
+
+func (p *TopologyHistoryInfo) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	_, size, err := iprot.ReadListBegin(ctx)
+	if err != nil {
+		return thrift.PrependError("error reading list begin: ", err)
+	}
+	tSlice := make([]string, 0, size)
+	p.TopoIds = tSlice
+	for i := 0; i < size; i++ {
+		var _elem146 string
+		if v, err := iprot.ReadString(ctx); err != nil {
+			return thrift.PrependError("error reading field 0: ", err)
+		} else {
+			_elem146 = v
+		}
+		p.TopoIds = append(p.TopoIds, _elem146)
+	}
+	if err := iprot.ReadListEnd(ctx); err != nil {
+		return thrift.PrependError("error reading list end: ", err)
+	}
+	return nil
+}
+
+func (p *TopologyHistoryInfo) Write(ctx context.Context, oprot thrift.TProtocol) error {
+	if err := oprot.WriteStructBegin(ctx, "TopologyHistoryInfo"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
+}
+
+func (p *TopologyHistoryInfo) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if err := oprot.WriteFieldBegin(ctx, "topo_ids", thrift.LIST, 1); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:topo_ids: ", p), err)
+	}
+	if err := oprot.WriteListBegin(ctx, thrift.STRING, len(p.TopoIds)); err != nil {
+		return thrift.PrependError("error writing list begin: ", err)
+	}
+	for _, v := range p.TopoIds {
+		if err := oprot.WriteString(ctx, string(v)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T. (0) field write error: ", p), err)
+		}
+	}
+	if err := oprot.WriteListEnd(ctx); err != nil {
+		return thrift.PrependError("error writing list end: ", err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 1:topo_ids: ", p), err)
+	}
+	return err
+}
+
+func (p *TopologyHistoryInfo) Equals(other *TopologyHistoryInfo) bool {
+	if p == other {
+		return true
+	} else if p == nil || other == nil {
+		return false
+	}
+	if len(p.TopoIds) != len(other.TopoIds) {
+		return false
+	}
+	for i, _tgt := range p.TopoIds {
+		_src147 := other.TopoIds[i]
+		if _tgt != _src147 {
+			return false
+		}
+	}
+	return true
+}
+
+func (p *TopologyHistoryInfo) String() string {
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("TopologyHistoryInfo(%+v)", *p)
+}
+
+// Attributes:
+//   - Owner
+//   - TotalTopologies
+//   - TotalExecutors
+//   - TotalWorkers
+//   - MemoryUsage
+//   - CPUUsage
+//   - MemoryGuarantee
+//   - CPUGuarantee
+//   - MemoryGuaranteeRemaining
+//   - CPUGuaranteeRemaining
+//   - IsolatedNodeGuarantee
+//   - TotalTasks
+//   - RequestedOnHeapMemory
+//   - RequestedOffHeapMemory
+//   - RequestedTotalMemory
+//   - RequestedCPU
+//   - AssignedOnHeapMemory
+//   - AssignedOffHeapMemory
+type OwnerResourceSummary struct {
+	Owner                    string   `thrift:"owner,1,required" db:"owner" json:"owner"`
+	TotalTopologies          *int32   `thrift:"total_topologies,2" db:"total_topologies" json:"total_topologies,omitempty"`
+	TotalExecutors           *int32   `thrift:"total_executors,3" db:"total_executors" json:"total_executors,omitempty"`
+	TotalWorkers             *int32   `thrift:"total_workers,4" db:"total_workers" json:"total_workers,omitempty"`
+	MemoryUsage              *float64 `thrift:"memory_usage,5" db:"memory_usage" json:"memory_usage,omitempty"`
+	CPUUsage                 *float64 `thrift:"cpu_usage,6" db:"cpu_usage" json:"cpu_usage,omitempty"`
+	MemoryGuarantee          *float64 `thrift:"memory_guarantee,7" db:"memory_guarantee" json:"memory_guarantee,omitempty"`
+	CPUGuarantee             *float64 `thrift:"cpu_guarantee,8" db:"cpu_guarantee" json:"cpu_guarantee,omitempty"`
+	MemoryGuaranteeRemaining *float64 `thrift:"memory_guarantee_remaining,9" db:"memory_guarantee_remaining" json:"memory_guarantee_remaining,omitempty"`
+	CPUGuaranteeRemaining    *float64 `thrift:"cpu_guarantee_remaining,10" db:"cpu_guarantee_remaining" json:"cpu_guarantee_remaining,omitempty"`
+	IsolatedNodeGuarantee    *int32   `thrift:"isolated_node_guarantee,11" db:"isolated_node_guarantee" json:"isolated_node_guarantee,omitempty"`
+	TotalTasks               *int32   `thrift:"total_tasks,12" db:"total_tasks" json:"total_tasks,omitempty"`
+	RequestedOnHeapMemory    *float64 `thrift:"requested_on_heap_memory,13" db:"requested_on_heap_memory" json:"requested_on_heap_memory,omitempty"`
+	RequestedOffHeapMemory   *float64 `thrift:"requested_off_heap_memory,14" db:"requested_off_heap_memory" json:"requested_off_heap_memory,omitempty"`
+	RequestedTotalMemory     *float64 `thrift:"requested_total_memory,15" db:"requested_total_memory" json:"requested_total_memory,omitempty"`
+	RequestedCPU             *float64 `thrift:"requested_cpu,16" db:"requested_cpu" json:"requested_cpu,omitempty"`
+	AssignedOnHeapMemory     *float64 `thrift:"assigned_on_heap_memory,17" db:"assigned_on_heap_memory" json:"assigned_on_heap_memory,omitempty"`
+	AssignedOffHeapMemory    *float64 `thrift:"assigned_off_heap_memory,18" db:"assigned_off_heap_memory" json:"assigned_off_heap_memory,omitempty"`
+}
+
+func NewOwnerResourceSummary() *OwnerResourceSummary {
+	return &OwnerResourceSummary{}
+}
+
+func (p *OwnerResourceSummary) GetOwner() string {
+	return p.Owner
+}
+
+var OwnerResourceSummary_TotalTopologies_DEFAULT int32
+
+func (p *OwnerResourceSummary) GetTotalTopologies() int32 {
+	if !p.IsSetTotalTopologies() {
+		return OwnerResourceSummary_TotalTopologies_DEFAULT
+	}
+	return *p.TotalTopologies
+}
+
+var OwnerResourceSummary_TotalExecutors_DEFAULT int32
+
+func (p *OwnerResourceSummary) GetTotalExecutors() int32 {
+	if !p.IsSetTotalExecutors() {
+		return OwnerResourceSummary_TotalExecutors_DEFAULT
+	}
+	return *p.TotalExecutors
+}
+
+var OwnerResourceSummary_TotalWorkers_DEFAULT int32
+
+func (p *OwnerResourceSummary) GetTotalWorkers() int32 {
+	if !p.IsSetTotalWorkers() {
+		return OwnerResourceSummary_TotalWorkers_DEFAULT
+	}
+	return *p.TotalWorkers
+}
+
+var OwnerResourceSummary_MemoryUsage_DEFAULT float64
+
+func (p *OwnerResourceSummary) GetMemoryUsage() float64 {
+	if !p.IsSetMemoryUsage() {
+		return OwnerResourceSummary_MemoryUsage_DEFAULT
+	}
+	return *p.MemoryUsage
+}
+
+var OwnerResourceSummary_CPUUsage_DEFAULT float64
+
+func (p *OwnerResourceSummary) GetCPUUsage() float64 {
+	if !p.IsSetCPUUsage() {
+		return OwnerResourceSummary_CPUUsage_DEFAULT
+	}
+	return *p.CPUUsage
+}
+
+var OwnerResourceSummary_MemoryGuarantee_DEFAULT float64
+
+func (p *OwnerResourceSummary) GetMemoryGuarantee() float64 {
+	if !p.IsSetMemoryGuarantee() {
+		return OwnerResourceSummary_MemoryGuarantee_DEFAULT
+	}
+	return *p.MemoryGuarantee
+}
+
+var OwnerResourceSummary_CPUGuarantee_DEFAULT float64
+
+func (p *OwnerResourceSummary) GetCPUGuarantee() float64 {
+	if !p.IsSetCPUGuarantee() {
+		return OwnerResourceSummary_CPUGuarantee_DEFAULT
+	}
+	return *p.CPUGuarantee
+}
+
+var OwnerResourceSummary_MemoryGuaranteeRemaining_DEFAULT float64
+
+func (p *OwnerResourceSummary) GetMemoryGuaranteeRemaining() float64 {
+	if !p.IsSetMemoryGuaranteeRemaining() {
+		return OwnerResourceSummary_MemoryGuaranteeRemaining_DEFAULT
+	}
+	return *p.MemoryGuaranteeRemaining
+}
+
+var OwnerResourceSummary_CPUGuaranteeRemaining_DEFAULT float64
+
+func (p *OwnerResourceSummary) GetCPUGuaranteeRemaining() float64 {
+	if !p.IsSetCPUGuaranteeRemaining() {
+		return OwnerResourceSummary_CPUGuaranteeRemaining_DEFAULT
+	}
+	return *p.CPUGuaranteeRemaining
+}
+
+var OwnerResourceSummary_IsolatedNodeGuarantee_DEFAULT int32
+
+func (p *OwnerResourceSummary) GetIsolatedNodeGuarantee() int32 {
+	if !p.IsSetIsolatedNodeGuarantee() {
+		return OwnerResourceSummary_IsolatedNodeGuarantee_DEFAULT
+	}
+	return *p.IsolatedNodeGuarantee
+}
+
+var OwnerResourceSummary_TotalTasks_DEFAULT int32
+
+func (p *OwnerResourceSummary) GetTotalTasks() int32 {
+	if !p.IsSetTotalTasks() {
+		return OwnerResourceSummary_TotalTasks_DEFAULT
+	}
+	return *p.TotalTasks
+}
+
+var OwnerResourceSummary_RequestedOnHeapMemory_DEFAULT float64
+
+func (p *OwnerResourceSummary) GetRequestedOnHeapMemory() float64 {
+	if !p.IsSetRequestedOnHeapMemory() {
+		return OwnerResourceSummary_RequestedOnHeapMemory_DEFAULT
+	}
+	return *p.RequestedOnHeapMemory
+}
+
+var OwnerResourceSummary_RequestedOffHeapMemory_DEFAULT float64
+
+func (p *OwnerResourceSummary) GetRequestedOffHeapMemory() float64 {
+	if !p.IsSetRequestedOffHeapMemory() {
+		return OwnerResourceSummary_RequestedOffHeapMemory_DEFAULT
+	}
+	return *p.RequestedOffHeapMemory
+}
+
+var OwnerResourceSummary_RequestedTotalMemory_DEFAULT float64
+
+func (p *OwnerResourceSummary) GetRequestedTotalMemory() float64 {
+	if !p.IsSetRequestedTotalMemory() {
+		return OwnerResourceSummary_RequestedTotalMemory_DEFAULT
+	}
+	return *p.RequestedTotalMemory
+}
+
+var OwnerResourceSummary_RequestedCPU_DEFAULT float64
+
+func (p *OwnerResourceSummary) GetRequestedCPU() float64 {
+	if !p.IsSetRequestedCPU() {
+		return OwnerResourceSummary_RequestedCPU_DEFAULT
+	}
+	return *p.RequestedCPU
+}
+
+var OwnerResourceSummary_AssignedOnHeapMemory_DEFAULT float64
+
+func (p *OwnerResourceSummary) GetAssignedOnHeapMemory() float64 {
+	if !p.IsSetAssignedOnHeapMemory() {
+		return OwnerResourceSummary_AssignedOnHeapMemory_DEFAULT
+	}
+	return *p.AssignedOnHeapMemory
+}
+
+var OwnerResourceSummary_AssignedOffHeapMemory_DEFAULT float64
+
+func (p *OwnerResourceSummary) GetAssignedOffHeapMemory() float64 {
+	if !p.IsSetAssignedOffHeapMemory() {
+		return OwnerResourceSummary_AssignedOffHeapMemory_DEFAULT
+	}
+	return *p.AssignedOffHeapMemory
+}
+func (p *OwnerResourceSummary) IsSetTotalTopologies() bool {
+	return p.TotalTopologies != nil
+}
+
+func (p *OwnerResourceSummary) IsSetTotalExecutors() bool {
+	return p.TotalExecutors != nil
+}
+
+func (p *OwnerResourceSummary) IsSetTotalWorkers() bool {
+	return p.TotalWorkers != nil
+}
+
+func (p *OwnerResourceSummary) IsSetMemoryUsage() bool {
+	return p.MemoryUsage != nil
+}
+
+func (p *OwnerResourceSummary) IsSetCPUUsage() bool {
+	return p.CPUUsage != nil
+}
+
+func (p *OwnerResourceSummary) IsSetMemoryGuarantee() bool {
+	return p.MemoryGuarantee != nil
+}
+
+func (p *OwnerResourceSummary) IsSetCPUGuarantee() bool {
+	return p.CPUGuarantee != nil
+}
+
+func (p *OwnerResourceSummary) IsSetMemoryGuaranteeRemaining() bool {
+	return p.MemoryGuaranteeRemaining != nil
+}
+
+func (p *OwnerResourceSummary) IsSetCPUGuaranteeRemaining() bool {
+	return p.CPUGuaranteeRemaining != nil
+}
+
+func (p *OwnerResourceSummary) IsSetIsolatedNodeGuarantee() bool {
+	return p.IsolatedNodeGuarantee != nil
+}
+
+func (p *OwnerResourceSummary) IsSetTotalTasks() bool {
+	return p.TotalTasks != nil
+}
+
+func (p *OwnerResourceSummary) IsSetRequestedOnHeapMemory() bool {
+	return p.RequestedOnHeapMemory != nil
+}
+
+func (p *OwnerResourceSummary) IsSetRequestedOffHeapMemory() bool {
+	return p.RequestedOffHeapMemory != nil
+}
+
+func (p *OwnerResourceSummary) IsSetRequestedTotalMemory() bool {
+	return p.RequestedTotalMemory != nil
+}
+
+func (p *OwnerResourceSummary) IsSetRequestedCPU() bool {
+	return p.RequestedCPU != nil
+}
+
+func (p *OwnerResourceSummary) IsSetAssignedOnHeapMemory() bool {
+	return p.AssignedOnHeapMemory != nil
+}
+
+func (p *OwnerResourceSummary) IsSetAssignedOffHeapMemory() bool {
+	return p.AssignedOffHeapMemory != nil
+}
+
+func (p *OwnerResourceSummary) Read(ctx context.Context, iprot thrift.TProtocol) error {
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
+
+	var issetOwner bool = false
+
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 1:
+			if fieldTypeId == thrift.STRING {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+				issetOwner = true
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 2:
+			if fieldTypeId == thrift.I32 {
+				if err := p.ReadField2(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 3:
+			if fieldTypeId == thrift.I32 {
+				if err := p.ReadField3(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 4:
+			if fieldTypeId == thrift.I32 {
+				if err := p.ReadField4(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 5:
+			if fieldTypeId == thrift.DOUBLE {
+				if err := p.ReadField5(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 6:
+			if fieldTypeId == thrift.DOUBLE {
+				if err := p.ReadField6(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 7:
+			if fieldTypeId == thrift.DOUBLE {
+				if err := p.ReadField7(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 8:
+			if fieldTypeId == thrift.DOUBLE {
+				if err := p.ReadField8(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 9:
+			if fieldTypeId == thrift.DOUBLE {
+				if err := p.ReadField9(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 10:
+			if fieldTypeId == thrift.DOUBLE {
+				if err := p.ReadField10(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 11:
+			if fieldTypeId == thrift.I32 {
+				if err := p.ReadField11(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 12:
+			if fieldTypeId == thrift.I32 {
+				if err := p.ReadField12(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 13:
+			if fieldTypeId == thrift.DOUBLE {
+				if err := p.ReadField13(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 14:
+			if fieldTypeId == thrift.DOUBLE {
+				if err := p.ReadField14(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 15:
+			if fieldTypeId == thrift.DOUBLE {
+				if err := p.ReadField15(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 16:
+			if fieldTypeId == thrift.DOUBLE {
+				if err := p.ReadField16(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 17:
+			if fieldTypeId == thrift.DOUBLE {
+				if err := p.ReadField17(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 18:
+			if fieldTypeId == thrift.DOUBLE {
+				if err := p.ReadField18(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	if !issetOwner {
+		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field Owner is not set"))
+	}
+	return nil
+}
+
+func (p *OwnerResourceSummary) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadString(ctx); err != nil {
+		return thrift.PrependError("error reading field 1: ", err)
+	} else {
+		p.Owner = v
+	}
+	return nil
+}
+
+func (p *OwnerResourceSummary) ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadI32(ctx); err != nil {
+		return thrift.PrependError("error reading field 2: ", err)
+	} else {
+		p.TotalTopologies = &v
+	}
+	return nil
+}
+
+func (p *OwnerResourceSummary) ReadField3(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadI32(ctx); err != nil {
+		return thrift.PrependError("error reading field 3: ", err)
+	} else {
+		p.TotalExecutors = &v
+	}
+	return nil
+}
+
+func (p *OwnerResourceSummary) ReadField4(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadI32(ctx); err != nil {
+		return thrift.PrependError("error reading field 4: ", err)
+	} else {
+		p.TotalWorkers = &v
+	}
+	return nil
+}
+
+func (p *OwnerResourceSummary) ReadField5(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadDouble(ctx); err != nil {
+		return thrift.PrependError("error reading field 5: ", err)
+	} else {
+		p.MemoryUsage = &v
+	}
+	return nil
+}
+
+func (p *OwnerResourceSummary) ReadField6(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadDouble(ctx); err != nil {
+		return thrift.PrependError("error reading field 6: ", err)
+	} else {
+		p.CPUUsage = &v
+	}
+	return nil
+}
+
+func (p *OwnerResourceSummary) ReadField7(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadDouble(ctx); err != nil {
+		return thrift.PrependError("error reading field 7: ", err)
+	} else {
+		p.MemoryGuarantee = &v
+	}
+	return nil
+}
+
+func (p *OwnerResourceSummary) ReadField8(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadDouble(ctx); err != nil {
+		return thrift.PrependError("error reading field 8: ", err)
+	} else {
+		p.CPUGuarantee = &v
+	}
+	return nil
+}
+
+func (p *OwnerResourceSummary) ReadField9(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadDouble(ctx); err != nil {
+		return thrift.PrependError("error reading field 9: ", err)
+	} else {
+		p.MemoryGuaranteeRemaining = &v
+	}
+	return nil
+}
+
+func (p *OwnerResourceSummary) ReadField10(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadDouble(ctx); err != nil {
+		return thrift.PrependError("error reading field 10: ", err)
+	} else {
+		p.CPUGuaranteeRemaining = &v
+	}
+	return nil
+}
+
+func (p *OwnerResourceSummary) ReadField11(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadI32(ctx); err != nil {
+		return thrift.PrependError("error reading field 11: ", err)
+	} else {
+		p.IsolatedNodeGuarantee = &v
+	}
+	return nil
+}
+
+func (p *OwnerResourceSummary) ReadField12(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadI32(ctx); err != nil {
+		return thrift.PrependError("error reading field 12: ", err)
+	} else {
+		p.TotalTasks = &v
+	}
+	return nil
+}
+
+func (p *OwnerResourceSummary) ReadField13(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadDouble(ctx); err != nil {
+		return thrift.PrependError("error reading field 13: ", err)
+	} else {
+		p.RequestedOnHeapMemory = &v
+	}
+	return nil
+}
+
+func (p *OwnerResourceSummary) ReadField14(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadDouble(ctx); err != nil {
+		return thrift.PrependError("error reading field 14: ", err)
+	} else {
+		p.RequestedOffHeapMemory = &v
+	}
+	return nil
+}
+
+func (p *OwnerResourceSummary) ReadField15(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadDouble(ctx); err != nil {
+		return thrift.PrependError("error reading field 15: ", err)
+	} else {
+		p.RequestedTotalMemory = &v
+	}
+	return nil
+}
+
+func (p *OwnerResourceSummary) ReadField16(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadDouble(ctx); err != nil {
+		return thrift.PrependError("error reading field 16: ", err)
+	} else {
+		p.RequestedCPU = &v
+	}
+	return nil
+}
+
+func (p *OwnerResourceSummary) ReadField17(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadDouble(ctx); err != nil {
+		return thrift.PrependError("error reading field 17: ", err)
+	} else {
+		p.AssignedOnHeapMemory = &v
+	}
+	return nil
+}
+
+func (p *OwnerResourceSummary) ReadField18(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadDouble(ctx); err != nil {
+		return thrift.PrependError("error reading field 18: ", err)
+	} else {
+		p.AssignedOffHeapMemory = &v
+	}
+	return nil
+}
+
+func (p *OwnerResourceSummary) Write(ctx context.Context, oprot thrift.TProtocol) error {
+	if err := oprot.WriteStructBegin(ctx, "OwnerResourceSummary"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField2(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField3(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField4(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField5(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField6(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField7(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField8(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField9(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField10(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField11(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField12(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField13(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField14(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField15(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField16(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField17(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField18(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
+}
+
+func (p *OwnerResourceSummary) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if err := oprot.WriteFieldBegin(ctx, "owner", thrift.STRING, 1); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:owner: ", p), err)
+	}
+	if err := oprot.WriteString(ctx, string(p.Owner)); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T.owner (1) field write error: ", p), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 1:owner: ", p), err)
+	}
+	return err
+}
+
+func (p *OwnerResourceSummary) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetTotalTopologies() {
+		if err := oprot.WriteFieldBegin(ctx, "total_topologies", thrift.I32, 2); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:total_topologies: ", p), err)
+		}
+		if err := oprot.WriteI32(ctx, int32(*p.TotalTopologies)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.total_topologies (2) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 2:total_topologies: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *OwnerResourceSummary) writeField3(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetTotalExecutors() {
+		if err := oprot.WriteFieldBegin(ctx, "total_executors", thrift.I32, 3); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 3:total_executors: ", p), err)
+		}
+		if err := oprot.WriteI32(ctx, int32(*p.TotalExecutors)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.total_executors (3) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 3:total_executors: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *OwnerResourceSummary) writeField4(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetTotalWorkers() {
+		if err := oprot.WriteFieldBegin(ctx, "total_workers", thrift.I32, 4); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 4:total_workers: ", p), err)
+		}
+		if err := oprot.WriteI32(ctx, int32(*p.TotalWorkers)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.total_workers (4) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 4:total_workers: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *OwnerResourceSummary) writeField5(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetMemoryUsage() {
+		if err := oprot.WriteFieldBegin(ctx, "memory_usage", thrift.DOUBLE, 5); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 5:memory_usage: ", p), err)
+		}
+		if err := oprot.WriteDouble(ctx, float64(*p.MemoryUsage)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.memory_usage (5) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 5:memory_usage: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *OwnerResourceSummary) writeField6(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetCPUUsage() {
+		if err := oprot.WriteFieldBegin(ctx, "cpu_usage", thrift.DOUBLE, 6); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 6:cpu_usage: ", p), err)
+		}
+		if err := oprot.WriteDouble(ctx, float64(*p.CPUUsage)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.cpu_usage (6) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 6:cpu_usage: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *OwnerResourceSummary) writeField7(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetMemoryGuarantee() {
+		if err := oprot.WriteFieldBegin(ctx, "memory_guarantee", thrift.DOUBLE, 7); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 7:memory_guarantee: ", p), err)
+		}
+		if err := oprot.WriteDouble(ctx, float64(*p.MemoryGuarantee)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.memory_guarantee (7) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 7:memory_guarantee: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *OwnerResourceSummary) writeField8(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetCPUGuarantee() {
+		if err := oprot.WriteFieldBegin(ctx, "cpu_guarantee", thrift.DOUBLE, 8); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 8:cpu_guarantee: ", p), err)
+		}
+		if err := oprot.WriteDouble(ctx, float64(*p.CPUGuarantee)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.cpu_guarantee (8) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 8:cpu_guarantee: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *OwnerResourceSummary) writeField9(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetMemoryGuaranteeRemaining() {
+		if err := oprot.WriteFieldBegin(ctx, "memory_guarantee_remaining", thrift.DOUBLE, 9); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 9:memory_guarantee_remaining: ", p), err)
+		}
+		if err := oprot.WriteDouble(ctx, float64(*p.MemoryGuaranteeRemaining)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.memory_guarantee_remaining (9) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 9:memory_guarantee_remaining: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *OwnerResourceSummary) writeField10(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetCPUGuaranteeRemaining() {
+		if err := oprot.WriteFieldBegin(ctx, "cpu_guarantee_remaining", thrift.DOUBLE, 10); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 10:cpu_guarantee_remaining: ", p), err)
+		}
+		if err := oprot.WriteDouble(ctx, float64(*p.CPUGuaranteeRemaining)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.cpu_guarantee_remaining (10) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 10:cpu_guarantee_remaining: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *OwnerResourceSummary) writeField11(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetIsolatedNodeGuarantee() {
+		if err := oprot.WriteFieldBegin(ctx, "isolated_node_guarantee", thrift.I32, 11); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 11:isolated_node_guarantee: ", p), err)
+		}
+		if err := oprot.WriteI32(ctx, int32(*p.IsolatedNodeGuarantee)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.isolated_node_guarantee (11) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 11:isolated_node_guarantee: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *OwnerResourceSummary) writeField12(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetTotalTasks() {
+		if err := oprot.WriteFieldBegin(ctx, "total_tasks", thrift.I32, 12); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 12:total_tasks: ", p), err)
+		}
+		if err := oprot.WriteI32(ctx, int32(*p.TotalTasks)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.total_tasks (12) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 12:total_tasks: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *OwnerResourceSummary) writeField13(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetRequestedOnHeapMemory() {
+		if err := oprot.WriteFieldBegin(ctx, "requested_on_heap_memory", thrift.DOUBLE, 13); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 13:requested_on_heap_memory: ", p), err)
+		}
+		if err := oprot.WriteDouble(ctx, float64(*p.RequestedOnHeapMemory)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.requested_on_heap_memory (13) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 13:requested_on_heap_memory: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *OwnerResourceSummary) writeField14(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetRequestedOffHeapMemory() {
+		if err := oprot.WriteFieldBegin(ctx, "requested_off_heap_memory", thrift.DOUBLE, 14); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 14:requested_off_heap_memory: ", p), err)
+		}
+		if err := oprot.WriteDouble(ctx, float64(*p.RequestedOffHeapMemory)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.requested_off_heap_memory (14) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 14:requested_off_heap_memory: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *OwnerResourceSummary) writeField15(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetRequestedTotalMemory() {
+		if err := oprot.WriteFieldBegin(ctx, "requested_total_memory", thrift.DOUBLE, 15); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 15:requested_total_memory: ", p), err)
+		}
+		if err := oprot.WriteDouble(ctx, float64(*p.RequestedTotalMemory)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.requested_total_memory (15) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 15:requested_total_memory: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *OwnerResourceSummary) writeField16(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetRequestedCPU() {
+		if err := oprot.WriteFieldBegin(ctx, "requested_cpu", thrift.DOUBLE, 16); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 16:requested_cpu: ", p), err)
+		}
+		if err := oprot.WriteDouble(ctx, float64(*p.RequestedCPU)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.requested_cpu (16) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 16:requested_cpu: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *OwnerResourceSummary) writeField17(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetAssignedOnHeapMemory() {
+		if err := oprot.WriteFieldBegin(ctx, "assigned_on_heap_memory", thrift.DOUBLE, 17); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 17:assigned_on_heap_memory: ", p), err)
+		}
+		if err := oprot.WriteDouble(ctx, float64(*p.AssignedOnHeapMemory)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.assigned_on_heap_memory (17) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 17:assigned_on_heap_memory: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *OwnerResourceSummary) writeField18(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetAssignedOffHeapMemory() {
+		if err := oprot.WriteFieldBegin(ctx, "assigned_off_heap_memory", thrift.DOUBLE, 18); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 18:assigned_off_heap_memory: ", p), err)
+		}
+		if err := oprot.WriteDouble(ctx, float64(*p.AssignedOffHeapMemory)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.assigned_off_heap_memory (18) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 18:assigned_off_heap_memory: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *OwnerResourceSummary) Equals(other *OwnerResourceSummary) bool {
+	if p == other {
+		return true
+	} else if p == nil || other == nil {
+		return false
+	}
+	if p.Owner != other.Owner {
+		return false
+	}
+	if p.TotalTopologies != other.TotalTopologies {
+		if p.TotalTopologies == nil || other.TotalTopologies == nil {
+			return false
+		}
+		if (*p.TotalTopologies) != (*other.TotalTopologies) {
+			return false
+		}
+	}
+	if p.TotalExecutors != other.TotalExecutors {
+		if p.TotalExecutors == nil || other.TotalExecutors == nil {
+			return false
+		}
+		if (*p.TotalExecutors) != (*other.TotalExecutors) {
+			return false
+		}
+	}
+	if p.TotalWorkers != other.TotalWorkers {
+		if p.TotalWorkers == nil || other.TotalWorkers == nil {
+			return false
+		}
+		if (*p.TotalWorkers) != (*other.TotalWorkers) {
+			return false
+		}
+	}
+	if p.MemoryUsage != other.MemoryUsage {
+		if p.MemoryUsage == nil || other.MemoryUsage == nil {
+			return false
+		}
+		if (*p.MemoryUsage) != (*other.MemoryUsage) {
+			return false
+		}
+	}
+	if p.CPUUsage != other.CPUUsage {
+		if p.CPUUsage == nil || other.CPUUsage == nil {
+			return false
+		}
+		if (*p.CPUUsage) != (*other.CPUUsage) {
+			return false
+		}
+	}
+	if p.MemoryGuarantee != other.MemoryGuarantee {
+		if p.MemoryGuarantee == nil || other.MemoryGuarantee == nil {
+			return false
+		}
+		if (*p.MemoryGuarantee) != (*other.MemoryGuarantee) {
+			return false
+		}
+	}
+	if p.CPUGuarantee != other.CPUGuarantee {
+		if p.CPUGuarantee == nil || other.CPUGuarantee == nil {
+			return false
+		}
+		if (*p.CPUGuarantee) != (*other.CPUGuarantee) {
+			return false
+		}
+	}
+	if p.MemoryGuaranteeRemaining != other.MemoryGuaranteeRemaining {
+		if p.MemoryGuaranteeRemaining == nil || other.MemoryGuaranteeRemaining == nil {
+			return false
+		}
+		if (*p.MemoryGuaranteeRemaining) != (*other.MemoryGuaranteeRemaining) {
+			return false
+		}
+	}
+	if p.CPUGuaranteeRemaining != other.CPUGuaranteeRemaining {
+		if p.CPUGuaranteeRemaining == nil || other.CPUGuaranteeRemaining == nil {
+			return false
+		}
+		if (*p.CPUGuaranteeRemaining) != (*other.CPUGuaranteeRemaining) {
+			return false
+		}
+	}
+	if p.IsolatedNodeGuarantee != other.IsolatedNodeGuarantee {
+		if p.IsolatedNodeGuarantee == nil || other.IsolatedNodeGuarantee == nil {
+			return false
+		}
+		if (*p.IsolatedNodeGuarantee) != (*other.IsolatedNodeGuarantee) {
+			return false
+		}
+	}
+	if p.TotalTasks != other.TotalTasks {
+		if p.TotalTasks == nil || other.TotalTasks == nil {
+			return false
+		}
+		if (*p.TotalTasks) != (*other.TotalTasks) {
+			return false
+		}
+	}
+	if p.RequestedOnHeapMemory != other.RequestedOnHeapMemory {
+		if p.RequestedOnHeapMemory == nil || other.RequestedOnHeapMemory == nil {
+			return false
+		}
+		if (*p.RequestedOnHeapMemory) != (*other.RequestedOnHeapMemory) {
+			return false
+		}
+	}
+	if p.RequestedOffHeapMemory != other.RequestedOffHeapMemory {
+		if p.RequestedOffHeapMemory == nil || other.RequestedOffHeapMemory == nil {
+			return false
+		}
+		if (*p.RequestedOffHeapMemory) != (*other.RequestedOffHeapMemory) {
+			return false
+		}
+	}
+	if p.RequestedTotalMemory != other.RequestedTotalMemory {
+		if p.RequestedTotalMemory == nil || other.RequestedTotalMemory == nil {
+			return false
+		}
+		if (*p.RequestedTotalMemory) != (*other.RequestedTotalMemory) {
+			return false
+		}
+	}
+	if p.RequestedCPU != other.RequestedCPU {
+		if p.RequestedCPU == nil || other.RequestedCPU == nil {
+			return false
+		}
+		if (*p.RequestedCPU) != (*other.RequestedCPU) {
+			return false
+		}
+	}
+	if p.AssignedOnHeapMemory != other.AssignedOnHeapMemory {
+		if p.AssignedOnHeapMemory == nil || other.AssignedOnHeapMemory == nil {
+			return false
+		}
+		if (*p.AssignedOnHeapMemory) != (*other.AssignedOnHeapMemory) {
+			return false
+		}
+	}
+	if p.AssignedOffHeapMemory != other.AssignedOffHeapMemory {
+		if p.AssignedOffHeapMemory == nil || other.AssignedOffHeapMemory == nil {
+			return false
+		}
+		if (*p.AssignedOffHeapMemory) != (*other.AssignedOffHeapMemory) {
+			return false
+		}
+	}
+	return true
+}
+
+func (p *OwnerResourceSummary) String() string {
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("OwnerResourceSummary(%+v)", *p)
 }
 
 // Attributes:
@@ -6326,19 +15399,19 @@ func (p *RebalanceOptions) ReadField3(ctx context.Context, iprot thrift.TProtoco
 	tMap := make(map[string]int32, size)
 	p.NumExecutors = tMap
 	for i := 0; i < size; i++ {
-		var _key32 string
+		var _key148 string
 		if v, err := iprot.ReadString(ctx); err != nil {
 			return thrift.PrependError("error reading field 0: ", err)
 		} else {
-			_key32 = v
+			_key148 = v
 		}
-		var _val33 int32
+		var _val149 int32
 		if v, err := iprot.ReadI32(ctx); err != nil {
 			return thrift.PrependError("error reading field 0: ", err)
 		} else {
-			_val33 = v
+			_val149 = v
 		}
-		p.NumExecutors[_key32] = _val33
+		p.NumExecutors[_key148] = _val149
 	}
 	if err := iprot.ReadMapEnd(ctx); err != nil {
 		return thrift.PrependError("error reading map end: ", err)
@@ -6452,8 +15525,8 @@ func (p *RebalanceOptions) Equals(other *RebalanceOptions) bool {
 		return false
 	}
 	for k, _tgt := range p.NumExecutors {
-		_src34 := other.NumExecutors[k]
-		if _tgt != _src34 {
+		_src150 := other.NumExecutors[k]
+		if _tgt != _src150 {
 			return false
 		}
 	}
@@ -6489,6 +15562,26 @@ type Nimbus interface {
 	//  - Window
 	//  - IsIncludeSys
 	GetTopologyPageInfo(ctx context.Context, id string, window string, is_include_sys bool) (_r *TopologyPageInfo, _err error)
+	// Parameters:
+	//  - TopologyID
+	//  - ComponentID
+	//  - Window
+	//  - IsIncludeSys
+	GetComponentPageInfo(ctx context.Context, topology_id string, component_id string, window string, is_include_sys bool) (_r *ComponentPageInfo, _err error)
+	// Parameters:
+	//  - ID
+	//  - IsIncludeSys
+	GetSupervisorPageInfo(ctx context.Context, id string, is_include_sys bool) (_r *SupervisorPageInfo, _err error)
+	// Parameters:
+	//  - ID
+	//  - Options
+	GetTopologyInfoWithOpts(ctx context.Context, id string, options *GetInfoOptions) (_r *TopologyInfo, _err error)
+	// Parameters:
+	//  - ID
+	GetTopology(ctx context.Context, id string) (_r *StormTopology, _err error)
+	GetNimbusConf(ctx context.Context) (_r string, _err error)
+	GetTopologyHistory(ctx context.Context) (_r *TopologyHistoryInfo, _err error)
+	GetOwnerResourceSummaries(ctx context.Context) (_r []*OwnerResourceSummary, _err error)
 }
 
 type NimbusClient struct {
@@ -6530,21 +15623,21 @@ func (p *NimbusClient) SetLastResponseMeta_(meta thrift.ResponseMeta) {
 //   - Name
 //   - Options
 func (p *NimbusClient) KillTopologyWithOpts(ctx context.Context, name string, options *KillOptions) (_err error) {
-	var _args35 NimbusKillTopologyWithOptsArgs
-	_args35.Name = name
-	_args35.Options = options
-	var _result37 NimbusKillTopologyWithOptsResult
-	var _meta36 thrift.ResponseMeta
-	_meta36, _err = p.Client_().Call(ctx, "killTopologyWithOpts", &_args35, &_result37)
-	p.SetLastResponseMeta_(_meta36)
+	var _args151 NimbusKillTopologyWithOptsArgs
+	_args151.Name = name
+	_args151.Options = options
+	var _result153 NimbusKillTopologyWithOptsResult
+	var _meta152 thrift.ResponseMeta
+	_meta152, _err = p.Client_().Call(ctx, "killTopologyWithOpts", &_args151, &_result153)
+	p.SetLastResponseMeta_(_meta152)
 	if _err != nil {
 		return
 	}
 	switch {
-	case _result37.E != nil:
-		return _result37.E
-	case _result37.Aze != nil:
-		return _result37.Aze
+	case _result153.E != nil:
+		return _result153.E
+	case _result153.Aze != nil:
+		return _result153.Aze
 	}
 
 	return nil
@@ -6553,20 +15646,20 @@ func (p *NimbusClient) KillTopologyWithOpts(ctx context.Context, name string, op
 // Parameters:
 //   - Name
 func (p *NimbusClient) Activate(ctx context.Context, name string) (_err error) {
-	var _args38 NimbusActivateArgs
-	_args38.Name = name
-	var _result40 NimbusActivateResult
-	var _meta39 thrift.ResponseMeta
-	_meta39, _err = p.Client_().Call(ctx, "activate", &_args38, &_result40)
-	p.SetLastResponseMeta_(_meta39)
+	var _args154 NimbusActivateArgs
+	_args154.Name = name
+	var _result156 NimbusActivateResult
+	var _meta155 thrift.ResponseMeta
+	_meta155, _err = p.Client_().Call(ctx, "activate", &_args154, &_result156)
+	p.SetLastResponseMeta_(_meta155)
 	if _err != nil {
 		return
 	}
 	switch {
-	case _result40.E != nil:
-		return _result40.E
-	case _result40.Aze != nil:
-		return _result40.Aze
+	case _result156.E != nil:
+		return _result156.E
+	case _result156.Aze != nil:
+		return _result156.Aze
 	}
 
 	return nil
@@ -6575,20 +15668,20 @@ func (p *NimbusClient) Activate(ctx context.Context, name string) (_err error) {
 // Parameters:
 //   - Name
 func (p *NimbusClient) Deactivate(ctx context.Context, name string) (_err error) {
-	var _args41 NimbusDeactivateArgs
-	_args41.Name = name
-	var _result43 NimbusDeactivateResult
-	var _meta42 thrift.ResponseMeta
-	_meta42, _err = p.Client_().Call(ctx, "deactivate", &_args41, &_result43)
-	p.SetLastResponseMeta_(_meta42)
+	var _args157 NimbusDeactivateArgs
+	_args157.Name = name
+	var _result159 NimbusDeactivateResult
+	var _meta158 thrift.ResponseMeta
+	_meta158, _err = p.Client_().Call(ctx, "deactivate", &_args157, &_result159)
+	p.SetLastResponseMeta_(_meta158)
 	if _err != nil {
 		return
 	}
 	switch {
-	case _result43.E != nil:
-		return _result43.E
-	case _result43.Aze != nil:
-		return _result43.Aze
+	case _result159.E != nil:
+		return _result159.E
+	case _result159.Aze != nil:
+		return _result159.Aze
 	}
 
 	return nil
@@ -6598,64 +15691,64 @@ func (p *NimbusClient) Deactivate(ctx context.Context, name string) (_err error)
 //   - Name
 //   - Options
 func (p *NimbusClient) Rebalance(ctx context.Context, name string, options *RebalanceOptions) (_err error) {
-	var _args44 NimbusRebalanceArgs
-	_args44.Name = name
-	_args44.Options = options
-	var _result46 NimbusRebalanceResult
-	var _meta45 thrift.ResponseMeta
-	_meta45, _err = p.Client_().Call(ctx, "rebalance", &_args44, &_result46)
-	p.SetLastResponseMeta_(_meta45)
+	var _args160 NimbusRebalanceArgs
+	_args160.Name = name
+	_args160.Options = options
+	var _result162 NimbusRebalanceResult
+	var _meta161 thrift.ResponseMeta
+	_meta161, _err = p.Client_().Call(ctx, "rebalance", &_args160, &_result162)
+	p.SetLastResponseMeta_(_meta161)
 	if _err != nil {
 		return
 	}
 	switch {
-	case _result46.E != nil:
-		return _result46.E
-	case _result46.Ite != nil:
-		return _result46.Ite
-	case _result46.Aze != nil:
-		return _result46.Aze
+	case _result162.E != nil:
+		return _result162.E
+	case _result162.Ite != nil:
+		return _result162.Ite
+	case _result162.Aze != nil:
+		return _result162.Aze
 	}
 
 	return nil
 }
 
 func (p *NimbusClient) GetClusterInfo(ctx context.Context) (_r *ClusterSummary, _err error) {
-	var _args47 NimbusGetClusterInfoArgs
-	var _result49 NimbusGetClusterInfoResult
-	var _meta48 thrift.ResponseMeta
-	_meta48, _err = p.Client_().Call(ctx, "getClusterInfo", &_args47, &_result49)
-	p.SetLastResponseMeta_(_meta48)
+	var _args163 NimbusGetClusterInfoArgs
+	var _result165 NimbusGetClusterInfoResult
+	var _meta164 thrift.ResponseMeta
+	_meta164, _err = p.Client_().Call(ctx, "getClusterInfo", &_args163, &_result165)
+	p.SetLastResponseMeta_(_meta164)
 	if _err != nil {
 		return
 	}
 	switch {
-	case _result49.Aze != nil:
-		return _r, _result49.Aze
+	case _result165.Aze != nil:
+		return _r, _result165.Aze
 	}
 
-	if _ret50 := _result49.GetSuccess(); _ret50 != nil {
-		return _ret50, nil
+	if _ret166 := _result165.GetSuccess(); _ret166 != nil {
+		return _ret166, nil
 	}
 	return nil, thrift.NewTApplicationException(thrift.MISSING_RESULT, "getClusterInfo failed: unknown result")
 }
 
 func (p *NimbusClient) GetLeader(ctx context.Context) (_r *NimbusSummary, _err error) {
-	var _args51 NimbusGetLeaderArgs
-	var _result53 NimbusGetLeaderResult
-	var _meta52 thrift.ResponseMeta
-	_meta52, _err = p.Client_().Call(ctx, "getLeader", &_args51, &_result53)
-	p.SetLastResponseMeta_(_meta52)
+	var _args167 NimbusGetLeaderArgs
+	var _result169 NimbusGetLeaderResult
+	var _meta168 thrift.ResponseMeta
+	_meta168, _err = p.Client_().Call(ctx, "getLeader", &_args167, &_result169)
+	p.SetLastResponseMeta_(_meta168)
 	if _err != nil {
 		return
 	}
 	switch {
-	case _result53.Aze != nil:
-		return _r, _result53.Aze
+	case _result169.Aze != nil:
+		return _r, _result169.Aze
 	}
 
-	if _ret54 := _result53.GetSuccess(); _ret54 != nil {
-		return _ret54, nil
+	if _ret170 := _result169.GetSuccess(); _ret170 != nil {
+		return _ret170, nil
 	}
 	return nil, thrift.NewTApplicationException(thrift.MISSING_RESULT, "getLeader failed: unknown result")
 }
@@ -6665,28 +15758,192 @@ func (p *NimbusClient) GetLeader(ctx context.Context) (_r *NimbusSummary, _err e
 //   - Window
 //   - IsIncludeSys
 func (p *NimbusClient) GetTopologyPageInfo(ctx context.Context, id string, window string, is_include_sys bool) (_r *TopologyPageInfo, _err error) {
-	var _args55 NimbusGetTopologyPageInfoArgs
-	_args55.ID = id
-	_args55.Window = window
-	_args55.IsIncludeSys = is_include_sys
-	var _result57 NimbusGetTopologyPageInfoResult
-	var _meta56 thrift.ResponseMeta
-	_meta56, _err = p.Client_().Call(ctx, "getTopologyPageInfo", &_args55, &_result57)
-	p.SetLastResponseMeta_(_meta56)
+	var _args171 NimbusGetTopologyPageInfoArgs
+	_args171.ID = id
+	_args171.Window = window
+	_args171.IsIncludeSys = is_include_sys
+	var _result173 NimbusGetTopologyPageInfoResult
+	var _meta172 thrift.ResponseMeta
+	_meta172, _err = p.Client_().Call(ctx, "getTopologyPageInfo", &_args171, &_result173)
+	p.SetLastResponseMeta_(_meta172)
 	if _err != nil {
 		return
 	}
 	switch {
-	case _result57.E != nil:
-		return _r, _result57.E
-	case _result57.Aze != nil:
-		return _r, _result57.Aze
+	case _result173.E != nil:
+		return _r, _result173.E
+	case _result173.Aze != nil:
+		return _r, _result173.Aze
 	}
 
-	if _ret58 := _result57.GetSuccess(); _ret58 != nil {
-		return _ret58, nil
+	if _ret174 := _result173.GetSuccess(); _ret174 != nil {
+		return _ret174, nil
 	}
 	return nil, thrift.NewTApplicationException(thrift.MISSING_RESULT, "getTopologyPageInfo failed: unknown result")
+}
+
+// Parameters:
+//   - TopologyID
+//   - ComponentID
+//   - Window
+//   - IsIncludeSys
+func (p *NimbusClient) GetComponentPageInfo(ctx context.Context, topology_id string, component_id string, window string, is_include_sys bool) (_r *ComponentPageInfo, _err error) {
+	var _args175 NimbusGetComponentPageInfoArgs
+	_args175.TopologyID = topology_id
+	_args175.ComponentID = component_id
+	_args175.Window = window
+	_args175.IsIncludeSys = is_include_sys
+	var _result177 NimbusGetComponentPageInfoResult
+	var _meta176 thrift.ResponseMeta
+	_meta176, _err = p.Client_().Call(ctx, "getComponentPageInfo", &_args175, &_result177)
+	p.SetLastResponseMeta_(_meta176)
+	if _err != nil {
+		return
+	}
+	switch {
+	case _result177.E != nil:
+		return _r, _result177.E
+	case _result177.Aze != nil:
+		return _r, _result177.Aze
+	}
+
+	if _ret178 := _result177.GetSuccess(); _ret178 != nil {
+		return _ret178, nil
+	}
+	return nil, thrift.NewTApplicationException(thrift.MISSING_RESULT, "getComponentPageInfo failed: unknown result")
+}
+
+// Parameters:
+//   - ID
+//   - IsIncludeSys
+func (p *NimbusClient) GetSupervisorPageInfo(ctx context.Context, id string, is_include_sys bool) (_r *SupervisorPageInfo, _err error) {
+	var _args179 NimbusGetSupervisorPageInfoArgs
+	_args179.ID = id
+	_args179.IsIncludeSys = is_include_sys
+	var _result181 NimbusGetSupervisorPageInfoResult
+	var _meta180 thrift.ResponseMeta
+	_meta180, _err = p.Client_().Call(ctx, "getSupervisorPageInfo", &_args179, &_result181)
+	p.SetLastResponseMeta_(_meta180)
+	if _err != nil {
+		return
+	}
+	switch {
+	case _result181.E != nil:
+		return _r, _result181.E
+	case _result181.Aze != nil:
+		return _r, _result181.Aze
+	}
+
+	if _ret182 := _result181.GetSuccess(); _ret182 != nil {
+		return _ret182, nil
+	}
+	return nil, thrift.NewTApplicationException(thrift.MISSING_RESULT, "getSupervisorPageInfo failed: unknown result")
+}
+
+// Parameters:
+//   - ID
+//   - Options
+func (p *NimbusClient) GetTopologyInfoWithOpts(ctx context.Context, id string, options *GetInfoOptions) (_r *TopologyInfo, _err error) {
+	var _args183 NimbusGetTopologyInfoWithOptsArgs
+	_args183.ID = id
+	_args183.Options = options
+	var _result185 NimbusGetTopologyInfoWithOptsResult
+	var _meta184 thrift.ResponseMeta
+	_meta184, _err = p.Client_().Call(ctx, "getTopologyInfoWithOpts", &_args183, &_result185)
+	p.SetLastResponseMeta_(_meta184)
+	if _err != nil {
+		return
+	}
+	switch {
+	case _result185.E != nil:
+		return _r, _result185.E
+	case _result185.Aze != nil:
+		return _r, _result185.Aze
+	}
+
+	if _ret186 := _result185.GetSuccess(); _ret186 != nil {
+		return _ret186, nil
+	}
+	return nil, thrift.NewTApplicationException(thrift.MISSING_RESULT, "getTopologyInfoWithOpts failed: unknown result")
+}
+
+// Parameters:
+//   - ID
+func (p *NimbusClient) GetTopology(ctx context.Context, id string) (_r *StormTopology, _err error) {
+	var _args187 NimbusGetTopologyArgs
+	_args187.ID = id
+	var _result189 NimbusGetTopologyResult
+	var _meta188 thrift.ResponseMeta
+	_meta188, _err = p.Client_().Call(ctx, "getTopology", &_args187, &_result189)
+	p.SetLastResponseMeta_(_meta188)
+	if _err != nil {
+		return
+	}
+	switch {
+	case _result189.E != nil:
+		return _r, _result189.E
+	case _result189.Aze != nil:
+		return _r, _result189.Aze
+	}
+
+	if _ret190 := _result189.GetSuccess(); _ret190 != nil {
+		return _ret190, nil
+	}
+	return nil, thrift.NewTApplicationException(thrift.MISSING_RESULT, "getTopology failed: unknown result")
+}
+
+func (p *NimbusClient) GetNimbusConf(ctx context.Context) (_r string, _err error) {
+	var _args191 NimbusGetNimbusConfArgs
+	var _result193 NimbusGetNimbusConfResult
+	var _meta192 thrift.ResponseMeta
+	_meta192, _err = p.Client_().Call(ctx, "getNimbusConf", &_args191, &_result193)
+	p.SetLastResponseMeta_(_meta192)
+	if _err != nil {
+		return
+	}
+	switch {
+	case _result193.Aze != nil:
+		return _r, _result193.Aze
+	}
+
+	return _result193.GetSuccess(), nil
+}
+
+func (p *NimbusClient) GetTopologyHistory(ctx context.Context) (_r *TopologyHistoryInfo, _err error) {
+	var _args194 NimbusGetTopologyHistoryArgs
+	var _result196 NimbusGetTopologyHistoryResult
+	var _meta195 thrift.ResponseMeta
+	_meta195, _err = p.Client_().Call(ctx, "getTopologyHistory", &_args194, &_result196)
+	p.SetLastResponseMeta_(_meta195)
+	if _err != nil {
+		return
+	}
+	switch {
+	case _result196.Aze != nil:
+		return _r, _result196.Aze
+	}
+
+	if _ret197 := _result196.GetSuccess(); _ret197 != nil {
+		return _ret197, nil
+	}
+	return nil, thrift.NewTApplicationException(thrift.MISSING_RESULT, "getTopologyHistory failed: unknown result")
+}
+
+func (p *NimbusClient) GetOwnerResourceSummaries(ctx context.Context) (_r []*OwnerResourceSummary, _err error) {
+	var _args198 NimbusGetOwnerResourceSummariesArgs
+	var _result200 NimbusGetOwnerResourceSummariesResult
+	var _meta199 thrift.ResponseMeta
+	_meta199, _err = p.Client_().Call(ctx, "getOwnerResourceSummaries", &_args198, &_result200)
+	p.SetLastResponseMeta_(_meta199)
+	if _err != nil {
+		return
+	}
+	switch {
+	case _result200.Aze != nil:
+		return _r, _result200.Aze
+	}
+
+	return _result200.GetSuccess(), nil
 }
 
 type NimbusProcessor struct {
@@ -6709,15 +15966,22 @@ func (p *NimbusProcessor) ProcessorMap() map[string]thrift.TProcessorFunction {
 
 func NewNimbusProcessor(handler Nimbus) *NimbusProcessor {
 
-	self59 := &NimbusProcessor{handler: handler, processorMap: make(map[string]thrift.TProcessorFunction)}
-	self59.processorMap["killTopologyWithOpts"] = &nimbusProcessorKillTopologyWithOpts{handler: handler}
-	self59.processorMap["activate"] = &nimbusProcessorActivate{handler: handler}
-	self59.processorMap["deactivate"] = &nimbusProcessorDeactivate{handler: handler}
-	self59.processorMap["rebalance"] = &nimbusProcessorRebalance{handler: handler}
-	self59.processorMap["getClusterInfo"] = &nimbusProcessorGetClusterInfo{handler: handler}
-	self59.processorMap["getLeader"] = &nimbusProcessorGetLeader{handler: handler}
-	self59.processorMap["getTopologyPageInfo"] = &nimbusProcessorGetTopologyPageInfo{handler: handler}
-	return self59
+	self201 := &NimbusProcessor{handler: handler, processorMap: make(map[string]thrift.TProcessorFunction)}
+	self201.processorMap["killTopologyWithOpts"] = &nimbusProcessorKillTopologyWithOpts{handler: handler}
+	self201.processorMap["activate"] = &nimbusProcessorActivate{handler: handler}
+	self201.processorMap["deactivate"] = &nimbusProcessorDeactivate{handler: handler}
+	self201.processorMap["rebalance"] = &nimbusProcessorRebalance{handler: handler}
+	self201.processorMap["getClusterInfo"] = &nimbusProcessorGetClusterInfo{handler: handler}
+	self201.processorMap["getLeader"] = &nimbusProcessorGetLeader{handler: handler}
+	self201.processorMap["getTopologyPageInfo"] = &nimbusProcessorGetTopologyPageInfo{handler: handler}
+	self201.processorMap["getComponentPageInfo"] = &nimbusProcessorGetComponentPageInfo{handler: handler}
+	self201.processorMap["getSupervisorPageInfo"] = &nimbusProcessorGetSupervisorPageInfo{handler: handler}
+	self201.processorMap["getTopologyInfoWithOpts"] = &nimbusProcessorGetTopologyInfoWithOpts{handler: handler}
+	self201.processorMap["getTopology"] = &nimbusProcessorGetTopology{handler: handler}
+	self201.processorMap["getNimbusConf"] = &nimbusProcessorGetNimbusConf{handler: handler}
+	self201.processorMap["getTopologyHistory"] = &nimbusProcessorGetTopologyHistory{handler: handler}
+	self201.processorMap["getOwnerResourceSummaries"] = &nimbusProcessorGetOwnerResourceSummaries{handler: handler}
+	return self201
 }
 
 func (p *NimbusProcessor) Process(ctx context.Context, iprot, oprot thrift.TProtocol) (success bool, err thrift.TException) {
@@ -6730,12 +15994,12 @@ func (p *NimbusProcessor) Process(ctx context.Context, iprot, oprot thrift.TProt
 	}
 	iprot.Skip(ctx, thrift.STRUCT)
 	iprot.ReadMessageEnd(ctx)
-	x60 := thrift.NewTApplicationException(thrift.UNKNOWN_METHOD, "Unknown function "+name)
+	x202 := thrift.NewTApplicationException(thrift.UNKNOWN_METHOD, "Unknown function "+name)
 	oprot.WriteMessageBegin(ctx, name, thrift.EXCEPTION, seqId)
-	x60.Write(ctx, oprot)
+	x202.Write(ctx, oprot)
 	oprot.WriteMessageEnd(ctx)
 	oprot.Flush(ctx)
-	return false, x60
+	return false, x202
 
 }
 
@@ -6744,7 +16008,7 @@ type nimbusProcessorKillTopologyWithOpts struct {
 }
 
 func (p *nimbusProcessorKillTopologyWithOpts) Process(ctx context.Context, seqId int32, iprot, oprot thrift.TProtocol) (success bool, err thrift.TException) {
-	var _write_err61 error
+	var _write_err203 error
 	args := NimbusKillTopologyWithOptsArgs{}
 	if err2 := args.Read(ctx, iprot); err2 != nil {
 		iprot.ReadMessageEnd(ctx)
@@ -6796,40 +16060,40 @@ func (p *nimbusProcessorKillTopologyWithOpts) Process(ctx context.Context, seqId
 			if errors.Is(err2, thrift.ErrAbandonRequest) {
 				return false, thrift.WrapTException(err2)
 			}
-			_exc62 := thrift.NewTApplicationException(thrift.INTERNAL_ERROR, "Internal error processing killTopologyWithOpts: "+err2.Error())
+			_exc204 := thrift.NewTApplicationException(thrift.INTERNAL_ERROR, "Internal error processing killTopologyWithOpts: "+err2.Error())
 			if err2 := oprot.WriteMessageBegin(ctx, "killTopologyWithOpts", thrift.EXCEPTION, seqId); err2 != nil {
-				_write_err61 = thrift.WrapTException(err2)
+				_write_err203 = thrift.WrapTException(err2)
 			}
-			if err2 := _exc62.Write(ctx, oprot); _write_err61 == nil && err2 != nil {
-				_write_err61 = thrift.WrapTException(err2)
+			if err2 := _exc204.Write(ctx, oprot); _write_err203 == nil && err2 != nil {
+				_write_err203 = thrift.WrapTException(err2)
 			}
-			if err2 := oprot.WriteMessageEnd(ctx); _write_err61 == nil && err2 != nil {
-				_write_err61 = thrift.WrapTException(err2)
+			if err2 := oprot.WriteMessageEnd(ctx); _write_err203 == nil && err2 != nil {
+				_write_err203 = thrift.WrapTException(err2)
 			}
-			if err2 := oprot.Flush(ctx); _write_err61 == nil && err2 != nil {
-				_write_err61 = thrift.WrapTException(err2)
+			if err2 := oprot.Flush(ctx); _write_err203 == nil && err2 != nil {
+				_write_err203 = thrift.WrapTException(err2)
 			}
-			if _write_err61 != nil {
-				return false, thrift.WrapTException(_write_err61)
+			if _write_err203 != nil {
+				return false, thrift.WrapTException(_write_err203)
 			}
 			return true, err
 		}
 	}
 	tickerCancel()
 	if err2 := oprot.WriteMessageBegin(ctx, "killTopologyWithOpts", thrift.REPLY, seqId); err2 != nil {
-		_write_err61 = thrift.WrapTException(err2)
+		_write_err203 = thrift.WrapTException(err2)
 	}
-	if err2 := result.Write(ctx, oprot); _write_err61 == nil && err2 != nil {
-		_write_err61 = thrift.WrapTException(err2)
+	if err2 := result.Write(ctx, oprot); _write_err203 == nil && err2 != nil {
+		_write_err203 = thrift.WrapTException(err2)
 	}
-	if err2 := oprot.WriteMessageEnd(ctx); _write_err61 == nil && err2 != nil {
-		_write_err61 = thrift.WrapTException(err2)
+	if err2 := oprot.WriteMessageEnd(ctx); _write_err203 == nil && err2 != nil {
+		_write_err203 = thrift.WrapTException(err2)
 	}
-	if err2 := oprot.Flush(ctx); _write_err61 == nil && err2 != nil {
-		_write_err61 = thrift.WrapTException(err2)
+	if err2 := oprot.Flush(ctx); _write_err203 == nil && err2 != nil {
+		_write_err203 = thrift.WrapTException(err2)
 	}
-	if _write_err61 != nil {
-		return false, thrift.WrapTException(_write_err61)
+	if _write_err203 != nil {
+		return false, thrift.WrapTException(_write_err203)
 	}
 	return true, err
 }
@@ -6839,7 +16103,7 @@ type nimbusProcessorActivate struct {
 }
 
 func (p *nimbusProcessorActivate) Process(ctx context.Context, seqId int32, iprot, oprot thrift.TProtocol) (success bool, err thrift.TException) {
-	var _write_err63 error
+	var _write_err205 error
 	args := NimbusActivateArgs{}
 	if err2 := args.Read(ctx, iprot); err2 != nil {
 		iprot.ReadMessageEnd(ctx)
@@ -6891,40 +16155,40 @@ func (p *nimbusProcessorActivate) Process(ctx context.Context, seqId int32, ipro
 			if errors.Is(err2, thrift.ErrAbandonRequest) {
 				return false, thrift.WrapTException(err2)
 			}
-			_exc64 := thrift.NewTApplicationException(thrift.INTERNAL_ERROR, "Internal error processing activate: "+err2.Error())
+			_exc206 := thrift.NewTApplicationException(thrift.INTERNAL_ERROR, "Internal error processing activate: "+err2.Error())
 			if err2 := oprot.WriteMessageBegin(ctx, "activate", thrift.EXCEPTION, seqId); err2 != nil {
-				_write_err63 = thrift.WrapTException(err2)
+				_write_err205 = thrift.WrapTException(err2)
 			}
-			if err2 := _exc64.Write(ctx, oprot); _write_err63 == nil && err2 != nil {
-				_write_err63 = thrift.WrapTException(err2)
+			if err2 := _exc206.Write(ctx, oprot); _write_err205 == nil && err2 != nil {
+				_write_err205 = thrift.WrapTException(err2)
 			}
-			if err2 := oprot.WriteMessageEnd(ctx); _write_err63 == nil && err2 != nil {
-				_write_err63 = thrift.WrapTException(err2)
+			if err2 := oprot.WriteMessageEnd(ctx); _write_err205 == nil && err2 != nil {
+				_write_err205 = thrift.WrapTException(err2)
 			}
-			if err2 := oprot.Flush(ctx); _write_err63 == nil && err2 != nil {
-				_write_err63 = thrift.WrapTException(err2)
+			if err2 := oprot.Flush(ctx); _write_err205 == nil && err2 != nil {
+				_write_err205 = thrift.WrapTException(err2)
 			}
-			if _write_err63 != nil {
-				return false, thrift.WrapTException(_write_err63)
+			if _write_err205 != nil {
+				return false, thrift.WrapTException(_write_err205)
 			}
 			return true, err
 		}
 	}
 	tickerCancel()
 	if err2 := oprot.WriteMessageBegin(ctx, "activate", thrift.REPLY, seqId); err2 != nil {
-		_write_err63 = thrift.WrapTException(err2)
+		_write_err205 = thrift.WrapTException(err2)
 	}
-	if err2 := result.Write(ctx, oprot); _write_err63 == nil && err2 != nil {
-		_write_err63 = thrift.WrapTException(err2)
+	if err2 := result.Write(ctx, oprot); _write_err205 == nil && err2 != nil {
+		_write_err205 = thrift.WrapTException(err2)
 	}
-	if err2 := oprot.WriteMessageEnd(ctx); _write_err63 == nil && err2 != nil {
-		_write_err63 = thrift.WrapTException(err2)
+	if err2 := oprot.WriteMessageEnd(ctx); _write_err205 == nil && err2 != nil {
+		_write_err205 = thrift.WrapTException(err2)
 	}
-	if err2 := oprot.Flush(ctx); _write_err63 == nil && err2 != nil {
-		_write_err63 = thrift.WrapTException(err2)
+	if err2 := oprot.Flush(ctx); _write_err205 == nil && err2 != nil {
+		_write_err205 = thrift.WrapTException(err2)
 	}
-	if _write_err63 != nil {
-		return false, thrift.WrapTException(_write_err63)
+	if _write_err205 != nil {
+		return false, thrift.WrapTException(_write_err205)
 	}
 	return true, err
 }
@@ -6934,7 +16198,7 @@ type nimbusProcessorDeactivate struct {
 }
 
 func (p *nimbusProcessorDeactivate) Process(ctx context.Context, seqId int32, iprot, oprot thrift.TProtocol) (success bool, err thrift.TException) {
-	var _write_err65 error
+	var _write_err207 error
 	args := NimbusDeactivateArgs{}
 	if err2 := args.Read(ctx, iprot); err2 != nil {
 		iprot.ReadMessageEnd(ctx)
@@ -6986,40 +16250,40 @@ func (p *nimbusProcessorDeactivate) Process(ctx context.Context, seqId int32, ip
 			if errors.Is(err2, thrift.ErrAbandonRequest) {
 				return false, thrift.WrapTException(err2)
 			}
-			_exc66 := thrift.NewTApplicationException(thrift.INTERNAL_ERROR, "Internal error processing deactivate: "+err2.Error())
+			_exc208 := thrift.NewTApplicationException(thrift.INTERNAL_ERROR, "Internal error processing deactivate: "+err2.Error())
 			if err2 := oprot.WriteMessageBegin(ctx, "deactivate", thrift.EXCEPTION, seqId); err2 != nil {
-				_write_err65 = thrift.WrapTException(err2)
+				_write_err207 = thrift.WrapTException(err2)
 			}
-			if err2 := _exc66.Write(ctx, oprot); _write_err65 == nil && err2 != nil {
-				_write_err65 = thrift.WrapTException(err2)
+			if err2 := _exc208.Write(ctx, oprot); _write_err207 == nil && err2 != nil {
+				_write_err207 = thrift.WrapTException(err2)
 			}
-			if err2 := oprot.WriteMessageEnd(ctx); _write_err65 == nil && err2 != nil {
-				_write_err65 = thrift.WrapTException(err2)
+			if err2 := oprot.WriteMessageEnd(ctx); _write_err207 == nil && err2 != nil {
+				_write_err207 = thrift.WrapTException(err2)
 			}
-			if err2 := oprot.Flush(ctx); _write_err65 == nil && err2 != nil {
-				_write_err65 = thrift.WrapTException(err2)
+			if err2 := oprot.Flush(ctx); _write_err207 == nil && err2 != nil {
+				_write_err207 = thrift.WrapTException(err2)
 			}
-			if _write_err65 != nil {
-				return false, thrift.WrapTException(_write_err65)
+			if _write_err207 != nil {
+				return false, thrift.WrapTException(_write_err207)
 			}
 			return true, err
 		}
 	}
 	tickerCancel()
 	if err2 := oprot.WriteMessageBegin(ctx, "deactivate", thrift.REPLY, seqId); err2 != nil {
-		_write_err65 = thrift.WrapTException(err2)
+		_write_err207 = thrift.WrapTException(err2)
 	}
-	if err2 := result.Write(ctx, oprot); _write_err65 == nil && err2 != nil {
-		_write_err65 = thrift.WrapTException(err2)
+	if err2 := result.Write(ctx, oprot); _write_err207 == nil && err2 != nil {
+		_write_err207 = thrift.WrapTException(err2)
 	}
-	if err2 := oprot.WriteMessageEnd(ctx); _write_err65 == nil && err2 != nil {
-		_write_err65 = thrift.WrapTException(err2)
+	if err2 := oprot.WriteMessageEnd(ctx); _write_err207 == nil && err2 != nil {
+		_write_err207 = thrift.WrapTException(err2)
 	}
-	if err2 := oprot.Flush(ctx); _write_err65 == nil && err2 != nil {
-		_write_err65 = thrift.WrapTException(err2)
+	if err2 := oprot.Flush(ctx); _write_err207 == nil && err2 != nil {
+		_write_err207 = thrift.WrapTException(err2)
 	}
-	if _write_err65 != nil {
-		return false, thrift.WrapTException(_write_err65)
+	if _write_err207 != nil {
+		return false, thrift.WrapTException(_write_err207)
 	}
 	return true, err
 }
@@ -7029,7 +16293,7 @@ type nimbusProcessorRebalance struct {
 }
 
 func (p *nimbusProcessorRebalance) Process(ctx context.Context, seqId int32, iprot, oprot thrift.TProtocol) (success bool, err thrift.TException) {
-	var _write_err67 error
+	var _write_err209 error
 	args := NimbusRebalanceArgs{}
 	if err2 := args.Read(ctx, iprot); err2 != nil {
 		iprot.ReadMessageEnd(ctx)
@@ -7083,40 +16347,40 @@ func (p *nimbusProcessorRebalance) Process(ctx context.Context, seqId int32, ipr
 			if errors.Is(err2, thrift.ErrAbandonRequest) {
 				return false, thrift.WrapTException(err2)
 			}
-			_exc68 := thrift.NewTApplicationException(thrift.INTERNAL_ERROR, "Internal error processing rebalance: "+err2.Error())
+			_exc210 := thrift.NewTApplicationException(thrift.INTERNAL_ERROR, "Internal error processing rebalance: "+err2.Error())
 			if err2 := oprot.WriteMessageBegin(ctx, "rebalance", thrift.EXCEPTION, seqId); err2 != nil {
-				_write_err67 = thrift.WrapTException(err2)
+				_write_err209 = thrift.WrapTException(err2)
 			}
-			if err2 := _exc68.Write(ctx, oprot); _write_err67 == nil && err2 != nil {
-				_write_err67 = thrift.WrapTException(err2)
+			if err2 := _exc210.Write(ctx, oprot); _write_err209 == nil && err2 != nil {
+				_write_err209 = thrift.WrapTException(err2)
 			}
-			if err2 := oprot.WriteMessageEnd(ctx); _write_err67 == nil && err2 != nil {
-				_write_err67 = thrift.WrapTException(err2)
+			if err2 := oprot.WriteMessageEnd(ctx); _write_err209 == nil && err2 != nil {
+				_write_err209 = thrift.WrapTException(err2)
 			}
-			if err2 := oprot.Flush(ctx); _write_err67 == nil && err2 != nil {
-				_write_err67 = thrift.WrapTException(err2)
+			if err2 := oprot.Flush(ctx); _write_err209 == nil && err2 != nil {
+				_write_err209 = thrift.WrapTException(err2)
 			}
-			if _write_err67 != nil {
-				return false, thrift.WrapTException(_write_err67)
+			if _write_err209 != nil {
+				return false, thrift.WrapTException(_write_err209)
 			}
 			return true, err
 		}
 	}
 	tickerCancel()
 	if err2 := oprot.WriteMessageBegin(ctx, "rebalance", thrift.REPLY, seqId); err2 != nil {
-		_write_err67 = thrift.WrapTException(err2)
+		_write_err209 = thrift.WrapTException(err2)
 	}
-	if err2 := result.Write(ctx, oprot); _write_err67 == nil && err2 != nil {
-		_write_err67 = thrift.WrapTException(err2)
+	if err2 := result.Write(ctx, oprot); _write_err209 == nil && err2 != nil {
+		_write_err209 = thrift.WrapTException(err2)
 	}
-	if err2 := oprot.WriteMessageEnd(ctx); _write_err67 == nil && err2 != nil {
-		_write_err67 = thrift.WrapTException(err2)
+	if err2 := oprot.WriteMessageEnd(ctx); _write_err209 == nil && err2 != nil {
+		_write_err209 = thrift.WrapTException(err2)
 	}
-	if err2 := oprot.Flush(ctx); _write_err67 == nil && err2 != nil {
-		_write_err67 = thrift.WrapTException(err2)
+	if err2 := oprot.Flush(ctx); _write_err209 == nil && err2 != nil {
+		_write_err209 = thrift.WrapTException(err2)
 	}
-	if _write_err67 != nil {
-		return false, thrift.WrapTException(_write_err67)
+	if _write_err209 != nil {
+		return false, thrift.WrapTException(_write_err209)
 	}
 	return true, err
 }
@@ -7126,7 +16390,7 @@ type nimbusProcessorGetClusterInfo struct {
 }
 
 func (p *nimbusProcessorGetClusterInfo) Process(ctx context.Context, seqId int32, iprot, oprot thrift.TProtocol) (success bool, err thrift.TException) {
-	var _write_err69 error
+	var _write_err211 error
 	args := NimbusGetClusterInfoArgs{}
 	if err2 := args.Read(ctx, iprot); err2 != nil {
 		iprot.ReadMessageEnd(ctx)
@@ -7176,21 +16440,21 @@ func (p *nimbusProcessorGetClusterInfo) Process(ctx context.Context, seqId int32
 			if errors.Is(err2, thrift.ErrAbandonRequest) {
 				return false, thrift.WrapTException(err2)
 			}
-			_exc70 := thrift.NewTApplicationException(thrift.INTERNAL_ERROR, "Internal error processing getClusterInfo: "+err2.Error())
+			_exc212 := thrift.NewTApplicationException(thrift.INTERNAL_ERROR, "Internal error processing getClusterInfo: "+err2.Error())
 			if err2 := oprot.WriteMessageBegin(ctx, "getClusterInfo", thrift.EXCEPTION, seqId); err2 != nil {
-				_write_err69 = thrift.WrapTException(err2)
+				_write_err211 = thrift.WrapTException(err2)
 			}
-			if err2 := _exc70.Write(ctx, oprot); _write_err69 == nil && err2 != nil {
-				_write_err69 = thrift.WrapTException(err2)
+			if err2 := _exc212.Write(ctx, oprot); _write_err211 == nil && err2 != nil {
+				_write_err211 = thrift.WrapTException(err2)
 			}
-			if err2 := oprot.WriteMessageEnd(ctx); _write_err69 == nil && err2 != nil {
-				_write_err69 = thrift.WrapTException(err2)
+			if err2 := oprot.WriteMessageEnd(ctx); _write_err211 == nil && err2 != nil {
+				_write_err211 = thrift.WrapTException(err2)
 			}
-			if err2 := oprot.Flush(ctx); _write_err69 == nil && err2 != nil {
-				_write_err69 = thrift.WrapTException(err2)
+			if err2 := oprot.Flush(ctx); _write_err211 == nil && err2 != nil {
+				_write_err211 = thrift.WrapTException(err2)
 			}
-			if _write_err69 != nil {
-				return false, thrift.WrapTException(_write_err69)
+			if _write_err211 != nil {
+				return false, thrift.WrapTException(_write_err211)
 			}
 			return true, err
 		}
@@ -7199,19 +16463,19 @@ func (p *nimbusProcessorGetClusterInfo) Process(ctx context.Context, seqId int32
 	}
 	tickerCancel()
 	if err2 := oprot.WriteMessageBegin(ctx, "getClusterInfo", thrift.REPLY, seqId); err2 != nil {
-		_write_err69 = thrift.WrapTException(err2)
+		_write_err211 = thrift.WrapTException(err2)
 	}
-	if err2 := result.Write(ctx, oprot); _write_err69 == nil && err2 != nil {
-		_write_err69 = thrift.WrapTException(err2)
+	if err2 := result.Write(ctx, oprot); _write_err211 == nil && err2 != nil {
+		_write_err211 = thrift.WrapTException(err2)
 	}
-	if err2 := oprot.WriteMessageEnd(ctx); _write_err69 == nil && err2 != nil {
-		_write_err69 = thrift.WrapTException(err2)
+	if err2 := oprot.WriteMessageEnd(ctx); _write_err211 == nil && err2 != nil {
+		_write_err211 = thrift.WrapTException(err2)
 	}
-	if err2 := oprot.Flush(ctx); _write_err69 == nil && err2 != nil {
-		_write_err69 = thrift.WrapTException(err2)
+	if err2 := oprot.Flush(ctx); _write_err211 == nil && err2 != nil {
+		_write_err211 = thrift.WrapTException(err2)
 	}
-	if _write_err69 != nil {
-		return false, thrift.WrapTException(_write_err69)
+	if _write_err211 != nil {
+		return false, thrift.WrapTException(_write_err211)
 	}
 	return true, err
 }
@@ -7221,7 +16485,7 @@ type nimbusProcessorGetLeader struct {
 }
 
 func (p *nimbusProcessorGetLeader) Process(ctx context.Context, seqId int32, iprot, oprot thrift.TProtocol) (success bool, err thrift.TException) {
-	var _write_err71 error
+	var _write_err213 error
 	args := NimbusGetLeaderArgs{}
 	if err2 := args.Read(ctx, iprot); err2 != nil {
 		iprot.ReadMessageEnd(ctx)
@@ -7271,21 +16535,21 @@ func (p *nimbusProcessorGetLeader) Process(ctx context.Context, seqId int32, ipr
 			if errors.Is(err2, thrift.ErrAbandonRequest) {
 				return false, thrift.WrapTException(err2)
 			}
-			_exc72 := thrift.NewTApplicationException(thrift.INTERNAL_ERROR, "Internal error processing getLeader: "+err2.Error())
+			_exc214 := thrift.NewTApplicationException(thrift.INTERNAL_ERROR, "Internal error processing getLeader: "+err2.Error())
 			if err2 := oprot.WriteMessageBegin(ctx, "getLeader", thrift.EXCEPTION, seqId); err2 != nil {
-				_write_err71 = thrift.WrapTException(err2)
+				_write_err213 = thrift.WrapTException(err2)
 			}
-			if err2 := _exc72.Write(ctx, oprot); _write_err71 == nil && err2 != nil {
-				_write_err71 = thrift.WrapTException(err2)
+			if err2 := _exc214.Write(ctx, oprot); _write_err213 == nil && err2 != nil {
+				_write_err213 = thrift.WrapTException(err2)
 			}
-			if err2 := oprot.WriteMessageEnd(ctx); _write_err71 == nil && err2 != nil {
-				_write_err71 = thrift.WrapTException(err2)
+			if err2 := oprot.WriteMessageEnd(ctx); _write_err213 == nil && err2 != nil {
+				_write_err213 = thrift.WrapTException(err2)
 			}
-			if err2 := oprot.Flush(ctx); _write_err71 == nil && err2 != nil {
-				_write_err71 = thrift.WrapTException(err2)
+			if err2 := oprot.Flush(ctx); _write_err213 == nil && err2 != nil {
+				_write_err213 = thrift.WrapTException(err2)
 			}
-			if _write_err71 != nil {
-				return false, thrift.WrapTException(_write_err71)
+			if _write_err213 != nil {
+				return false, thrift.WrapTException(_write_err213)
 			}
 			return true, err
 		}
@@ -7294,19 +16558,19 @@ func (p *nimbusProcessorGetLeader) Process(ctx context.Context, seqId int32, ipr
 	}
 	tickerCancel()
 	if err2 := oprot.WriteMessageBegin(ctx, "getLeader", thrift.REPLY, seqId); err2 != nil {
-		_write_err71 = thrift.WrapTException(err2)
+		_write_err213 = thrift.WrapTException(err2)
 	}
-	if err2 := result.Write(ctx, oprot); _write_err71 == nil && err2 != nil {
-		_write_err71 = thrift.WrapTException(err2)
+	if err2 := result.Write(ctx, oprot); _write_err213 == nil && err2 != nil {
+		_write_err213 = thrift.WrapTException(err2)
 	}
-	if err2 := oprot.WriteMessageEnd(ctx); _write_err71 == nil && err2 != nil {
-		_write_err71 = thrift.WrapTException(err2)
+	if err2 := oprot.WriteMessageEnd(ctx); _write_err213 == nil && err2 != nil {
+		_write_err213 = thrift.WrapTException(err2)
 	}
-	if err2 := oprot.Flush(ctx); _write_err71 == nil && err2 != nil {
-		_write_err71 = thrift.WrapTException(err2)
+	if err2 := oprot.Flush(ctx); _write_err213 == nil && err2 != nil {
+		_write_err213 = thrift.WrapTException(err2)
 	}
-	if _write_err71 != nil {
-		return false, thrift.WrapTException(_write_err71)
+	if _write_err213 != nil {
+		return false, thrift.WrapTException(_write_err213)
 	}
 	return true, err
 }
@@ -7316,7 +16580,7 @@ type nimbusProcessorGetTopologyPageInfo struct {
 }
 
 func (p *nimbusProcessorGetTopologyPageInfo) Process(ctx context.Context, seqId int32, iprot, oprot thrift.TProtocol) (success bool, err thrift.TException) {
-	var _write_err73 error
+	var _write_err215 error
 	args := NimbusGetTopologyPageInfoArgs{}
 	if err2 := args.Read(ctx, iprot); err2 != nil {
 		iprot.ReadMessageEnd(ctx)
@@ -7368,21 +16632,21 @@ func (p *nimbusProcessorGetTopologyPageInfo) Process(ctx context.Context, seqId 
 			if errors.Is(err2, thrift.ErrAbandonRequest) {
 				return false, thrift.WrapTException(err2)
 			}
-			_exc74 := thrift.NewTApplicationException(thrift.INTERNAL_ERROR, "Internal error processing getTopologyPageInfo: "+err2.Error())
+			_exc216 := thrift.NewTApplicationException(thrift.INTERNAL_ERROR, "Internal error processing getTopologyPageInfo: "+err2.Error())
 			if err2 := oprot.WriteMessageBegin(ctx, "getTopologyPageInfo", thrift.EXCEPTION, seqId); err2 != nil {
-				_write_err73 = thrift.WrapTException(err2)
+				_write_err215 = thrift.WrapTException(err2)
 			}
-			if err2 := _exc74.Write(ctx, oprot); _write_err73 == nil && err2 != nil {
-				_write_err73 = thrift.WrapTException(err2)
+			if err2 := _exc216.Write(ctx, oprot); _write_err215 == nil && err2 != nil {
+				_write_err215 = thrift.WrapTException(err2)
 			}
-			if err2 := oprot.WriteMessageEnd(ctx); _write_err73 == nil && err2 != nil {
-				_write_err73 = thrift.WrapTException(err2)
+			if err2 := oprot.WriteMessageEnd(ctx); _write_err215 == nil && err2 != nil {
+				_write_err215 = thrift.WrapTException(err2)
 			}
-			if err2 := oprot.Flush(ctx); _write_err73 == nil && err2 != nil {
-				_write_err73 = thrift.WrapTException(err2)
+			if err2 := oprot.Flush(ctx); _write_err215 == nil && err2 != nil {
+				_write_err215 = thrift.WrapTException(err2)
 			}
-			if _write_err73 != nil {
-				return false, thrift.WrapTException(_write_err73)
+			if _write_err215 != nil {
+				return false, thrift.WrapTException(_write_err215)
 			}
 			return true, err
 		}
@@ -7391,19 +16655,692 @@ func (p *nimbusProcessorGetTopologyPageInfo) Process(ctx context.Context, seqId 
 	}
 	tickerCancel()
 	if err2 := oprot.WriteMessageBegin(ctx, "getTopologyPageInfo", thrift.REPLY, seqId); err2 != nil {
-		_write_err73 = thrift.WrapTException(err2)
+		_write_err215 = thrift.WrapTException(err2)
 	}
-	if err2 := result.Write(ctx, oprot); _write_err73 == nil && err2 != nil {
-		_write_err73 = thrift.WrapTException(err2)
+	if err2 := result.Write(ctx, oprot); _write_err215 == nil && err2 != nil {
+		_write_err215 = thrift.WrapTException(err2)
 	}
-	if err2 := oprot.WriteMessageEnd(ctx); _write_err73 == nil && err2 != nil {
-		_write_err73 = thrift.WrapTException(err2)
+	if err2 := oprot.WriteMessageEnd(ctx); _write_err215 == nil && err2 != nil {
+		_write_err215 = thrift.WrapTException(err2)
 	}
-	if err2 := oprot.Flush(ctx); _write_err73 == nil && err2 != nil {
-		_write_err73 = thrift.WrapTException(err2)
+	if err2 := oprot.Flush(ctx); _write_err215 == nil && err2 != nil {
+		_write_err215 = thrift.WrapTException(err2)
 	}
-	if _write_err73 != nil {
-		return false, thrift.WrapTException(_write_err73)
+	if _write_err215 != nil {
+		return false, thrift.WrapTException(_write_err215)
+	}
+	return true, err
+}
+
+type nimbusProcessorGetComponentPageInfo struct {
+	handler Nimbus
+}
+
+func (p *nimbusProcessorGetComponentPageInfo) Process(ctx context.Context, seqId int32, iprot, oprot thrift.TProtocol) (success bool, err thrift.TException) {
+	var _write_err217 error
+	args := NimbusGetComponentPageInfoArgs{}
+	if err2 := args.Read(ctx, iprot); err2 != nil {
+		iprot.ReadMessageEnd(ctx)
+		x := thrift.NewTApplicationException(thrift.PROTOCOL_ERROR, err2.Error())
+		oprot.WriteMessageBegin(ctx, "getComponentPageInfo", thrift.EXCEPTION, seqId)
+		x.Write(ctx, oprot)
+		oprot.WriteMessageEnd(ctx)
+		oprot.Flush(ctx)
+		return false, thrift.WrapTException(err2)
+	}
+	iprot.ReadMessageEnd(ctx)
+
+	tickerCancel := func() {}
+	// Start a goroutine to do server side connectivity check.
+	if thrift.ServerConnectivityCheckInterval > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(ctx)
+		defer cancel()
+		var tickerCtx context.Context
+		tickerCtx, tickerCancel = context.WithCancel(context.Background())
+		defer tickerCancel()
+		go func(ctx context.Context, cancel context.CancelFunc) {
+			ticker := time.NewTicker(thrift.ServerConnectivityCheckInterval)
+			defer ticker.Stop()
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case <-ticker.C:
+					if !iprot.Transport().IsOpen() {
+						cancel()
+						return
+					}
+				}
+			}
+		}(tickerCtx, cancel)
+	}
+
+	result := NimbusGetComponentPageInfoResult{}
+	if retval, err2 := p.handler.GetComponentPageInfo(ctx, args.TopologyID, args.ComponentID, args.Window, args.IsIncludeSys); err2 != nil {
+		tickerCancel()
+		err = thrift.WrapTException(err2)
+		switch v := err2.(type) {
+		case *NotAliveException:
+			result.E = v
+		case *AuthorizationException:
+			result.Aze = v
+		default:
+			if errors.Is(err2, thrift.ErrAbandonRequest) {
+				return false, thrift.WrapTException(err2)
+			}
+			_exc218 := thrift.NewTApplicationException(thrift.INTERNAL_ERROR, "Internal error processing getComponentPageInfo: "+err2.Error())
+			if err2 := oprot.WriteMessageBegin(ctx, "getComponentPageInfo", thrift.EXCEPTION, seqId); err2 != nil {
+				_write_err217 = thrift.WrapTException(err2)
+			}
+			if err2 := _exc218.Write(ctx, oprot); _write_err217 == nil && err2 != nil {
+				_write_err217 = thrift.WrapTException(err2)
+			}
+			if err2 := oprot.WriteMessageEnd(ctx); _write_err217 == nil && err2 != nil {
+				_write_err217 = thrift.WrapTException(err2)
+			}
+			if err2 := oprot.Flush(ctx); _write_err217 == nil && err2 != nil {
+				_write_err217 = thrift.WrapTException(err2)
+			}
+			if _write_err217 != nil {
+				return false, thrift.WrapTException(_write_err217)
+			}
+			return true, err
+		}
+	} else {
+		result.Success = retval
+	}
+	tickerCancel()
+	if err2 := oprot.WriteMessageBegin(ctx, "getComponentPageInfo", thrift.REPLY, seqId); err2 != nil {
+		_write_err217 = thrift.WrapTException(err2)
+	}
+	if err2 := result.Write(ctx, oprot); _write_err217 == nil && err2 != nil {
+		_write_err217 = thrift.WrapTException(err2)
+	}
+	if err2 := oprot.WriteMessageEnd(ctx); _write_err217 == nil && err2 != nil {
+		_write_err217 = thrift.WrapTException(err2)
+	}
+	if err2 := oprot.Flush(ctx); _write_err217 == nil && err2 != nil {
+		_write_err217 = thrift.WrapTException(err2)
+	}
+	if _write_err217 != nil {
+		return false, thrift.WrapTException(_write_err217)
+	}
+	return true, err
+}
+
+type nimbusProcessorGetSupervisorPageInfo struct {
+	handler Nimbus
+}
+
+func (p *nimbusProcessorGetSupervisorPageInfo) Process(ctx context.Context, seqId int32, iprot, oprot thrift.TProtocol) (success bool, err thrift.TException) {
+	var _write_err219 error
+	args := NimbusGetSupervisorPageInfoArgs{}
+	if err2 := args.Read(ctx, iprot); err2 != nil {
+		iprot.ReadMessageEnd(ctx)
+		x := thrift.NewTApplicationException(thrift.PROTOCOL_ERROR, err2.Error())
+		oprot.WriteMessageBegin(ctx, "getSupervisorPageInfo", thrift.EXCEPTION, seqId)
+		x.Write(ctx, oprot)
+		oprot.WriteMessageEnd(ctx)
+		oprot.Flush(ctx)
+		return false, thrift.WrapTException(err2)
+	}
+	iprot.ReadMessageEnd(ctx)
+
+	tickerCancel := func() {}
+	// Start a goroutine to do server side connectivity check.
+	if thrift.ServerConnectivityCheckInterval > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(ctx)
+		defer cancel()
+		var tickerCtx context.Context
+		tickerCtx, tickerCancel = context.WithCancel(context.Background())
+		defer tickerCancel()
+		go func(ctx context.Context, cancel context.CancelFunc) {
+			ticker := time.NewTicker(thrift.ServerConnectivityCheckInterval)
+			defer ticker.Stop()
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case <-ticker.C:
+					if !iprot.Transport().IsOpen() {
+						cancel()
+						return
+					}
+				}
+			}
+		}(tickerCtx, cancel)
+	}
+
+	result := NimbusGetSupervisorPageInfoResult{}
+	if retval, err2 := p.handler.GetSupervisorPageInfo(ctx, args.ID, args.IsIncludeSys); err2 != nil {
+		tickerCancel()
+		err = thrift.WrapTException(err2)
+		switch v := err2.(type) {
+		case *NotAliveException:
+			result.E = v
+		case *AuthorizationException:
+			result.Aze = v
+		default:
+			if errors.Is(err2, thrift.ErrAbandonRequest) {
+				return false, thrift.WrapTException(err2)
+			}
+			_exc220 := thrift.NewTApplicationException(thrift.INTERNAL_ERROR, "Internal error processing getSupervisorPageInfo: "+err2.Error())
+			if err2 := oprot.WriteMessageBegin(ctx, "getSupervisorPageInfo", thrift.EXCEPTION, seqId); err2 != nil {
+				_write_err219 = thrift.WrapTException(err2)
+			}
+			if err2 := _exc220.Write(ctx, oprot); _write_err219 == nil && err2 != nil {
+				_write_err219 = thrift.WrapTException(err2)
+			}
+			if err2 := oprot.WriteMessageEnd(ctx); _write_err219 == nil && err2 != nil {
+				_write_err219 = thrift.WrapTException(err2)
+			}
+			if err2 := oprot.Flush(ctx); _write_err219 == nil && err2 != nil {
+				_write_err219 = thrift.WrapTException(err2)
+			}
+			if _write_err219 != nil {
+				return false, thrift.WrapTException(_write_err219)
+			}
+			return true, err
+		}
+	} else {
+		result.Success = retval
+	}
+	tickerCancel()
+	if err2 := oprot.WriteMessageBegin(ctx, "getSupervisorPageInfo", thrift.REPLY, seqId); err2 != nil {
+		_write_err219 = thrift.WrapTException(err2)
+	}
+	if err2 := result.Write(ctx, oprot); _write_err219 == nil && err2 != nil {
+		_write_err219 = thrift.WrapTException(err2)
+	}
+	if err2 := oprot.WriteMessageEnd(ctx); _write_err219 == nil && err2 != nil {
+		_write_err219 = thrift.WrapTException(err2)
+	}
+	if err2 := oprot.Flush(ctx); _write_err219 == nil && err2 != nil {
+		_write_err219 = thrift.WrapTException(err2)
+	}
+	if _write_err219 != nil {
+		return false, thrift.WrapTException(_write_err219)
+	}
+	return true, err
+}
+
+type nimbusProcessorGetTopologyInfoWithOpts struct {
+	handler Nimbus
+}
+
+func (p *nimbusProcessorGetTopologyInfoWithOpts) Process(ctx context.Context, seqId int32, iprot, oprot thrift.TProtocol) (success bool, err thrift.TException) {
+	var _write_err221 error
+	args := NimbusGetTopologyInfoWithOptsArgs{}
+	if err2 := args.Read(ctx, iprot); err2 != nil {
+		iprot.ReadMessageEnd(ctx)
+		x := thrift.NewTApplicationException(thrift.PROTOCOL_ERROR, err2.Error())
+		oprot.WriteMessageBegin(ctx, "getTopologyInfoWithOpts", thrift.EXCEPTION, seqId)
+		x.Write(ctx, oprot)
+		oprot.WriteMessageEnd(ctx)
+		oprot.Flush(ctx)
+		return false, thrift.WrapTException(err2)
+	}
+	iprot.ReadMessageEnd(ctx)
+
+	tickerCancel := func() {}
+	// Start a goroutine to do server side connectivity check.
+	if thrift.ServerConnectivityCheckInterval > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(ctx)
+		defer cancel()
+		var tickerCtx context.Context
+		tickerCtx, tickerCancel = context.WithCancel(context.Background())
+		defer tickerCancel()
+		go func(ctx context.Context, cancel context.CancelFunc) {
+			ticker := time.NewTicker(thrift.ServerConnectivityCheckInterval)
+			defer ticker.Stop()
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case <-ticker.C:
+					if !iprot.Transport().IsOpen() {
+						cancel()
+						return
+					}
+				}
+			}
+		}(tickerCtx, cancel)
+	}
+
+	result := NimbusGetTopologyInfoWithOptsResult{}
+	if retval, err2 := p.handler.GetTopologyInfoWithOpts(ctx, args.ID, args.Options); err2 != nil {
+		tickerCancel()
+		err = thrift.WrapTException(err2)
+		switch v := err2.(type) {
+		case *NotAliveException:
+			result.E = v
+		case *AuthorizationException:
+			result.Aze = v
+		default:
+			if errors.Is(err2, thrift.ErrAbandonRequest) {
+				return false, thrift.WrapTException(err2)
+			}
+			_exc222 := thrift.NewTApplicationException(thrift.INTERNAL_ERROR, "Internal error processing getTopologyInfoWithOpts: "+err2.Error())
+			if err2 := oprot.WriteMessageBegin(ctx, "getTopologyInfoWithOpts", thrift.EXCEPTION, seqId); err2 != nil {
+				_write_err221 = thrift.WrapTException(err2)
+			}
+			if err2 := _exc222.Write(ctx, oprot); _write_err221 == nil && err2 != nil {
+				_write_err221 = thrift.WrapTException(err2)
+			}
+			if err2 := oprot.WriteMessageEnd(ctx); _write_err221 == nil && err2 != nil {
+				_write_err221 = thrift.WrapTException(err2)
+			}
+			if err2 := oprot.Flush(ctx); _write_err221 == nil && err2 != nil {
+				_write_err221 = thrift.WrapTException(err2)
+			}
+			if _write_err221 != nil {
+				return false, thrift.WrapTException(_write_err221)
+			}
+			return true, err
+		}
+	} else {
+		result.Success = retval
+	}
+	tickerCancel()
+	if err2 := oprot.WriteMessageBegin(ctx, "getTopologyInfoWithOpts", thrift.REPLY, seqId); err2 != nil {
+		_write_err221 = thrift.WrapTException(err2)
+	}
+	if err2 := result.Write(ctx, oprot); _write_err221 == nil && err2 != nil {
+		_write_err221 = thrift.WrapTException(err2)
+	}
+	if err2 := oprot.WriteMessageEnd(ctx); _write_err221 == nil && err2 != nil {
+		_write_err221 = thrift.WrapTException(err2)
+	}
+	if err2 := oprot.Flush(ctx); _write_err221 == nil && err2 != nil {
+		_write_err221 = thrift.WrapTException(err2)
+	}
+	if _write_err221 != nil {
+		return false, thrift.WrapTException(_write_err221)
+	}
+	return true, err
+}
+
+type nimbusProcessorGetTopology struct {
+	handler Nimbus
+}
+
+func (p *nimbusProcessorGetTopology) Process(ctx context.Context, seqId int32, iprot, oprot thrift.TProtocol) (success bool, err thrift.TException) {
+	var _write_err223 error
+	args := NimbusGetTopologyArgs{}
+	if err2 := args.Read(ctx, iprot); err2 != nil {
+		iprot.ReadMessageEnd(ctx)
+		x := thrift.NewTApplicationException(thrift.PROTOCOL_ERROR, err2.Error())
+		oprot.WriteMessageBegin(ctx, "getTopology", thrift.EXCEPTION, seqId)
+		x.Write(ctx, oprot)
+		oprot.WriteMessageEnd(ctx)
+		oprot.Flush(ctx)
+		return false, thrift.WrapTException(err2)
+	}
+	iprot.ReadMessageEnd(ctx)
+
+	tickerCancel := func() {}
+	// Start a goroutine to do server side connectivity check.
+	if thrift.ServerConnectivityCheckInterval > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(ctx)
+		defer cancel()
+		var tickerCtx context.Context
+		tickerCtx, tickerCancel = context.WithCancel(context.Background())
+		defer tickerCancel()
+		go func(ctx context.Context, cancel context.CancelFunc) {
+			ticker := time.NewTicker(thrift.ServerConnectivityCheckInterval)
+			defer ticker.Stop()
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case <-ticker.C:
+					if !iprot.Transport().IsOpen() {
+						cancel()
+						return
+					}
+				}
+			}
+		}(tickerCtx, cancel)
+	}
+
+	result := NimbusGetTopologyResult{}
+	if retval, err2 := p.handler.GetTopology(ctx, args.ID); err2 != nil {
+		tickerCancel()
+		err = thrift.WrapTException(err2)
+		switch v := err2.(type) {
+		case *NotAliveException:
+			result.E = v
+		case *AuthorizationException:
+			result.Aze = v
+		default:
+			if errors.Is(err2, thrift.ErrAbandonRequest) {
+				return false, thrift.WrapTException(err2)
+			}
+			_exc224 := thrift.NewTApplicationException(thrift.INTERNAL_ERROR, "Internal error processing getTopology: "+err2.Error())
+			if err2 := oprot.WriteMessageBegin(ctx, "getTopology", thrift.EXCEPTION, seqId); err2 != nil {
+				_write_err223 = thrift.WrapTException(err2)
+			}
+			if err2 := _exc224.Write(ctx, oprot); _write_err223 == nil && err2 != nil {
+				_write_err223 = thrift.WrapTException(err2)
+			}
+			if err2 := oprot.WriteMessageEnd(ctx); _write_err223 == nil && err2 != nil {
+				_write_err223 = thrift.WrapTException(err2)
+			}
+			if err2 := oprot.Flush(ctx); _write_err223 == nil && err2 != nil {
+				_write_err223 = thrift.WrapTException(err2)
+			}
+			if _write_err223 != nil {
+				return false, thrift.WrapTException(_write_err223)
+			}
+			return true, err
+		}
+	} else {
+		result.Success = retval
+	}
+	tickerCancel()
+	if err2 := oprot.WriteMessageBegin(ctx, "getTopology", thrift.REPLY, seqId); err2 != nil {
+		_write_err223 = thrift.WrapTException(err2)
+	}
+	if err2 := result.Write(ctx, oprot); _write_err223 == nil && err2 != nil {
+		_write_err223 = thrift.WrapTException(err2)
+	}
+	if err2 := oprot.WriteMessageEnd(ctx); _write_err223 == nil && err2 != nil {
+		_write_err223 = thrift.WrapTException(err2)
+	}
+	if err2 := oprot.Flush(ctx); _write_err223 == nil && err2 != nil {
+		_write_err223 = thrift.WrapTException(err2)
+	}
+	if _write_err223 != nil {
+		return false, thrift.WrapTException(_write_err223)
+	}
+	return true, err
+}
+
+type nimbusProcessorGetNimbusConf struct {
+	handler Nimbus
+}
+
+func (p *nimbusProcessorGetNimbusConf) Process(ctx context.Context, seqId int32, iprot, oprot thrift.TProtocol) (success bool, err thrift.TException) {
+	var _write_err225 error
+	args := NimbusGetNimbusConfArgs{}
+	if err2 := args.Read(ctx, iprot); err2 != nil {
+		iprot.ReadMessageEnd(ctx)
+		x := thrift.NewTApplicationException(thrift.PROTOCOL_ERROR, err2.Error())
+		oprot.WriteMessageBegin(ctx, "getNimbusConf", thrift.EXCEPTION, seqId)
+		x.Write(ctx, oprot)
+		oprot.WriteMessageEnd(ctx)
+		oprot.Flush(ctx)
+		return false, thrift.WrapTException(err2)
+	}
+	iprot.ReadMessageEnd(ctx)
+
+	tickerCancel := func() {}
+	// Start a goroutine to do server side connectivity check.
+	if thrift.ServerConnectivityCheckInterval > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(ctx)
+		defer cancel()
+		var tickerCtx context.Context
+		tickerCtx, tickerCancel = context.WithCancel(context.Background())
+		defer tickerCancel()
+		go func(ctx context.Context, cancel context.CancelFunc) {
+			ticker := time.NewTicker(thrift.ServerConnectivityCheckInterval)
+			defer ticker.Stop()
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case <-ticker.C:
+					if !iprot.Transport().IsOpen() {
+						cancel()
+						return
+					}
+				}
+			}
+		}(tickerCtx, cancel)
+	}
+
+	result := NimbusGetNimbusConfResult{}
+	if retval, err2 := p.handler.GetNimbusConf(ctx); err2 != nil {
+		tickerCancel()
+		err = thrift.WrapTException(err2)
+		switch v := err2.(type) {
+		case *AuthorizationException:
+			result.Aze = v
+		default:
+			if errors.Is(err2, thrift.ErrAbandonRequest) {
+				return false, thrift.WrapTException(err2)
+			}
+			_exc226 := thrift.NewTApplicationException(thrift.INTERNAL_ERROR, "Internal error processing getNimbusConf: "+err2.Error())
+			if err2 := oprot.WriteMessageBegin(ctx, "getNimbusConf", thrift.EXCEPTION, seqId); err2 != nil {
+				_write_err225 = thrift.WrapTException(err2)
+			}
+			if err2 := _exc226.Write(ctx, oprot); _write_err225 == nil && err2 != nil {
+				_write_err225 = thrift.WrapTException(err2)
+			}
+			if err2 := oprot.WriteMessageEnd(ctx); _write_err225 == nil && err2 != nil {
+				_write_err225 = thrift.WrapTException(err2)
+			}
+			if err2 := oprot.Flush(ctx); _write_err225 == nil && err2 != nil {
+				_write_err225 = thrift.WrapTException(err2)
+			}
+			if _write_err225 != nil {
+				return false, thrift.WrapTException(_write_err225)
+			}
+			return true, err
+		}
+	} else {
+		result.Success = &retval
+	}
+	tickerCancel()
+	if err2 := oprot.WriteMessageBegin(ctx, "getNimbusConf", thrift.REPLY, seqId); err2 != nil {
+		_write_err225 = thrift.WrapTException(err2)
+	}
+	if err2 := result.Write(ctx, oprot); _write_err225 == nil && err2 != nil {
+		_write_err225 = thrift.WrapTException(err2)
+	}
+	if err2 := oprot.WriteMessageEnd(ctx); _write_err225 == nil && err2 != nil {
+		_write_err225 = thrift.WrapTException(err2)
+	}
+	if err2 := oprot.Flush(ctx); _write_err225 == nil && err2 != nil {
+		_write_err225 = thrift.WrapTException(err2)
+	}
+	if _write_err225 != nil {
+		return false, thrift.WrapTException(_write_err225)
+	}
+	return true, err
+}
+
+type nimbusProcessorGetTopologyHistory struct {
+	handler Nimbus
+}
+
+func (p *nimbusProcessorGetTopologyHistory) Process(ctx context.Context, seqId int32, iprot, oprot thrift.TProtocol) (success bool, err thrift.TException) {
+	var _write_err227 error
+	args := NimbusGetTopologyHistoryArgs{}
+	if err2 := args.Read(ctx, iprot); err2 != nil {
+		iprot.ReadMessageEnd(ctx)
+		x := thrift.NewTApplicationException(thrift.PROTOCOL_ERROR, err2.Error())
+		oprot.WriteMessageBegin(ctx, "getTopologyHistory", thrift.EXCEPTION, seqId)
+		x.Write(ctx, oprot)
+		oprot.WriteMessageEnd(ctx)
+		oprot.Flush(ctx)
+		return false, thrift.WrapTException(err2)
+	}
+	iprot.ReadMessageEnd(ctx)
+
+	tickerCancel := func() {}
+	// Start a goroutine to do server side connectivity check.
+	if thrift.ServerConnectivityCheckInterval > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(ctx)
+		defer cancel()
+		var tickerCtx context.Context
+		tickerCtx, tickerCancel = context.WithCancel(context.Background())
+		defer tickerCancel()
+		go func(ctx context.Context, cancel context.CancelFunc) {
+			ticker := time.NewTicker(thrift.ServerConnectivityCheckInterval)
+			defer ticker.Stop()
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case <-ticker.C:
+					if !iprot.Transport().IsOpen() {
+						cancel()
+						return
+					}
+				}
+			}
+		}(tickerCtx, cancel)
+	}
+
+	result := NimbusGetTopologyHistoryResult{}
+	if retval, err2 := p.handler.GetTopologyHistory(ctx); err2 != nil {
+		tickerCancel()
+		err = thrift.WrapTException(err2)
+		switch v := err2.(type) {
+		case *AuthorizationException:
+			result.Aze = v
+		default:
+			if errors.Is(err2, thrift.ErrAbandonRequest) {
+				return false, thrift.WrapTException(err2)
+			}
+			_exc228 := thrift.NewTApplicationException(thrift.INTERNAL_ERROR, "Internal error processing getTopologyHistory: "+err2.Error())
+			if err2 := oprot.WriteMessageBegin(ctx, "getTopologyHistory", thrift.EXCEPTION, seqId); err2 != nil {
+				_write_err227 = thrift.WrapTException(err2)
+			}
+			if err2 := _exc228.Write(ctx, oprot); _write_err227 == nil && err2 != nil {
+				_write_err227 = thrift.WrapTException(err2)
+			}
+			if err2 := oprot.WriteMessageEnd(ctx); _write_err227 == nil && err2 != nil {
+				_write_err227 = thrift.WrapTException(err2)
+			}
+			if err2 := oprot.Flush(ctx); _write_err227 == nil && err2 != nil {
+				_write_err227 = thrift.WrapTException(err2)
+			}
+			if _write_err227 != nil {
+				return false, thrift.WrapTException(_write_err227)
+			}
+			return true, err
+		}
+	} else {
+		result.Success = retval
+	}
+	tickerCancel()
+	if err2 := oprot.WriteMessageBegin(ctx, "getTopologyHistory", thrift.REPLY, seqId); err2 != nil {
+		_write_err227 = thrift.WrapTException(err2)
+	}
+	if err2 := result.Write(ctx, oprot); _write_err227 == nil && err2 != nil {
+		_write_err227 = thrift.WrapTException(err2)
+	}
+	if err2 := oprot.WriteMessageEnd(ctx); _write_err227 == nil && err2 != nil {
+		_write_err227 = thrift.WrapTException(err2)
+	}
+	if err2 := oprot.Flush(ctx); _write_err227 == nil && err2 != nil {
+		_write_err227 = thrift.WrapTException(err2)
+	}
+	if _write_err227 != nil {
+		return false, thrift.WrapTException(_write_err227)
+	}
+	return true, err
+}
+
+type nimbusProcessorGetOwnerResourceSummaries struct {
+	handler Nimbus
+}
+
+func (p *nimbusProcessorGetOwnerResourceSummaries) Process(ctx context.Context, seqId int32, iprot, oprot thrift.TProtocol) (success bool, err thrift.TException) {
+	var _write_err229 error
+	args := NimbusGetOwnerResourceSummariesArgs{}
+	if err2 := args.Read(ctx, iprot); err2 != nil {
+		iprot.ReadMessageEnd(ctx)
+		x := thrift.NewTApplicationException(thrift.PROTOCOL_ERROR, err2.Error())
+		oprot.WriteMessageBegin(ctx, "getOwnerResourceSummaries", thrift.EXCEPTION, seqId)
+		x.Write(ctx, oprot)
+		oprot.WriteMessageEnd(ctx)
+		oprot.Flush(ctx)
+		return false, thrift.WrapTException(err2)
+	}
+	iprot.ReadMessageEnd(ctx)
+
+	tickerCancel := func() {}
+	// Start a goroutine to do server side connectivity check.
+	if thrift.ServerConnectivityCheckInterval > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(ctx)
+		defer cancel()
+		var tickerCtx context.Context
+		tickerCtx, tickerCancel = context.WithCancel(context.Background())
+		defer tickerCancel()
+		go func(ctx context.Context, cancel context.CancelFunc) {
+			ticker := time.NewTicker(thrift.ServerConnectivityCheckInterval)
+			defer ticker.Stop()
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case <-ticker.C:
+					if !iprot.Transport().IsOpen() {
+						cancel()
+						return
+					}
+				}
+			}
+		}(tickerCtx, cancel)
+	}
+
+	result := NimbusGetOwnerResourceSummariesResult{}
+	if retval, err2 := p.handler.GetOwnerResourceSummaries(ctx); err2 != nil {
+		tickerCancel()
+		err = thrift.WrapTException(err2)
+		switch v := err2.(type) {
+		case *AuthorizationException:
+			result.Aze = v
+		default:
+			if errors.Is(err2, thrift.ErrAbandonRequest) {
+				return false, thrift.WrapTException(err2)
+			}
+			_exc230 := thrift.NewTApplicationException(thrift.INTERNAL_ERROR, "Internal error processing getOwnerResourceSummaries: "+err2.Error())
+			if err2 := oprot.WriteMessageBegin(ctx, "getOwnerResourceSummaries", thrift.EXCEPTION, seqId); err2 != nil {
+				_write_err229 = thrift.WrapTException(err2)
+			}
+			if err2 := _exc230.Write(ctx, oprot); _write_err229 == nil && err2 != nil {
+				_write_err229 = thrift.WrapTException(err2)
+			}
+			if err2 := oprot.WriteMessageEnd(ctx); _write_err229 == nil && err2 != nil {
+				_write_err229 = thrift.WrapTException(err2)
+			}
+			if err2 := oprot.Flush(ctx); _write_err229 == nil && err2 != nil {
+				_write_err229 = thrift.WrapTException(err2)
+			}
+			if _write_err229 != nil {
+				return false, thrift.WrapTException(_write_err229)
+			}
+			return true, err
+		}
+	} else {
+		result.Success = retval
+	}
+	tickerCancel()
+	if err2 := oprot.WriteMessageBegin(ctx, "getOwnerResourceSummaries", thrift.REPLY, seqId); err2 != nil {
+		_write_err229 = thrift.WrapTException(err2)
+	}
+	if err2 := result.Write(ctx, oprot); _write_err229 == nil && err2 != nil {
+		_write_err229 = thrift.WrapTException(err2)
+	}
+	if err2 := oprot.WriteMessageEnd(ctx); _write_err229 == nil && err2 != nil {
+		_write_err229 = thrift.WrapTException(err2)
+	}
+	if err2 := oprot.Flush(ctx); _write_err229 == nil && err2 != nil {
+		_write_err229 = thrift.WrapTException(err2)
+	}
+	if _write_err229 != nil {
+		return false, thrift.WrapTException(_write_err229)
 	}
 	return true, err
 }
@@ -9415,4 +19352,2121 @@ func (p *NimbusGetTopologyPageInfoResult) String() string {
 		return "<nil>"
 	}
 	return fmt.Sprintf("NimbusGetTopologyPageInfoResult(%+v)", *p)
+}
+
+// Attributes:
+//   - TopologyID
+//   - ComponentID
+//   - Window
+//   - IsIncludeSys
+type NimbusGetComponentPageInfoArgs struct {
+	TopologyID   string `thrift:"topology_id,1" db:"topology_id" json:"topology_id"`
+	ComponentID  string `thrift:"component_id,2" db:"component_id" json:"component_id"`
+	Window       string `thrift:"window,3" db:"window" json:"window"`
+	IsIncludeSys bool   `thrift:"is_include_sys,4" db:"is_include_sys" json:"is_include_sys"`
+}
+
+func NewNimbusGetComponentPageInfoArgs() *NimbusGetComponentPageInfoArgs {
+	return &NimbusGetComponentPageInfoArgs{}
+}
+
+func (p *NimbusGetComponentPageInfoArgs) GetTopologyID() string {
+	return p.TopologyID
+}
+
+func (p *NimbusGetComponentPageInfoArgs) GetComponentID() string {
+	return p.ComponentID
+}
+
+func (p *NimbusGetComponentPageInfoArgs) GetWindow() string {
+	return p.Window
+}
+
+func (p *NimbusGetComponentPageInfoArgs) GetIsIncludeSys() bool {
+	return p.IsIncludeSys
+}
+func (p *NimbusGetComponentPageInfoArgs) Read(ctx context.Context, iprot thrift.TProtocol) error {
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
+
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 1:
+			if fieldTypeId == thrift.STRING {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 2:
+			if fieldTypeId == thrift.STRING {
+				if err := p.ReadField2(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 3:
+			if fieldTypeId == thrift.STRING {
+				if err := p.ReadField3(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 4:
+			if fieldTypeId == thrift.BOOL {
+				if err := p.ReadField4(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	return nil
+}
+
+func (p *NimbusGetComponentPageInfoArgs) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadString(ctx); err != nil {
+		return thrift.PrependError("error reading field 1: ", err)
+	} else {
+		p.TopologyID = v
+	}
+	return nil
+}
+
+func (p *NimbusGetComponentPageInfoArgs) ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadString(ctx); err != nil {
+		return thrift.PrependError("error reading field 2: ", err)
+	} else {
+		p.ComponentID = v
+	}
+	return nil
+}
+
+func (p *NimbusGetComponentPageInfoArgs) ReadField3(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadString(ctx); err != nil {
+		return thrift.PrependError("error reading field 3: ", err)
+	} else {
+		p.Window = v
+	}
+	return nil
+}
+
+func (p *NimbusGetComponentPageInfoArgs) ReadField4(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadBool(ctx); err != nil {
+		return thrift.PrependError("error reading field 4: ", err)
+	} else {
+		p.IsIncludeSys = v
+	}
+	return nil
+}
+
+func (p *NimbusGetComponentPageInfoArgs) Write(ctx context.Context, oprot thrift.TProtocol) error {
+	if err := oprot.WriteStructBegin(ctx, "getComponentPageInfo_args"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField2(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField3(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField4(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
+}
+
+func (p *NimbusGetComponentPageInfoArgs) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if err := oprot.WriteFieldBegin(ctx, "topology_id", thrift.STRING, 1); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:topology_id: ", p), err)
+	}
+	if err := oprot.WriteString(ctx, string(p.TopologyID)); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T.topology_id (1) field write error: ", p), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 1:topology_id: ", p), err)
+	}
+	return err
+}
+
+func (p *NimbusGetComponentPageInfoArgs) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if err := oprot.WriteFieldBegin(ctx, "component_id", thrift.STRING, 2); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:component_id: ", p), err)
+	}
+	if err := oprot.WriteString(ctx, string(p.ComponentID)); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T.component_id (2) field write error: ", p), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 2:component_id: ", p), err)
+	}
+	return err
+}
+
+func (p *NimbusGetComponentPageInfoArgs) writeField3(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if err := oprot.WriteFieldBegin(ctx, "window", thrift.STRING, 3); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 3:window: ", p), err)
+	}
+	if err := oprot.WriteString(ctx, string(p.Window)); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T.window (3) field write error: ", p), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 3:window: ", p), err)
+	}
+	return err
+}
+
+func (p *NimbusGetComponentPageInfoArgs) writeField4(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if err := oprot.WriteFieldBegin(ctx, "is_include_sys", thrift.BOOL, 4); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 4:is_include_sys: ", p), err)
+	}
+	if err := oprot.WriteBool(ctx, bool(p.IsIncludeSys)); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T.is_include_sys (4) field write error: ", p), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 4:is_include_sys: ", p), err)
+	}
+	return err
+}
+
+func (p *NimbusGetComponentPageInfoArgs) String() string {
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("NimbusGetComponentPageInfoArgs(%+v)", *p)
+}
+
+// Attributes:
+//   - Success
+//   - E
+//   - Aze
+type NimbusGetComponentPageInfoResult struct {
+	Success *ComponentPageInfo      `thrift:"success,0" db:"success" json:"success,omitempty"`
+	E       *NotAliveException      `thrift:"e,1" db:"e" json:"e,omitempty"`
+	Aze     *AuthorizationException `thrift:"aze,2" db:"aze" json:"aze,omitempty"`
+}
+
+func NewNimbusGetComponentPageInfoResult() *NimbusGetComponentPageInfoResult {
+	return &NimbusGetComponentPageInfoResult{}
+}
+
+var NimbusGetComponentPageInfoResult_Success_DEFAULT *ComponentPageInfo
+
+func (p *NimbusGetComponentPageInfoResult) GetSuccess() *ComponentPageInfo {
+	if !p.IsSetSuccess() {
+		return NimbusGetComponentPageInfoResult_Success_DEFAULT
+	}
+	return p.Success
+}
+
+var NimbusGetComponentPageInfoResult_E_DEFAULT *NotAliveException
+
+func (p *NimbusGetComponentPageInfoResult) GetE() *NotAliveException {
+	if !p.IsSetE() {
+		return NimbusGetComponentPageInfoResult_E_DEFAULT
+	}
+	return p.E
+}
+
+var NimbusGetComponentPageInfoResult_Aze_DEFAULT *AuthorizationException
+
+func (p *NimbusGetComponentPageInfoResult) GetAze() *AuthorizationException {
+	if !p.IsSetAze() {
+		return NimbusGetComponentPageInfoResult_Aze_DEFAULT
+	}
+	return p.Aze
+}
+func (p *NimbusGetComponentPageInfoResult) IsSetSuccess() bool {
+	return p.Success != nil
+}
+
+func (p *NimbusGetComponentPageInfoResult) IsSetE() bool {
+	return p.E != nil
+}
+
+func (p *NimbusGetComponentPageInfoResult) IsSetAze() bool {
+	return p.Aze != nil
+}
+
+func (p *NimbusGetComponentPageInfoResult) Read(ctx context.Context, iprot thrift.TProtocol) error {
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
+
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 0:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField0(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 1:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 2:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField2(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	return nil
+}
+
+func (p *NimbusGetComponentPageInfoResult) ReadField0(ctx context.Context, iprot thrift.TProtocol) error {
+	p.Success = &ComponentPageInfo{}
+	if err := p.Success.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.Success), err)
+	}
+	return nil
+}
+
+func (p *NimbusGetComponentPageInfoResult) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	p.E = &NotAliveException{}
+	if err := p.E.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.E), err)
+	}
+	return nil
+}
+
+func (p *NimbusGetComponentPageInfoResult) ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
+	p.Aze = &AuthorizationException{}
+	if err := p.Aze.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.Aze), err)
+	}
+	return nil
+}
+
+func (p *NimbusGetComponentPageInfoResult) Write(ctx context.Context, oprot thrift.TProtocol) error {
+	if err := oprot.WriteStructBegin(ctx, "getComponentPageInfo_result"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField0(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField2(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
+}
+
+func (p *NimbusGetComponentPageInfoResult) writeField0(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetSuccess() {
+		if err := oprot.WriteFieldBegin(ctx, "success", thrift.STRUCT, 0); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 0:success: ", p), err)
+		}
+		if err := p.Success.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.Success), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 0:success: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *NimbusGetComponentPageInfoResult) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetE() {
+		if err := oprot.WriteFieldBegin(ctx, "e", thrift.STRUCT, 1); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:e: ", p), err)
+		}
+		if err := p.E.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.E), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 1:e: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *NimbusGetComponentPageInfoResult) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetAze() {
+		if err := oprot.WriteFieldBegin(ctx, "aze", thrift.STRUCT, 2); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:aze: ", p), err)
+		}
+		if err := p.Aze.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.Aze), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 2:aze: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *NimbusGetComponentPageInfoResult) String() string {
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("NimbusGetComponentPageInfoResult(%+v)", *p)
+}
+
+// Attributes:
+//   - ID
+//   - IsIncludeSys
+type NimbusGetSupervisorPageInfoArgs struct {
+	ID string `thrift:"id,1" db:"id" json:"id"`
+	// unused field # 2
+	IsIncludeSys bool `thrift:"is_include_sys,3" db:"is_include_sys" json:"is_include_sys"`
+}
+
+func NewNimbusGetSupervisorPageInfoArgs() *NimbusGetSupervisorPageInfoArgs {
+	return &NimbusGetSupervisorPageInfoArgs{}
+}
+
+func (p *NimbusGetSupervisorPageInfoArgs) GetID() string {
+	return p.ID
+}
+
+func (p *NimbusGetSupervisorPageInfoArgs) GetIsIncludeSys() bool {
+	return p.IsIncludeSys
+}
+func (p *NimbusGetSupervisorPageInfoArgs) Read(ctx context.Context, iprot thrift.TProtocol) error {
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
+
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 1:
+			if fieldTypeId == thrift.STRING {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 3:
+			if fieldTypeId == thrift.BOOL {
+				if err := p.ReadField3(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	return nil
+}
+
+func (p *NimbusGetSupervisorPageInfoArgs) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadString(ctx); err != nil {
+		return thrift.PrependError("error reading field 1: ", err)
+	} else {
+		p.ID = v
+	}
+	return nil
+}
+
+func (p *NimbusGetSupervisorPageInfoArgs) ReadField3(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadBool(ctx); err != nil {
+		return thrift.PrependError("error reading field 3: ", err)
+	} else {
+		p.IsIncludeSys = v
+	}
+	return nil
+}
+
+func (p *NimbusGetSupervisorPageInfoArgs) Write(ctx context.Context, oprot thrift.TProtocol) error {
+	if err := oprot.WriteStructBegin(ctx, "getSupervisorPageInfo_args"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField3(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
+}
+
+func (p *NimbusGetSupervisorPageInfoArgs) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if err := oprot.WriteFieldBegin(ctx, "id", thrift.STRING, 1); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:id: ", p), err)
+	}
+	if err := oprot.WriteString(ctx, string(p.ID)); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T.id (1) field write error: ", p), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 1:id: ", p), err)
+	}
+	return err
+}
+
+func (p *NimbusGetSupervisorPageInfoArgs) writeField3(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if err := oprot.WriteFieldBegin(ctx, "is_include_sys", thrift.BOOL, 3); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 3:is_include_sys: ", p), err)
+	}
+	if err := oprot.WriteBool(ctx, bool(p.IsIncludeSys)); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T.is_include_sys (3) field write error: ", p), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 3:is_include_sys: ", p), err)
+	}
+	return err
+}
+
+func (p *NimbusGetSupervisorPageInfoArgs) String() string {
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("NimbusGetSupervisorPageInfoArgs(%+v)", *p)
+}
+
+// Attributes:
+//   - Success
+//   - E
+//   - Aze
+type NimbusGetSupervisorPageInfoResult struct {
+	Success *SupervisorPageInfo     `thrift:"success,0" db:"success" json:"success,omitempty"`
+	E       *NotAliveException      `thrift:"e,1" db:"e" json:"e,omitempty"`
+	Aze     *AuthorizationException `thrift:"aze,2" db:"aze" json:"aze,omitempty"`
+}
+
+func NewNimbusGetSupervisorPageInfoResult() *NimbusGetSupervisorPageInfoResult {
+	return &NimbusGetSupervisorPageInfoResult{}
+}
+
+var NimbusGetSupervisorPageInfoResult_Success_DEFAULT *SupervisorPageInfo
+
+func (p *NimbusGetSupervisorPageInfoResult) GetSuccess() *SupervisorPageInfo {
+	if !p.IsSetSuccess() {
+		return NimbusGetSupervisorPageInfoResult_Success_DEFAULT
+	}
+	return p.Success
+}
+
+var NimbusGetSupervisorPageInfoResult_E_DEFAULT *NotAliveException
+
+func (p *NimbusGetSupervisorPageInfoResult) GetE() *NotAliveException {
+	if !p.IsSetE() {
+		return NimbusGetSupervisorPageInfoResult_E_DEFAULT
+	}
+	return p.E
+}
+
+var NimbusGetSupervisorPageInfoResult_Aze_DEFAULT *AuthorizationException
+
+func (p *NimbusGetSupervisorPageInfoResult) GetAze() *AuthorizationException {
+	if !p.IsSetAze() {
+		return NimbusGetSupervisorPageInfoResult_Aze_DEFAULT
+	}
+	return p.Aze
+}
+func (p *NimbusGetSupervisorPageInfoResult) IsSetSuccess() bool {
+	return p.Success != nil
+}
+
+func (p *NimbusGetSupervisorPageInfoResult) IsSetE() bool {
+	return p.E != nil
+}
+
+func (p *NimbusGetSupervisorPageInfoResult) IsSetAze() bool {
+	return p.Aze != nil
+}
+
+func (p *NimbusGetSupervisorPageInfoResult) Read(ctx context.Context, iprot thrift.TProtocol) error {
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
+
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 0:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField0(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 1:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 2:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField2(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	return nil
+}
+
+func (p *NimbusGetSupervisorPageInfoResult) ReadField0(ctx context.Context, iprot thrift.TProtocol) error {
+	p.Success = &SupervisorPageInfo{}
+	if err := p.Success.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.Success), err)
+	}
+	return nil
+}
+
+func (p *NimbusGetSupervisorPageInfoResult) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	p.E = &NotAliveException{}
+	if err := p.E.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.E), err)
+	}
+	return nil
+}
+
+func (p *NimbusGetSupervisorPageInfoResult) ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
+	p.Aze = &AuthorizationException{}
+	if err := p.Aze.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.Aze), err)
+	}
+	return nil
+}
+
+func (p *NimbusGetSupervisorPageInfoResult) Write(ctx context.Context, oprot thrift.TProtocol) error {
+	if err := oprot.WriteStructBegin(ctx, "getSupervisorPageInfo_result"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField0(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField2(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
+}
+
+func (p *NimbusGetSupervisorPageInfoResult) writeField0(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetSuccess() {
+		if err := oprot.WriteFieldBegin(ctx, "success", thrift.STRUCT, 0); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 0:success: ", p), err)
+		}
+		if err := p.Success.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.Success), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 0:success: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *NimbusGetSupervisorPageInfoResult) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetE() {
+		if err := oprot.WriteFieldBegin(ctx, "e", thrift.STRUCT, 1); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:e: ", p), err)
+		}
+		if err := p.E.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.E), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 1:e: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *NimbusGetSupervisorPageInfoResult) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetAze() {
+		if err := oprot.WriteFieldBegin(ctx, "aze", thrift.STRUCT, 2); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:aze: ", p), err)
+		}
+		if err := p.Aze.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.Aze), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 2:aze: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *NimbusGetSupervisorPageInfoResult) String() string {
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("NimbusGetSupervisorPageInfoResult(%+v)", *p)
+}
+
+// Attributes:
+//   - ID
+//   - Options
+type NimbusGetTopologyInfoWithOptsArgs struct {
+	ID      string          `thrift:"id,1" db:"id" json:"id"`
+	Options *GetInfoOptions `thrift:"options,2" db:"options" json:"options"`
+}
+
+func NewNimbusGetTopologyInfoWithOptsArgs() *NimbusGetTopologyInfoWithOptsArgs {
+	return &NimbusGetTopologyInfoWithOptsArgs{}
+}
+
+func (p *NimbusGetTopologyInfoWithOptsArgs) GetID() string {
+	return p.ID
+}
+
+var NimbusGetTopologyInfoWithOptsArgs_Options_DEFAULT *GetInfoOptions
+
+func (p *NimbusGetTopologyInfoWithOptsArgs) GetOptions() *GetInfoOptions {
+	if !p.IsSetOptions() {
+		return NimbusGetTopologyInfoWithOptsArgs_Options_DEFAULT
+	}
+	return p.Options
+}
+func (p *NimbusGetTopologyInfoWithOptsArgs) IsSetOptions() bool {
+	return p.Options != nil
+}
+
+func (p *NimbusGetTopologyInfoWithOptsArgs) Read(ctx context.Context, iprot thrift.TProtocol) error {
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
+
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 1:
+			if fieldTypeId == thrift.STRING {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 2:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField2(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	return nil
+}
+
+func (p *NimbusGetTopologyInfoWithOptsArgs) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadString(ctx); err != nil {
+		return thrift.PrependError("error reading field 1: ", err)
+	} else {
+		p.ID = v
+	}
+	return nil
+}
+
+func (p *NimbusGetTopologyInfoWithOptsArgs) ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
+	p.Options = &GetInfoOptions{}
+	if err := p.Options.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.Options), err)
+	}
+	return nil
+}
+
+func (p *NimbusGetTopologyInfoWithOptsArgs) Write(ctx context.Context, oprot thrift.TProtocol) error {
+	if err := oprot.WriteStructBegin(ctx, "getTopologyInfoWithOpts_args"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField2(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
+}
+
+func (p *NimbusGetTopologyInfoWithOptsArgs) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if err := oprot.WriteFieldBegin(ctx, "id", thrift.STRING, 1); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:id: ", p), err)
+	}
+	if err := oprot.WriteString(ctx, string(p.ID)); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T.id (1) field write error: ", p), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 1:id: ", p), err)
+	}
+	return err
+}
+
+func (p *NimbusGetTopologyInfoWithOptsArgs) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if err := oprot.WriteFieldBegin(ctx, "options", thrift.STRUCT, 2); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:options: ", p), err)
+	}
+	if err := p.Options.Write(ctx, oprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.Options), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 2:options: ", p), err)
+	}
+	return err
+}
+
+func (p *NimbusGetTopologyInfoWithOptsArgs) String() string {
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("NimbusGetTopologyInfoWithOptsArgs(%+v)", *p)
+}
+
+// Attributes:
+//   - Success
+//   - E
+//   - Aze
+type NimbusGetTopologyInfoWithOptsResult struct {
+	Success *TopologyInfo           `thrift:"success,0" db:"success" json:"success,omitempty"`
+	E       *NotAliveException      `thrift:"e,1" db:"e" json:"e,omitempty"`
+	Aze     *AuthorizationException `thrift:"aze,2" db:"aze" json:"aze,omitempty"`
+}
+
+func NewNimbusGetTopologyInfoWithOptsResult() *NimbusGetTopologyInfoWithOptsResult {
+	return &NimbusGetTopologyInfoWithOptsResult{}
+}
+
+var NimbusGetTopologyInfoWithOptsResult_Success_DEFAULT *TopologyInfo
+
+func (p *NimbusGetTopologyInfoWithOptsResult) GetSuccess() *TopologyInfo {
+	if !p.IsSetSuccess() {
+		return NimbusGetTopologyInfoWithOptsResult_Success_DEFAULT
+	}
+	return p.Success
+}
+
+var NimbusGetTopologyInfoWithOptsResult_E_DEFAULT *NotAliveException
+
+func (p *NimbusGetTopologyInfoWithOptsResult) GetE() *NotAliveException {
+	if !p.IsSetE() {
+		return NimbusGetTopologyInfoWithOptsResult_E_DEFAULT
+	}
+	return p.E
+}
+
+var NimbusGetTopologyInfoWithOptsResult_Aze_DEFAULT *AuthorizationException
+
+func (p *NimbusGetTopologyInfoWithOptsResult) GetAze() *AuthorizationException {
+	if !p.IsSetAze() {
+		return NimbusGetTopologyInfoWithOptsResult_Aze_DEFAULT
+	}
+	return p.Aze
+}
+func (p *NimbusGetTopologyInfoWithOptsResult) IsSetSuccess() bool {
+	return p.Success != nil
+}
+
+func (p *NimbusGetTopologyInfoWithOptsResult) IsSetE() bool {
+	return p.E != nil
+}
+
+func (p *NimbusGetTopologyInfoWithOptsResult) IsSetAze() bool {
+	return p.Aze != nil
+}
+
+func (p *NimbusGetTopologyInfoWithOptsResult) Read(ctx context.Context, iprot thrift.TProtocol) error {
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
+
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 0:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField0(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 1:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 2:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField2(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	return nil
+}
+
+func (p *NimbusGetTopologyInfoWithOptsResult) ReadField0(ctx context.Context, iprot thrift.TProtocol) error {
+	p.Success = &TopologyInfo{}
+	if err := p.Success.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.Success), err)
+	}
+	return nil
+}
+
+func (p *NimbusGetTopologyInfoWithOptsResult) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	p.E = &NotAliveException{}
+	if err := p.E.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.E), err)
+	}
+	return nil
+}
+
+func (p *NimbusGetTopologyInfoWithOptsResult) ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
+	p.Aze = &AuthorizationException{}
+	if err := p.Aze.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.Aze), err)
+	}
+	return nil
+}
+
+func (p *NimbusGetTopologyInfoWithOptsResult) Write(ctx context.Context, oprot thrift.TProtocol) error {
+	if err := oprot.WriteStructBegin(ctx, "getTopologyInfoWithOpts_result"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField0(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField2(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
+}
+
+func (p *NimbusGetTopologyInfoWithOptsResult) writeField0(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetSuccess() {
+		if err := oprot.WriteFieldBegin(ctx, "success", thrift.STRUCT, 0); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 0:success: ", p), err)
+		}
+		if err := p.Success.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.Success), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 0:success: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *NimbusGetTopologyInfoWithOptsResult) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetE() {
+		if err := oprot.WriteFieldBegin(ctx, "e", thrift.STRUCT, 1); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:e: ", p), err)
+		}
+		if err := p.E.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.E), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 1:e: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *NimbusGetTopologyInfoWithOptsResult) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetAze() {
+		if err := oprot.WriteFieldBegin(ctx, "aze", thrift.STRUCT, 2); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:aze: ", p), err)
+		}
+		if err := p.Aze.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.Aze), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 2:aze: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *NimbusGetTopologyInfoWithOptsResult) String() string {
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("NimbusGetTopologyInfoWithOptsResult(%+v)", *p)
+}
+
+// Attributes:
+//   - ID
+type NimbusGetTopologyArgs struct {
+	ID string `thrift:"id,1" db:"id" json:"id"`
+}
+
+func NewNimbusGetTopologyArgs() *NimbusGetTopologyArgs {
+	return &NimbusGetTopologyArgs{}
+}
+
+func (p *NimbusGetTopologyArgs) GetID() string {
+	return p.ID
+}
+func (p *NimbusGetTopologyArgs) Read(ctx context.Context, iprot thrift.TProtocol) error {
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
+
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 1:
+			if fieldTypeId == thrift.STRING {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	return nil
+}
+
+func (p *NimbusGetTopologyArgs) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadString(ctx); err != nil {
+		return thrift.PrependError("error reading field 1: ", err)
+	} else {
+		p.ID = v
+	}
+	return nil
+}
+
+func (p *NimbusGetTopologyArgs) Write(ctx context.Context, oprot thrift.TProtocol) error {
+	if err := oprot.WriteStructBegin(ctx, "getTopology_args"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
+}
+
+func (p *NimbusGetTopologyArgs) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if err := oprot.WriteFieldBegin(ctx, "id", thrift.STRING, 1); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:id: ", p), err)
+	}
+	if err := oprot.WriteString(ctx, string(p.ID)); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T.id (1) field write error: ", p), err)
+	}
+	if err := oprot.WriteFieldEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write field end error 1:id: ", p), err)
+	}
+	return err
+}
+
+func (p *NimbusGetTopologyArgs) String() string {
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("NimbusGetTopologyArgs(%+v)", *p)
+}
+
+// Attributes:
+//   - Success
+//   - E
+//   - Aze
+type NimbusGetTopologyResult struct {
+	Success *StormTopology          `thrift:"success,0" db:"success" json:"success,omitempty"`
+	E       *NotAliveException      `thrift:"e,1" db:"e" json:"e,omitempty"`
+	Aze     *AuthorizationException `thrift:"aze,2" db:"aze" json:"aze,omitempty"`
+}
+
+func NewNimbusGetTopologyResult() *NimbusGetTopologyResult {
+	return &NimbusGetTopologyResult{}
+}
+
+var NimbusGetTopologyResult_Success_DEFAULT *StormTopology
+
+func (p *NimbusGetTopologyResult) GetSuccess() *StormTopology {
+	if !p.IsSetSuccess() {
+		return NimbusGetTopologyResult_Success_DEFAULT
+	}
+	return p.Success
+}
+
+var NimbusGetTopologyResult_E_DEFAULT *NotAliveException
+
+func (p *NimbusGetTopologyResult) GetE() *NotAliveException {
+	if !p.IsSetE() {
+		return NimbusGetTopologyResult_E_DEFAULT
+	}
+	return p.E
+}
+
+var NimbusGetTopologyResult_Aze_DEFAULT *AuthorizationException
+
+func (p *NimbusGetTopologyResult) GetAze() *AuthorizationException {
+	if !p.IsSetAze() {
+		return NimbusGetTopologyResult_Aze_DEFAULT
+	}
+	return p.Aze
+}
+func (p *NimbusGetTopologyResult) IsSetSuccess() bool {
+	return p.Success != nil
+}
+
+func (p *NimbusGetTopologyResult) IsSetE() bool {
+	return p.E != nil
+}
+
+func (p *NimbusGetTopologyResult) IsSetAze() bool {
+	return p.Aze != nil
+}
+
+func (p *NimbusGetTopologyResult) Read(ctx context.Context, iprot thrift.TProtocol) error {
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
+
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 0:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField0(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 1:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 2:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField2(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	return nil
+}
+
+func (p *NimbusGetTopologyResult) ReadField0(ctx context.Context, iprot thrift.TProtocol) error {
+	p.Success = &StormTopology{}
+	if err := p.Success.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.Success), err)
+	}
+	return nil
+}
+
+func (p *NimbusGetTopologyResult) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	p.E = &NotAliveException{}
+	if err := p.E.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.E), err)
+	}
+	return nil
+}
+
+func (p *NimbusGetTopologyResult) ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
+	p.Aze = &AuthorizationException{}
+	if err := p.Aze.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.Aze), err)
+	}
+	return nil
+}
+
+func (p *NimbusGetTopologyResult) Write(ctx context.Context, oprot thrift.TProtocol) error {
+	if err := oprot.WriteStructBegin(ctx, "getTopology_result"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField0(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField2(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
+}
+
+func (p *NimbusGetTopologyResult) writeField0(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetSuccess() {
+		if err := oprot.WriteFieldBegin(ctx, "success", thrift.STRUCT, 0); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 0:success: ", p), err)
+		}
+		if err := p.Success.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.Success), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 0:success: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *NimbusGetTopologyResult) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetE() {
+		if err := oprot.WriteFieldBegin(ctx, "e", thrift.STRUCT, 1); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:e: ", p), err)
+		}
+		if err := p.E.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.E), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 1:e: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *NimbusGetTopologyResult) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetAze() {
+		if err := oprot.WriteFieldBegin(ctx, "aze", thrift.STRUCT, 2); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:aze: ", p), err)
+		}
+		if err := p.Aze.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.Aze), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 2:aze: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *NimbusGetTopologyResult) String() string {
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("NimbusGetTopologyResult(%+v)", *p)
+}
+
+type NimbusGetNimbusConfArgs struct {
+}
+
+func NewNimbusGetNimbusConfArgs() *NimbusGetNimbusConfArgs {
+	return &NimbusGetNimbusConfArgs{}
+}
+
+func (p *NimbusGetNimbusConfArgs) Read(ctx context.Context, iprot thrift.TProtocol) error {
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
+
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+			return err
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	return nil
+}
+
+func (p *NimbusGetNimbusConfArgs) Write(ctx context.Context, oprot thrift.TProtocol) error {
+	if err := oprot.WriteStructBegin(ctx, "getNimbusConf_args"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
+}
+
+func (p *NimbusGetNimbusConfArgs) String() string {
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("NimbusGetNimbusConfArgs(%+v)", *p)
+}
+
+// Attributes:
+//   - Success
+//   - Aze
+type NimbusGetNimbusConfResult struct {
+	Success *string                 `thrift:"success,0" db:"success" json:"success,omitempty"`
+	Aze     *AuthorizationException `thrift:"aze,1" db:"aze" json:"aze,omitempty"`
+}
+
+func NewNimbusGetNimbusConfResult() *NimbusGetNimbusConfResult {
+	return &NimbusGetNimbusConfResult{}
+}
+
+var NimbusGetNimbusConfResult_Success_DEFAULT string
+
+func (p *NimbusGetNimbusConfResult) GetSuccess() string {
+	if !p.IsSetSuccess() {
+		return NimbusGetNimbusConfResult_Success_DEFAULT
+	}
+	return *p.Success
+}
+
+var NimbusGetNimbusConfResult_Aze_DEFAULT *AuthorizationException
+
+func (p *NimbusGetNimbusConfResult) GetAze() *AuthorizationException {
+	if !p.IsSetAze() {
+		return NimbusGetNimbusConfResult_Aze_DEFAULT
+	}
+	return p.Aze
+}
+func (p *NimbusGetNimbusConfResult) IsSetSuccess() bool {
+	return p.Success != nil
+}
+
+func (p *NimbusGetNimbusConfResult) IsSetAze() bool {
+	return p.Aze != nil
+}
+
+func (p *NimbusGetNimbusConfResult) Read(ctx context.Context, iprot thrift.TProtocol) error {
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
+
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 0:
+			if fieldTypeId == thrift.STRING {
+				if err := p.ReadField0(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 1:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	return nil
+}
+
+func (p *NimbusGetNimbusConfResult) ReadField0(ctx context.Context, iprot thrift.TProtocol) error {
+	if v, err := iprot.ReadString(ctx); err != nil {
+		return thrift.PrependError("error reading field 0: ", err)
+	} else {
+		p.Success = &v
+	}
+	return nil
+}
+
+func (p *NimbusGetNimbusConfResult) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	p.Aze = &AuthorizationException{}
+	if err := p.Aze.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.Aze), err)
+	}
+	return nil
+}
+
+func (p *NimbusGetNimbusConfResult) Write(ctx context.Context, oprot thrift.TProtocol) error {
+	if err := oprot.WriteStructBegin(ctx, "getNimbusConf_result"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField0(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
+}
+
+func (p *NimbusGetNimbusConfResult) writeField0(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetSuccess() {
+		if err := oprot.WriteFieldBegin(ctx, "success", thrift.STRING, 0); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 0:success: ", p), err)
+		}
+		if err := oprot.WriteString(ctx, string(*p.Success)); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T.success (0) field write error: ", p), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 0:success: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *NimbusGetNimbusConfResult) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetAze() {
+		if err := oprot.WriteFieldBegin(ctx, "aze", thrift.STRUCT, 1); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:aze: ", p), err)
+		}
+		if err := p.Aze.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.Aze), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 1:aze: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *NimbusGetNimbusConfResult) String() string {
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("NimbusGetNimbusConfResult(%+v)", *p)
+}
+
+type NimbusGetTopologyHistoryArgs struct {
+}
+
+func NewNimbusGetTopologyHistoryArgs() *NimbusGetTopologyHistoryArgs {
+	return &NimbusGetTopologyHistoryArgs{}
+}
+
+func (p *NimbusGetTopologyHistoryArgs) Read(ctx context.Context, iprot thrift.TProtocol) error {
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
+
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+			return err
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	return nil
+}
+
+func (p *NimbusGetTopologyHistoryArgs) Write(ctx context.Context, oprot thrift.TProtocol) error {
+	if err := oprot.WriteStructBegin(ctx, "getTopologyHistory_args"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
+}
+
+func (p *NimbusGetTopologyHistoryArgs) String() string {
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("NimbusGetTopologyHistoryArgs(%+v)", *p)
+}
+
+// Attributes:
+//   - Success
+//   - Aze
+type NimbusGetTopologyHistoryResult struct {
+	Success *TopologyHistoryInfo    `thrift:"success,0" db:"success" json:"success,omitempty"`
+	Aze     *AuthorizationException `thrift:"aze,1" db:"aze" json:"aze,omitempty"`
+}
+
+func NewNimbusGetTopologyHistoryResult() *NimbusGetTopologyHistoryResult {
+	return &NimbusGetTopologyHistoryResult{}
+}
+
+var NimbusGetTopologyHistoryResult_Success_DEFAULT *TopologyHistoryInfo
+
+func (p *NimbusGetTopologyHistoryResult) GetSuccess() *TopologyHistoryInfo {
+	if !p.IsSetSuccess() {
+		return NimbusGetTopologyHistoryResult_Success_DEFAULT
+	}
+	return p.Success
+}
+
+var NimbusGetTopologyHistoryResult_Aze_DEFAULT *AuthorizationException
+
+func (p *NimbusGetTopologyHistoryResult) GetAze() *AuthorizationException {
+	if !p.IsSetAze() {
+		return NimbusGetTopologyHistoryResult_Aze_DEFAULT
+	}
+	return p.Aze
+}
+func (p *NimbusGetTopologyHistoryResult) IsSetSuccess() bool {
+	return p.Success != nil
+}
+
+func (p *NimbusGetTopologyHistoryResult) IsSetAze() bool {
+	return p.Aze != nil
+}
+
+func (p *NimbusGetTopologyHistoryResult) Read(ctx context.Context, iprot thrift.TProtocol) error {
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
+
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 0:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField0(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 1:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	return nil
+}
+
+func (p *NimbusGetTopologyHistoryResult) ReadField0(ctx context.Context, iprot thrift.TProtocol) error {
+	p.Success = &TopologyHistoryInfo{}
+	if err := p.Success.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.Success), err)
+	}
+	return nil
+}
+
+func (p *NimbusGetTopologyHistoryResult) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	p.Aze = &AuthorizationException{}
+	if err := p.Aze.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.Aze), err)
+	}
+	return nil
+}
+
+func (p *NimbusGetTopologyHistoryResult) Write(ctx context.Context, oprot thrift.TProtocol) error {
+	if err := oprot.WriteStructBegin(ctx, "getTopologyHistory_result"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField0(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
+}
+
+func (p *NimbusGetTopologyHistoryResult) writeField0(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetSuccess() {
+		if err := oprot.WriteFieldBegin(ctx, "success", thrift.STRUCT, 0); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 0:success: ", p), err)
+		}
+		if err := p.Success.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.Success), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 0:success: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *NimbusGetTopologyHistoryResult) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetAze() {
+		if err := oprot.WriteFieldBegin(ctx, "aze", thrift.STRUCT, 1); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:aze: ", p), err)
+		}
+		if err := p.Aze.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.Aze), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 1:aze: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *NimbusGetTopologyHistoryResult) String() string {
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("NimbusGetTopologyHistoryResult(%+v)", *p)
+}
+
+type NimbusGetOwnerResourceSummariesArgs struct {
+}
+
+func NewNimbusGetOwnerResourceSummariesArgs() *NimbusGetOwnerResourceSummariesArgs {
+	return &NimbusGetOwnerResourceSummariesArgs{}
+}
+
+func (p *NimbusGetOwnerResourceSummariesArgs) Read(ctx context.Context, iprot thrift.TProtocol) error {
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
+
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+			return err
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	return nil
+}
+
+func (p *NimbusGetOwnerResourceSummariesArgs) Write(ctx context.Context, oprot thrift.TProtocol) error {
+	if err := oprot.WriteStructBegin(ctx, "getOwnerResourceSummaries_args"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
+}
+
+func (p *NimbusGetOwnerResourceSummariesArgs) String() string {
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("NimbusGetOwnerResourceSummariesArgs(%+v)", *p)
+}
+
+// Attributes:
+//   - Success
+//   - Aze
+type NimbusGetOwnerResourceSummariesResult struct {
+	Success []*OwnerResourceSummary `thrift:"success,0" db:"success" json:"success,omitempty"`
+	Aze     *AuthorizationException `thrift:"aze,1" db:"aze" json:"aze,omitempty"`
+}
+
+func NewNimbusGetOwnerResourceSummariesResult() *NimbusGetOwnerResourceSummariesResult {
+	return &NimbusGetOwnerResourceSummariesResult{}
+}
+
+var NimbusGetOwnerResourceSummariesResult_Success_DEFAULT []*OwnerResourceSummary
+
+func (p *NimbusGetOwnerResourceSummariesResult) GetSuccess() []*OwnerResourceSummary {
+	return p.Success
+}
+
+var NimbusGetOwnerResourceSummariesResult_Aze_DEFAULT *AuthorizationException
+
+func (p *NimbusGetOwnerResourceSummariesResult) GetAze() *AuthorizationException {
+	if !p.IsSetAze() {
+		return NimbusGetOwnerResourceSummariesResult_Aze_DEFAULT
+	}
+	return p.Aze
+}
+func (p *NimbusGetOwnerResourceSummariesResult) IsSetSuccess() bool {
+	return p.Success != nil
+}
+
+func (p *NimbusGetOwnerResourceSummariesResult) IsSetAze() bool {
+	return p.Aze != nil
+}
+
+func (p *NimbusGetOwnerResourceSummariesResult) Read(ctx context.Context, iprot thrift.TProtocol) error {
+	if _, err := iprot.ReadStructBegin(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
+	}
+
+	for {
+		_, fieldTypeId, fieldId, err := iprot.ReadFieldBegin(ctx)
+		if err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T field %d read error: ", p, fieldId), err)
+		}
+		if fieldTypeId == thrift.STOP {
+			break
+		}
+		switch fieldId {
+		case 0:
+			if fieldTypeId == thrift.LIST {
+				if err := p.ReadField0(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		case 1:
+			if fieldTypeId == thrift.STRUCT {
+				if err := p.ReadField1(ctx, iprot); err != nil {
+					return err
+				}
+			} else {
+				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+					return err
+				}
+			}
+		default:
+			if err := iprot.Skip(ctx, fieldTypeId); err != nil {
+				return err
+			}
+		}
+		if err := iprot.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err := iprot.ReadStructEnd(ctx); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
+	}
+	return nil
+}
+
+func (p *NimbusGetOwnerResourceSummariesResult) ReadField0(ctx context.Context, iprot thrift.TProtocol) error {
+	_, size, err := iprot.ReadListBegin(ctx)
+	if err != nil {
+		return thrift.PrependError("error reading list begin: ", err)
+	}
+	tSlice := make([]*OwnerResourceSummary, 0, size)
+	p.Success = tSlice
+	for i := 0; i < size; i++ {
+		_elem231 := &OwnerResourceSummary{}
+		if err := _elem231.Read(ctx, iprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", _elem231), err)
+		}
+		p.Success = append(p.Success, _elem231)
+	}
+	if err := iprot.ReadListEnd(ctx); err != nil {
+		return thrift.PrependError("error reading list end: ", err)
+	}
+	return nil
+}
+
+func (p *NimbusGetOwnerResourceSummariesResult) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
+	p.Aze = &AuthorizationException{}
+	if err := p.Aze.Read(ctx, iprot); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T error reading struct: ", p.Aze), err)
+	}
+	return nil
+}
+
+func (p *NimbusGetOwnerResourceSummariesResult) Write(ctx context.Context, oprot thrift.TProtocol) error {
+	if err := oprot.WriteStructBegin(ctx, "getOwnerResourceSummaries_result"); err != nil {
+		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
+	}
+	if p != nil {
+		if err := p.writeField0(ctx, oprot); err != nil {
+			return err
+		}
+		if err := p.writeField1(ctx, oprot); err != nil {
+			return err
+		}
+	}
+	if err := oprot.WriteFieldStop(ctx); err != nil {
+		return thrift.PrependError("write field stop error: ", err)
+	}
+	if err := oprot.WriteStructEnd(ctx); err != nil {
+		return thrift.PrependError("write struct stop error: ", err)
+	}
+	return nil
+}
+
+func (p *NimbusGetOwnerResourceSummariesResult) writeField0(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetSuccess() {
+		if err := oprot.WriteFieldBegin(ctx, "success", thrift.LIST, 0); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 0:success: ", p), err)
+		}
+		if err := oprot.WriteListBegin(ctx, thrift.STRUCT, len(p.Success)); err != nil {
+			return thrift.PrependError("error writing list begin: ", err)
+		}
+		for _, v := range p.Success {
+			if err := v.Write(ctx, oprot); err != nil {
+				return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", v), err)
+			}
+		}
+		if err := oprot.WriteListEnd(ctx); err != nil {
+			return thrift.PrependError("error writing list end: ", err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 0:success: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *NimbusGetOwnerResourceSummariesResult) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
+	if p.IsSetAze() {
+		if err := oprot.WriteFieldBegin(ctx, "aze", thrift.STRUCT, 1); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:aze: ", p), err)
+		}
+		if err := p.Aze.Write(ctx, oprot); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T error writing struct: ", p.Aze), err)
+		}
+		if err := oprot.WriteFieldEnd(ctx); err != nil {
+			return thrift.PrependError(fmt.Sprintf("%T write field end error 1:aze: ", p), err)
+		}
+	}
+	return err
+}
+
+func (p *NimbusGetOwnerResourceSummariesResult) String() string {
+	if p == nil {
+		return "<nil>"
+	}
+	return fmt.Sprintf("NimbusGetOwnerResourceSummariesResult(%+v)", *p)
 }
