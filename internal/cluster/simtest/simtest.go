@@ -77,9 +77,11 @@ type Config struct {
 	// which is what they mean without a name, by default.
 	Infrastructure string
 	// Wrap, where set, puts something between the manager and the infrastructure.
-	Wrap  func(infra.Driver) infra.Driver
-	Crash func(point string) // see op.Config
-	Log   *slog.Logger
+	Wrap func(infra.Driver) infra.Driver
+	// Dialled, where set, is called when an agent opens a connection in memory.
+	Dialled func()
+	Crash   func(point string) // see op.Config
+	Log     *slog.Logger
 }
 
 // World is a manager over a simulated infrastructure.
@@ -115,7 +117,12 @@ func Open(cfg Config) (*World, error) {
 		return nil, err
 	}
 	if cfg.Sim.Dial == nil {
-		cfg.Sim.Dial = w.network.Dial
+		cfg.Sim.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			if cfg.Dialled != nil {
+				cfg.Dialled()
+			}
+			return w.network.Dial(ctx, network, address)
+		}
 		if cfg.Sim.Agents.TLS {
 			cfg.Sim.Dial = (&net.Dialer{}).DialContext
 		}
@@ -217,6 +224,12 @@ func (w *World) server(ctx context.Context, config *tls.Config) *http.Server {
 
 // maxStreams lets all agents of a connection watch and report at once.
 const maxStreams = 1000
+
+// Authority is the installation's certificate authority.
+func (w *World) Authority() *tenant.Authority { return w.authority }
+
+// Address is where agents connect to the server.
+func (w *World) Address() string { return w.address }
 
 // Stop ends the server as a kill does; the infrastructure and its agents go on.
 func (w *World) Stop() error { return w.stop() }

@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"crypto/ecdsa"
+	"crypto/tls"
 	"sync"
 	"time"
 
@@ -115,6 +116,21 @@ func (c *Cloud) startAgent(m *machine, after time.Duration) {
 	ctx, a.end = context.WithCancel(c.life)
 	m.agent = a
 	c.wg.Go(func() { a.run(ctx, after) })
+}
+
+// Certificate returns the certificate and the key of a node, by the node's key;
+// false while it has none of its own.
+func (c *Cloud) Certificate(key string) (tls.Certificate, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, m := range c.nodes {
+		if m.ref.Key == key {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			return tls.Certificate{Certificate: m.cert, PrivateKey: m.key}, m.cert != nil
+		}
+	}
+	return tls.Certificate{}, false
 }
 
 // named returns a machine by its node's name. c.mu is held.
