@@ -32,6 +32,7 @@ type NodeGroup struct {
 	Name          string        `json:"name" pattern:"^[a-zA-Z0-9]{1,80}$" doc:"Name of the group, unique in the cluster"`
 	Roles         []string      `json:"roles" doc:"What each node of the group does"`
 	InstanceNum   int           `json:"instanceNum" minimum:"0" maximum:"10000" doc:"Number of nodes"`
+	MinInstances  int           `json:"minInstances,omitempty" minimum:"1" maximum:"10000" doc:"Number of nodes the cluster gets along with; all where absent. The others are tried again until they are there"`
 	InstanceType  string        `json:"instanceType,omitempty" enum:"SMALL,MEDIUM,LARGE,EXTRA_LARGE" doc:"Size of a node: SMALL 1 core and 3,748 MB, MEDIUM 2 and 7,500, LARGE 4 and 15,000, EXTRA_LARGE 8 and 30,000"`
 	CPUNum        int           `json:"cpuNum,omitempty" minimum:"1" maximum:"65536" doc:"Cores of a node; goes before instanceType"`
 	MemCapacityMB int           `json:"memCapacityMB,omitempty" minimum:"1" maximum:"1073741824" doc:"Memory of a node in MiB; goes before instanceType"`

@@ -45,7 +45,7 @@ const (
 type Operation struct {
 	ID       int64          `json:"id" doc:"Number of the operation, rising"`
 	Cluster  string         `json:"cluster" doc:"Cluster it changes"`
-	Kind     string         `json:"kind" enum:"apply,start,stop,delete,smoke" doc:"What was asked for"`
+	Kind     string         `json:"kind" enum:"apply,start,stop,delete,smoke,repair" doc:"What was asked for"`
 	State    OperationState `json:"state" enum:"queued,running,failed,done,cancelled,superseded,abandoned" doc:"Where it stands"`
 	Reason   string         `json:"reason,omitempty" doc:"Why it is where it is"`
 	By       string         `json:"by,omitempty" doc:"Who asked for it: the name of a token, owner, or howdah itself"`

@@ -32,4 +32,5 @@ const (
 	ConditionAgentsConnected = "AgentsConnected"
 	ConditionWeakened        = "Weakened" // of services: programs say so themselves
 	ConditionExpired         = "Expired"
+	ConditionBelowWanted     = "BelowWanted"
 )

@@ -1,6 +1,7 @@
 package cluster_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -94,32 +95,39 @@ type cloud struct {
 	agents  map[string]*agent
 	calls   []string
 	refuse  error                                   // what Create answers
+	refuses map[string]error                        // what Create answers for a node
+	dead    map[string]bool                         // nodes whose next machine never boots
+	corpses map[string]bool                         // machines that did not boot, by key
+	memory  int                                     // of the host, in MiB
 	observe func(node string, s *api.ServiceStatus) // changes what agents say
 	taken   map[string][]*agentapi.Assignment       // what agents were given, by node
 	wg      sync.WaitGroup
 }
 
 func (c *cloud) Inventory(context.Context) (infra.Inventory, error) {
-	return infra.Inventory{Hosts: []infra.Host{{Name: "host", CPUs: 4, MemoryMB: 1000}}, Addresses: netip.MustParsePrefix("127.9.0.0/24"), First: 10, Identity: true}, nil
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return infra.Inventory{Hosts: []infra.Host{{Name: "host", CPUs: 4, MemoryMB: c.memory}}, Addresses: netip.MustParsePrefix("127.9.0.0/24"), First: 10, Identity: true}, nil
 }
 
 func (c *cloud) Create(_ context.Context, r infra.CreateRequest) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.calls = append(c.calls, "create "+r.Name)
-	if c.refuse != nil {
-		return c.refuse
+	if err := cmp.Or(c.refuse, c.refuses[r.Name]); err != nil {
+		return err
+	}
+	if c.dead[r.Name] {
+		c.corpses[r.Key] = true
 	}
 	var join agentapi.JoinFile
 	if err := json.Unmarshal(r.Join, &join); err != nil {
 		return err
 	}
-	if c.agents[r.Key] == nil {
+	if c.agents[r.Key] == nil && !c.corpses[r.Key] {
 		a := &agent{cloud: c, node: join.Node, name: r.Name, token: join.Token}
 		c.agents[r.Key] = a
-		ctx, cancel := context.WithCancel(c.ctx)
-		a.kill = cancel
-		c.wg.Go(func() { a.run(ctx) })
+		a.live(a.run)
 	}
 	return nil
 }
@@ -128,6 +136,7 @@ func (c *cloud) Delete(_ context.Context, ref infra.Ref) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.calls = append(c.calls, "delete "+ref.Name)
+	delete(c.corpses, ref.Key)
 	if a := c.agents[ref.Key]; a != nil {
 		a.kill()
 		delete(c.agents, ref.Key)
@@ -156,7 +165,19 @@ type agent struct {
 	cloud             *cloud
 	node, name, token string
 	kill              context.CancelFunc
+	dead              chan struct{} // closed when it has ended
 	sequence          int64
+}
+
+// live begins a life of the agent.
+func (a *agent) live(do func(context.Context)) {
+	ctx, cancel := context.WithCancel(a.cloud.ctx)
+	dead := make(chan struct{})
+	a.kill, a.dead = cancel, dead
+	a.cloud.wg.Go(func() {
+		defer close(dead)
+		do(ctx)
+	})
 }
 
 func (a *agent) run(ctx context.Context) {
@@ -253,8 +274,30 @@ func start(t *testing.T) *cloud {
 	return c
 }
 
-// run has the manager do what is asked for.
-func (c *cloud) run() { c.wg.Go(func() { _ = c.m.Run(c.ctx) }) }
+// run has the manager do what is asked for; the function returned ends that.
+func (c *cloud) run() (stop func()) {
+	ctx, cancel := context.WithCancel(c.ctx)
+	ended := make(chan struct{})
+	c.wg.Go(func() {
+		defer close(ended)
+		_ = c.m.Run(ctx)
+	})
+	return func() { cancel(); <-ended }
+}
+
+// restart puts a new manager in the place of one that was stopped; the agents find it.
+func (c *cloud) restart() {
+	c.t.Helper()
+	for _, a := range c.agents {
+		a.kill()
+		<-a.dead
+	}
+	c.m = cluster.New(c.config)
+	for _, a := range c.agents {
+		a.live(func(ctx context.Context) { _ = a.watch(ctx, a.name+"-1") })
+	}
+	c.run()
+}
 
 // again puts another manager, with another clock, in the place of an idle one.
 func (c *cloud) again(clock cluster.Clock) {
@@ -284,7 +327,7 @@ func idleWith(t *testing.T, clock cluster.Clock) *cloud {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	c := &cloud{t: t, path: path, store: st, ctx: ctx, agents: map[string]*agent{}, taken: map[string][]*agentapi.Assignment{}}
+	c := &cloud{t: t, path: path, memory: 1000, store: st, ctx: ctx, agents: map[string]*agent{}, corpses: map[string]bool{}, taken: map[string][]*agentapi.Assignment{}}
 	c.config = cluster.Config{
 		Store: st, Stacks: stacks, Drivers: map[string]infra.Driver{"local": c},
 		Cache: artifact.New(artifact.Config{Dir: t.TempDir()}), Authority: authority, AgentAddr: "127.0.0.1:1", Clock: clock,

@@ -6,6 +6,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -38,6 +39,8 @@ type Config struct {
 	Log       *slog.Logger
 	Crash     func(point string) // see op.Config
 	Clock     Clock              // the system's where empty
+	Join      time.Duration      // how long an agent may take to join; 2 min where 0
+	Repair    time.Duration      // pause before missing nodes are tried again for the first time; 15 s where 0
 }
 
 // Manager is the one writer of what is wanted of clusters and nodes.
@@ -76,6 +79,7 @@ func New(cfg Config) *Manager {
 		progress: map[string]artifact.Progress{}, invited: map[string]bool{}, inventory: map[string]infra.Inventory{},
 		whole: map[string]bool{}, rendered: map[string]*rendered{}, warned: map[string]time.Duration{}, clock: cfg.Clock,
 	}
+	m.cfg.Join, m.cfg.Repair = cmp.Or(cfg.Join, joinDeadline), cmp.Or(cfg.Repair, repairPause)
 	if m.clock.Wall == nil {
 		m.clock = systemClock()
 	}
@@ -106,6 +110,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	}
 	wg.Go(func() { m.prune(ctx) })
 	wg.Go(func() { m.expireClusters(ctx) })
+	wg.Go(func() { m.repairClusters(ctx) })
 	err := m.engine.Run(ctx)
 	wg.Wait()
 	return err

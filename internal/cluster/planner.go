@@ -25,6 +25,7 @@ const (
 	opStop   = "stop"
 	opDelete = "delete"
 	opSmoke  = "smoke"
+	opRepair = "repair"
 )
 
 // applyArgs is what an apply asks for: the definition with every default
@@ -49,6 +50,8 @@ func (m *Manager) planOperation(tx *store.Tx, o store.Operation) ([]op.StepSpec,
 	switch o.Kind {
 	case opApply:
 		return m.planApply(tx, c, o)
+	case opRepair:
+		return m.planRepair(tx, c)
 	case opStart:
 		return m.planStart(tx, c)
 	case opStop:
@@ -230,14 +233,19 @@ func (m *Manager) planApply(tx *store.Tx, c store.Cluster, o store.Operation) ([
 	if err != nil {
 		return nil, err
 	}
-	res, err := m.compute(tx, c, args.Cluster, s)
+	return m.planWanted(tx, c, args.Cluster, s, &steps{})
+}
+
+// planWanted makes the steps that bring a cluster from what it is to what is wanted.
+func (m *Manager) planWanted(tx *store.Tx, c store.Cluster, want api.Cluster, s *stack.Stack, b *steps) ([]op.StepSpec, error) {
+	res, err := m.compute(tx, c, want, s)
 	if err != nil {
 		return nil, err
 	}
-	b := &steps{}
 	if res.Plan.Empty() && c.Smoked == c.Revision {
 		return b.specs, nil
 	}
+	b.spare = spareGroups(want)
 	b.artifacts = b.add("artifacts", "", "get the artifacts of "+c.Name, "artifacts")
 	if res.Changed {
 		ids, err := m.reserve(tx, &c, &res)
@@ -265,7 +273,8 @@ func (m *Manager) planApply(tx *store.Tx, c store.Cluster, o store.Operation) ([
 	if err != nil {
 		return nil, err
 	}
-	return append(b.specs, smokeStep(append(up, b.artifacts))), nil
+	b.test(append(up, b.artifacts))
+	return b.specs, nil
 }
 
 // reserve stores the revision and its nodes; it returns node ids by name.
@@ -326,9 +335,16 @@ func (m *Manager) reserve(tx *store.Tx, c *store.Cluster, res *plan.Result) (map
 // leaving nodes drain, stop and go; then the cluster is tested.
 func (m *Manager) applySteps(b *steps, res plan.Result, ids map[string]string, kept []int, off map[string]store.Node) {
 	up := slices.Clone(kept)
-	for _, a := range slices.Concat(res.Resume, res.Add) {
-		made := b.add("create-node", ids[a.Name], "make "+a.Name, "nodes")
-		up = append(up, b.add("run-node", ids[a.Name], "bring up "+a.Name, "services", b.artifacts, made))
+	for i, a := range slices.Concat(res.Resume, res.Add) {
+		var before []int
+		if b.anew && i < len(res.Resume) {
+			before = append(before, b.node(a.Group, "clear-node", ids[a.Name], "take away what is there of "+a.Name, "nodes"))
+		}
+		made := b.node(a.Group, "create-node", ids[a.Name], "make "+a.Name, "nodes", before...)
+		up = append(up, b.node(a.Group, "run-node", ids[a.Name], "bring up "+a.Name, "services", b.artifacts, made))
+	}
+	for _, x := range res.Missing {
+		up = append(up, b.missing(x))
 	}
 	last := map[string]int{}
 	for _, r := range res.Reconfigure {
@@ -339,9 +355,12 @@ func (m *Manager) applySteps(b *steps, res plan.Result, ids map[string]string, k
 			after = append(after, kept...) // and only beside others that run
 		}
 		i := b.add("configure-node", ids[r.Member.Name], "reconfigure "+r.Member.Name, "services", after...)
+		// A rolling restart ends with the first node that does not come back.
+		b.specs[i].Optional = b.spare[r.Member.Group] && r.Effect != agentapi.ChangeRolling
 		last[r.Member.Group] = i
 		up = append(up, i)
 	}
+	up = b.enough(up)
 	end := up
 	drained := map[string]int{}
 	for _, r := range res.Remove {
@@ -380,7 +399,7 @@ func stay(tx *store.Tx, c store.Cluster, b *steps, res plan.Result) ([]int, erro
 		if n.Intent == agentapi.IntentStop {
 			after = append(after, b.on(n))
 		}
-		up = append(up, b.add("run-node", n.ID, "bring up "+n.Name, "services", after...))
+		up = append(up, b.node(n.Group, "run-node", n.ID, "bring up "+n.Name, "services", after...))
 	}
 	return up, nil
 }
@@ -389,6 +408,8 @@ func stay(tx *store.Tx, c store.Cluster, b *steps, res plan.Result) ([]int, erro
 type steps struct {
 	specs     []op.StepSpec
 	artifacts int
+	spare     map[string]bool // groups that get along with fewer nodes
+	anew      bool            // machines that did not come up are made anew
 }
 
 func (b *steps) add(kind, node, title, phase string, after ...int) int {
@@ -399,9 +420,9 @@ func (b *steps) add(kind, node, title, phase string, after ...int) int {
 // on adds the step that makes a node be there: one that never joined is made.
 func (b *steps) on(n store.Node) int {
 	if n.Facts == nil {
-		return b.add("create-node", n.ID, "make "+n.Name, "nodes")
+		return b.node(n.Group, "create-node", n.ID, "make "+n.Name, "nodes")
 	}
-	return b.add("power-on", n.ID, "switch "+n.Name+" on", "nodes")
+	return b.node(n.Group, "power-on", n.ID, "switch "+n.Name+" on", "nodes")
 }
 
 func smokeStep(after []int) op.StepSpec {
@@ -419,12 +440,20 @@ func (m *Manager) planStart(tx *store.Tx, c store.Cluster) ([]op.StepSpec, error
 		return nil, err
 	}
 	b := &steps{}
+	if c.Revision > 0 {
+		rev, _, err := m.revision(tx, c.ID, c.Revision)
+		if err != nil {
+			return nil, err
+		}
+		b.spare = spareGroups(rev.Cluster)
+	}
 	b.artifacts = b.add("artifacts", "", "get the artifacts of "+c.Name, "artifacts")
 	var up []int
 	for _, n := range nodes {
-		up = append(up, b.add("run-node", n.ID, "bring up "+n.Name, "services", b.artifacts, b.on(n)))
+		up = append(up, b.node(n.Group, "run-node", n.ID, "bring up "+n.Name, "services", b.artifacts, b.on(n)))
 	}
-	return append(b.specs, smokeStep(up)), nil
+	b.test(up)
+	return b.specs, nil
 }
 
 // planStop stops the groups in reverse order of definition, then switches the

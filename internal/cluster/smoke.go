@@ -105,11 +105,14 @@ func cancelSmoke(tx *store.Tx, cluster string) error {
 }
 
 func (m *Manager) startSmoke(ctx context.Context, c op.Call, s *stack.Stack, rev *stack.Revision) error {
-	mem, ok := rev.First(s.Smoke.On)
-	if !ok {
-		return fmt.Errorf("cannot test %s: no node has role %s", rev.Cluster.Name, s.Smoke.On)
-	}
 	return m.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+		mem, ok, err := m.firstServing(tx, c.Operation.Cluster, rev, s.Smoke.On)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return fmt.Errorf("cannot test %s: no node has role %s", rev.Cluster.Name, s.Smoke.On)
+		}
 		n, err := tx.Node(mem.ID)
 		if err != nil {
 			return err

@@ -88,6 +88,15 @@ func (m *Manager) status(tx *store.Tx, c store.Cluster) (api.ClusterStatus, erro
 	if !c.Expires.IsZero() {
 		st.Expires = &c.Expires
 	}
+	if st.Definition != nil {
+		few, is, err := m.below(tx, c, *st.Definition, st.Nodes)
+		if err != nil {
+			return st, err
+		}
+		if is {
+			degrade(&st, few)
+		}
+	}
 	if ended, is, err := m.expired(tx, c, current); err != nil {
 		return st, err
 	} else if is {

@@ -29,7 +29,7 @@ func (m *Manager) doCreateNode(ctx context.Context, c op.Call) op.Result {
 	// A token may have been used up by a join whose answer was lost with the
 	// server that gave it, so another server invites again.
 	if m.waitsToJoin(n.ID, c.Step.State == api.StepWaiting) {
-		return op.Wait("the agent of "+n.Name+" to join", time.Now().Add(joinDeadline))
+		return op.Wait("the agent of "+n.Name+" to join", m.joinBy())
 	}
 	join, err := m.joinFile(ctx, n)
 	if err != nil {
@@ -39,8 +39,11 @@ func (m *Manager) doCreateNode(ctx context.Context, c op.Call) op.Result {
 	if err != nil {
 		return driverResult(err)
 	}
-	return op.Wait("the agent of "+n.Name+" to join", time.Now().Add(joinDeadline))
+	return op.Wait("the agent of "+n.Name+" to join", m.joinBy())
 }
+
+// joinBy is when an agent that is invited now has to have joined.
+func (m *Manager) joinBy() time.Time { return time.Now().Add(m.cfg.Join) }
 
 // waitsToJoin reports whether this server has invited a node already; it notes
 // that it is about to.

@@ -16,6 +16,11 @@ import (
 
 // doRunNode wants a node's services running and waits until they are ready.
 func (m *Manager) doRunNode(ctx context.Context, c op.Call) op.Result {
+	if c.Step.Optional {
+		if n, err := m.node(ctx, c); err == nil && n.Facts == nil {
+			return op.Fail(errors.New("it was not made"))
+		}
+	}
 	n, err := m.intend(ctx, c.Step.Node, func(n *store.Node) { n.Intent = agentapi.IntentRun })
 	if err != nil {
 		return op.Fail(err)

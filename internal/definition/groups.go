@@ -73,6 +73,9 @@ func (c *completer) completeGroup(i int, g *api.NodeGroup) {
 	if !sure {
 		c.unread = append(c.unread, g.Name)
 	}
+	if g.MinInstances > g.InstanceNum && !c.bad(at.At("instanceNum")) && !c.bad(at.At("minInstances")) {
+		c.errorf(at.At("minInstances"), "Ask for fewer, or for more nodes.", "%d is more than instanceNum, which is %d", g.MinInstances, g.InstanceNum)
+	}
 	if g.Storage != nil && g.Storage.Type == "SHARED" && c.c.Infrastructure == "local" {
 		c.errorf(at.At("storage", "type"), "Use LOCAL.", "the local infrastructure has no shared storage")
 	}
@@ -181,5 +184,32 @@ func (c *completer) rules() {
 			}
 		}
 		c.errorf(at, p.Detail, "%s", p.Message)
+	}
+	c.fewest()
+}
+
+// fewest checks the rules with no more nodes than the cluster is to get along with.
+// What they say of the full number has been said.
+func (c *completer) fewest() {
+	full := c.s.Problems(c.c)
+	few := c.c
+	few.NodeGroups = slices.Clone(c.c.NodeGroups)
+	for i, g := range few.NodeGroups {
+		if g.MinInstances > 0 && g.MinInstances < g.InstanceNum {
+			few.NodeGroups[i].InstanceNum = g.MinInstances
+		}
+	}
+	if len(c.unsure) > 0 || len(full) > 0 {
+		return
+	}
+	for _, p := range c.s.Problems(few) {
+		at := c.n.At("nodeGroups")
+		for i, g := range c.c.NodeGroups {
+			if g.MinInstances > 0 && slices.Contains(g.Roles, p.Role) {
+				at = c.group(i).At("minInstances")
+				break
+			}
+		}
+		c.errorf(at, "Raise minInstances.", "with no more nodes than that: %s", p.Message)
 	}
 }

@@ -140,7 +140,7 @@ func (e *Engine) revive(ctx context.Context, id, step int64, to api.StepState) e
 		}
 		n := 0
 		for _, s := range steps {
-			if s.State != api.StepFailed || (step != 0 && s.ID != step) {
+			if s.State != api.StepFailed && !gaveUp(s) || (step != 0 && s.ID != step) {
 				continue
 			}
 			n++

@@ -210,6 +210,9 @@ func (e *Engine) record(ctx context.Context, o store.Operation, s *store.Step, r
 		next.State, next.Finished, next.Error = api.StepFailed, &now, r.err.Error()
 		ev.Type, ev.Message = "step.failed", s.Title+": "+next.Error
 	}
+	if next.State == api.StepFailed && s.Optional {
+		next.State, ev.Type, ev.Message = api.StepSkipped, "step.skipped", s.Title+": "+next.Error+"; going on without it"
+	}
 	e.cfg.Crash("record:before:" + s.Kind)
 	// The result of an act that happened is recorded even while the engine stops.
 	err := e.cfg.Store.Update(context.WithoutCancel(ctx), func(tx *store.Tx) error {

@@ -7,6 +7,8 @@
 //	todo ──► doing ──► done
 //	  ▲        │ ├───► waiting ──► (asked again) ──► done, failed
 //	  └─retry──┘ └───► failed ──► (retry) todo, (skip) skipped
+//
+// An optional step that fails is skipped, with its error.
 package op
 
 import (
@@ -14,6 +16,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -86,6 +90,9 @@ type StepSpec struct {
 	Kind, Node, Title, Phase string
 	Args                     string
 	After                    []int
+	// Optional is a step the operation goes on without: where it fails it is
+	// skipped, with its error. What comes after it finds out by itself.
+	Optional bool
 }
 
 // Planner turns an operation into steps. It runs inside the transaction that
@@ -241,7 +248,7 @@ func (e *Engine) plan(ctx context.Context, o store.Operation) error {
 		for i, s := range specs {
 			row := store.Step{
 				Operation: o.ID, Kind: s.Kind, Node: s.Node, Title: s.Title, Phase: s.Phase, State: api.StepTodo,
-				Key: fmt.Sprintf("op%d-%d-%s", o.ID, i, s.Kind), Args: s.Args,
+				Key: fmt.Sprintf("op%d-%d-%s", o.ID, i, s.Kind), Args: s.Args, Optional: s.Optional,
 			}
 			if row.Args == "" {
 				row.Args = "{}"
@@ -298,8 +305,11 @@ func (e *Engine) finish(ctx context.Context, o store.Operation, sv surveyed) err
 			ev.Type, ev.Message = "operation.failed", fmt.Sprintf("%s of %s failed: %s", o.Kind, o.Name, o.Reason)
 		} else {
 			now := tx.Now()
-			o.State, o.Finished, o.Reason = api.OperationDone, &now, ""
+			o.State, o.Finished, o.Reason = api.OperationDone, &now, sv.without
 			ev.Type, ev.Message = "operation.done", fmt.Sprintf("%s of %s done", o.Kind, o.Name)
+			if sv.without != "" {
+				ev.Message += " " + sv.without
+			}
 		}
 		if err := tx.UpdateOperation(o); err != nil {
 			return err
@@ -319,9 +329,10 @@ func (e *Engine) advances(operation int64) bool {
 
 // surveyed is what an operation's steps allow.
 type surveyed struct {
-	ready  []store.Step // may run, or were running
-	open   bool         // something is under way or may still become ready
-	failed *store.Step  // the first failure
+	ready   []store.Step // may run, or were running
+	open    bool         // something is under way or may still become ready
+	failed  *store.Step  // the first failure
+	without string       // what optional steps did not come to, in words
 }
 
 // survey finds the steps that may run: their predecessors are done or
@@ -331,7 +342,7 @@ func survey(steps []store.Step) surveyed {
 	for _, s := range steps {
 		state[s.ID] = s.State
 	}
-	var out surveyed
+	out := surveyed{without: without(steps)}
 	for i, s := range steps {
 		switch s.State {
 		case api.StepDoing, api.StepWaiting:
@@ -351,6 +362,35 @@ func survey(steps []store.Step) surveyed {
 	}
 	return out
 }
+
+// gaveUp reports whether an optional step failed.
+func gaveUp(s store.Step) bool { return s.Optional && s.State == api.StepSkipped && s.Error != "" }
+
+// without says which optional steps failed: the first of each lane, because those
+// after it fail for its sake.
+func without(steps []store.Step) string {
+	up := map[int64]bool{}
+	var said []string
+	for _, s := range steps {
+		if !gaveUp(s) {
+			continue
+		}
+		up[s.ID] = true
+		if !slices.ContainsFunc(s.After, func(a int64) bool { return up[a] }) {
+			said = append(said, s.Title+": "+s.Error)
+		}
+	}
+	switch {
+	case len(said) == 0:
+		return ""
+	case len(said) > maxSaid:
+		said = append(said[:maxSaid], fmt.Sprintf("%d more", len(said)-maxSaid))
+	}
+	return "without: " + strings.Join(said, "; ")
+}
+
+// maxSaid bounds how many failures of optional steps a reason names.
+const maxSaid = 3
 
 // free reports whether everything a step comes after is done or skipped.
 func free(s store.Step, state map[int64]api.StepState) bool {

@@ -277,14 +277,16 @@ func shown(steps []store.Step) string {
 	return strings.Join(out, " ")
 }
 
-// steps makes a planner of lines "title kind gate after,after"; "-" is no gate.
+// steps makes a planner of lines "title kind gate after,after"; "-" is no gate, and
+// a kind with "?" makes an optional step.
 func steps(lines ...string) op.Planner {
 	return func(*store.Tx, store.Operation) ([]op.StepSpec, error) {
 		at := map[string]int{}
 		var out []op.StepSpec
 		for i, l := range lines {
 			f := strings.Fields(l)
-			spec := op.StepSpec{Title: f[0], Kind: f[1], Phase: "nodes", Args: `"` + f[2] + `"`}
+			kind, optional := strings.CutSuffix(f[1], "?")
+			spec := op.StepSpec{Title: f[0], Kind: kind, Phase: "nodes", Args: `"` + f[2] + `"`, Optional: optional}
 			if len(f) > 3 {
 				for a := range strings.SplitSeq(f[3], ",") {
 					spec.After = append(spec.After, at[a])

@@ -18,7 +18,8 @@ type Request struct {
 	Name     string
 	MemoryMB int
 	CPUs     int
-	DiskGB   int // to be set aside; 0 for what is needed
+	DiskGB   int  // to be set aside; 0 for what is needed
+	Optional bool // the others are placed without it, and before it
 }
 
 // Host is a place that has room.
@@ -37,7 +38,8 @@ type Used struct {
 	Address  string
 }
 
-// Placement is where a node goes, and why.
+// Placement is where a node goes, and why. An optional one without a place has no
+// host; the reason then says what is missing.
 type Placement struct {
 	Name    string
 	Host    string
@@ -54,9 +56,9 @@ type Space struct {
 }
 
 // Place gives every request a host and an address, or returns sentences that
-// say what is missing; then nothing is placed. The result depends only on the
-// arguments: the host with most free memory first, then by name; the lowest
-// free address.
+// say what is missing; then nothing is placed. An optional request may go without. The
+// result depends only on the arguments: needed requests first, the host with most
+// free memory first, then by name; the lowest free address.
 func Place(reqs []Request, space Space) ([]Placement, []string) {
 	free, disk := map[string]int{}, map[string]int{}
 	for _, h := range space.Hosts {
@@ -73,17 +75,31 @@ func Place(reqs []Request, space Space) ([]Placement, []string) {
 	var missing []Request
 	var noDisk []string
 	next := addresses(space)
-	for _, r := range reqs {
+	without := func(r Request, why string) { out = append(out, Placement{Name: r.Name, Reason: why}) }
+	for _, r := range neededFirst(reqs) {
 		host, ok := roomiest(space.Hosts, free, r.MemoryMB)
 		if !ok {
+			if r.Optional {
+				without(r, fmt.Sprintf("no host has %s MiB free: %s", number.Thousands(r.MemoryMB), strings.Join(freeNow(space.Hosts, free), ", ")))
+				continue
+			}
 			missing = append(missing, r)
 			continue
 		}
 		if r.DiskGB > 0 && disk[host] < r.DiskGB {
-			noDisk = append(noDisk, fmt.Sprintf("%s needs %s GiB of disk; %s has %s GiB that are not set aside", r.Name, number.Thousands(r.DiskGB), host, number.Thousands(max(0, disk[host]))))
+			why := fmt.Sprintf("%s needs %s GiB of disk; %s has %s GiB that are not set aside", r.Name, number.Thousands(r.DiskGB), host, number.Thousands(max(0, disk[host])))
+			if r.Optional {
+				without(r, why)
+				continue
+			}
+			noDisk = append(noDisk, why)
 			continue
 		}
 		addr, ok := next(taken)
+		if !ok && r.Optional {
+			without(r, fmt.Sprintf("no address is left in %s", space.Addresses))
+			continue
+		}
 		if !ok {
 			return nil, []string{fmt.Sprintf("no address is left in %s for %s; %d are in use", space.Addresses, r.Name, len(space.Used)+len(out))}
 		}
@@ -95,12 +111,27 @@ func Place(reqs []Request, space Space) ([]Placement, []string) {
 		})
 	}
 	if len(missing) > 0 {
-		return nil, append(refusals(reqs, missing, before), noDisk...)
+		needed := slices.DeleteFunc(slices.Clone(reqs), func(r Request) bool { return r.Optional })
+		return nil, append(refusals(needed, missing, before), noDisk...)
 	}
 	if len(noDisk) > 0 {
 		return nil, noDisk
 	}
 	return out, nil
+}
+
+// neededFirst puts requests that must be met before those that may go without.
+func neededFirst(reqs []Request) []Request {
+	out := slices.Clone(reqs)
+	slices.SortStableFunc(out, func(a, b Request) int { return order(a.Optional) - order(b.Optional) })
+	return out
+}
+
+func order(optional bool) int {
+	if optional {
+		return 1
+	}
+	return 0
 }
 
 // addresses returns a generator of free addresses.

@@ -51,8 +51,12 @@ type Result struct {
 	Remove      []stack.Member
 	Reconfigure []Reconfigure
 	Keep        []stack.Member
-	Changed     bool // whether a new revision is needed
+	Missing     []Missing // nodes there is no room for, and that the cluster gets along without
+	Changed     bool      // whether a new revision is needed
 }
+
+// Missing is a node that is wanted and has no place.
+type Missing struct{ Name, Group, Why string }
 
 // Reconfigure is a node that gets another assignment.
 type Reconfigure struct {
@@ -92,6 +96,7 @@ type planner struct {
 	ds    api.Diagnostics
 	gone  map[string]string // reason by node
 	nodes map[string]*Node  // of have, by name
+	spare map[string]bool   // new nodes the cluster gets along without
 }
 
 // Compute makes the plan. Refusals come back as diagnostics; the plan is then
@@ -123,7 +128,7 @@ func Compute(want Want, have Have, space place.Space) (Result, api.Diagnostics) 
 }
 
 func newPlanner(want Want, have Have, space place.Space) *planner {
-	p := &planner{want: want, have: have, space: space, gone: map[string]string{}, nodes: make(map[string]*Node, len(have.Nodes))}
+	p := &planner{want: want, have: have, space: space, gone: map[string]string{}, spare: map[string]bool{}, nodes: make(map[string]*Node, len(have.Nodes))}
 	for i := range have.Nodes {
 		p.nodes[have.Nodes[i].Member.Name] = &have.Nodes[i]
 	}
@@ -187,6 +192,9 @@ func (p *planner) group(g api.NodeGroup) {
 	}
 	next := max(1, p.have.Ordinals[g.Name])
 	for i := len(have); i < g.InstanceNum; i++ {
+		if g.MinInstances > 0 && i >= g.MinInstances {
+			p.spare[fmt.Sprintf("%s-%s-%d", p.want.Cluster.Name, g.Name, next)] = true
+		}
 		m := stack.Member{Name: fmt.Sprintf("%s-%s-%d", p.want.Cluster.Name, g.Name, next), Group: g.Name, Ordinal: next, Roles: g.Roles, MemoryMB: g.MemCapacityMB, CPUs: g.CPUNum, DiskGB: diskOf(g)}
 		next++
 		p.out.Add = append(p.out.Add, m)
@@ -225,15 +233,30 @@ func (p *planner) vanished() {
 func (p *planner) placeNew() {
 	reqs := make([]place.Request, len(p.out.Add))
 	for i, m := range p.out.Add {
-		reqs[i] = place.Request{Name: m.Name, MemoryMB: m.MemoryMB, CPUs: m.CPUs, DiskGB: m.DiskGB}
+		reqs[i] = place.Request{Name: m.Name, MemoryMB: m.MemoryMB, CPUs: m.CPUs, DiskGB: m.DiskGB, Optional: p.spare[m.Name]}
 	}
 	placed, why := place.Place(reqs, p.space)
 	for _, w := range why {
 		p.refuse("nodeGroups", "Ask for fewer or smaller nodes, or remove others.", "%s", w)
 	}
-	for i, pl := range placed {
-		m := &p.out.Add[i]
+	if len(why) > 0 {
+		return
+	}
+	at := make(map[string]place.Placement, len(placed))
+	for _, pl := range placed {
+		at[pl.Name] = pl
+	}
+	all := p.out.Add
+	p.out.Add = nil
+	for _, m := range all {
+		pl := at[m.Name]
+		if pl.Host == "" {
+			p.out.Missing = append(p.out.Missing, Missing{Name: m.Name, Group: m.Group, Why: pl.Reason})
+			p.action(api.Action{Kind: api.ActionKeep, Target: "node " + m.Name, Node: m.Name, Group: m.Group, Reason: "made when there is room; now " + pl.Reason})
+			continue
+		}
 		m.Host, m.Address = pl.Host, pl.Address
+		p.out.Add = append(p.out.Add, m)
 		reason := "the cluster is new"
 		if p.have.Revision != nil {
 			reason = fmt.Sprintf("instanceNum of %s is now %d", m.Group, p.wanted(m.Group))
