@@ -73,3 +73,7 @@ bench: ## Go benchmarks, then README's figures (20 minutes); BENCH=regexp: only 
 .PHONY: fuzz
 fuzz: ## each fuzz target for FUZZ seconds (10)
 	@scripts/test fuzz
+
+.PHONY: soak
+soak: ## a platform under 100 kills, and the long outages (20 minutes); SOAK_SEED repeats one
+	@scripts/test soak

@@ -268,7 +268,7 @@ func (e *Engine) plan(ctx context.Context, o store.Operation) error {
 		return tx.Event(api.Event{Type: "operation.started", Cluster: o.Name, Operation: o.ID, Message: fmt.Sprintf("%s of %s started with %d steps", o.Kind, o.Name, len(specs))})
 	})
 	e.cfg.Crash("plan:after")
-	if err == nil || ctx.Err() != nil {
+	if err == nil || ctx.Err() != nil || errors.Is(err, store.ErrFull) { // it is planned when there is room again
 		return err
 	}
 	return e.endFailed(ctx, o, fmt.Errorf("cannot plan: %w", err))

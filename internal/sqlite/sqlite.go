@@ -12,13 +12,24 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/pressly/goose/v3"
-	_ "modernc.org/sqlite" // the driver
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // ErrNewer is returned for a database written by a newer Howdah.
 var ErrNewer = errors.New("database is newer than this howdah")
+
+// ErrDamaged is returned for a file that is no whole database. Nothing was written to it.
+var ErrDamaged = errors.New("database is damaged")
+
+// IsFull reports whether a write failed for want of space on the disk.
+func IsFull(err error) bool {
+	e, ok := errors.AsType[*sqlite.Error](err)
+	return ok && (e.Code() == sqlite3.SQLITE_FULL || e.Code() == sqlite3.SQLITE_IOERR_WRITE || e.Code() == sqlite3.SQLITE_IOERR_SHMSIZE)
+}
 
 // readers is the size of the pool that reads.
 const readers = 8
@@ -31,8 +42,12 @@ type DB struct {
 
 // Open opens or creates the database in the file path, whose directory must
 // exist, and applies the migrations (goose files, in the root of the file
-// system) it does not have yet.
+// system) it does not have yet. A damaged file is ErrDamaged, a schema newer than the
+// migrations ErrNewer; neither is changed.
 func Open(ctx context.Context, path string, migrations fs.FS) (*DB, error) {
+	if err := whole(ctx, path); err != nil {
+		return nil, err
+	}
 	write, err := open(path, 1)
 	if err != nil {
 		return nil, err
@@ -66,6 +81,40 @@ func open(path string, conns int) (*sql.DB, error) {
 	return db, nil
 }
 
+// whole looks for damage in the database in a file through a connection that cannot
+// write, not even what a crash left in the journal. No file is a whole one.
+func whole(ctx context.Context, path string) error {
+	if st, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) || err == nil && st.Size() == 0 {
+		return nil
+	}
+	db, err := sql.Open("sqlite", "file:"+path+"?mode=ro&_pragma=busy_timeout(10000)")
+	if err != nil {
+		return fmt.Errorf("cannot open database %s: %w", path, err)
+	}
+	defer db.Close()
+	var said string
+	err = db.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&said)
+	if e, ok := errors.AsType[*sqlite.Error](err); ok && (e.Code()&0xff == sqlite3.SQLITE_NOTADB || e.Code()&0xff == sqlite3.SQLITE_CORRUPT) {
+		said, err = e.Error(), nil
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("cannot read database %s: %w", path, err)
+	case said != "ok":
+		return fmt.Errorf("%w: %s: %s; nothing was written to it; restore a backup%s", ErrDamaged, path, strings.ReplaceAll(said, "\n", " "), copies(path))
+	}
+	return nil
+}
+
+// copies names the copies that migrations made of a database.
+func copies(path string) string {
+	names, _ := filepath.Glob(path + ".before-*")
+	if len(names) == 0 {
+		return ""
+	}
+	return ", or the copy made before a migration: " + strings.Join(names, ", ")
+}
+
 func migrate(ctx context.Context, db *sql.DB, path string, migrations fs.FS) error {
 	p, err := goose.NewProvider(goose.DialectSQLite3, db, migrations)
 	if err != nil {
@@ -81,7 +130,7 @@ func migrate(ctx context.Context, db *sql.DB, path string, migrations fs.FS) err
 	}
 	switch {
 	case have > newest:
-		return fmt.Errorf("%w: %s has schema %d, this binary knows %d; run the newer binary, or restore the copy made before the migration", ErrNewer, path, have, newest)
+		return fmt.Errorf("%w: %s has schema %d, this binary knows %d; run the newer binary, or restore a backup%s", ErrNewer, path, have, newest, copies(path))
 	case have == newest:
 		return nil
 	case have > 0:

@@ -1,8 +1,11 @@
 package sqlite_test
 
 import (
+	"bytes"
 	"errors"
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/fstest"
 
@@ -47,7 +50,7 @@ func TestMigrate(t *testing.T) {
 		t.Errorf("the copy holds %q", v)
 	}
 	_, err := sqlite.Open(t.Context(), path, one)
-	want := "database is newer than this howdah: " + path + " has schema 2, this binary knows 1; run the newer binary, or restore the copy made before the migration"
+	want := "database is newer than this howdah: " + path + " has schema 2, this binary knows 1; run the newer binary, or restore a backup, or the copy made before a migration: " + path + ".before-2"
 	if !errors.Is(err, sqlite.ErrNewer) || err.Error() != want {
 		t.Errorf("got %v\nwant %s", err, want)
 	}
@@ -73,5 +76,52 @@ func TestReadersCannotWrite(t *testing.T) {
 	defer db.Close()
 	if _, err := db.Read.Exec("DELETE FROM a"); err == nil {
 		t.Error("a reader deleted rows")
+	}
+}
+
+// TestDamaged: a file that is cut, written over or no database at all is refused, and
+// is byte for byte what it was.
+func TestDamaged(t *testing.T) {
+	one := fstest.MapFS{"00001_a.sql": first}
+	for _, tt := range []struct {
+		name   string
+		damage func([]byte) []byte
+	}{
+		{"no database", func([]byte) []byte { return []byte(strings.Repeat("a text of somebody else\n", 400)) }},
+		{"cut", func(b []byte) []byte { return b[:len(b)-5000] }},
+		{"written over", func(b []byte) []byte {
+			for i := 4096; i < len(b); i++ {
+				b[i] = byte(i * 7)
+			}
+			return b
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "db")
+			value(t, path, one)
+			data, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			data = tt.damage(data)
+			if err := os.WriteFile(path, data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path+".before-7", nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_, err = sqlite.Open(t.Context(), path, one)
+			if !errors.Is(err, sqlite.ErrDamaged) {
+				t.Fatalf("it is opened: %v", err)
+			}
+			for _, want := range []string{"database is damaged: " + path + ": ", "nothing was written to it; restore a backup, or the copy made before a migration: " + path + ".before-7"} {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("%q lacks %q", err, want)
+				}
+			}
+			if now, err := os.ReadFile(path); err != nil || !bytes.Equal(now, data) {
+				t.Errorf("the damaged file was changed: %v", err)
+			}
+		})
 	}
 }

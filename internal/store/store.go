@@ -26,6 +26,10 @@ var ErrNotFound = errors.New("not found")
 // ErrNewer is returned for a database written by a newer Howdah.
 var ErrNewer = sqlite.ErrNewer
 
+// ErrFull is returned where the disk has no room for what was to be written. Nothing of
+// it was.
+var ErrFull = errors.New("the disk is full")
+
 // maxGroup bounds how many updates share one commit.
 const maxGroup = 256
 
@@ -177,7 +181,7 @@ func (s *Store) writer() {
 func (s *Store) commit(group []*update) {
 	touched, err := s.run(group)
 	for _, u := range group {
-		if err != nil && u.err == nil {
+		if err != nil && (u.err == nil || errors.Is(err, ErrFull)) {
 			u.err = err
 		}
 		close(u.done)
@@ -193,7 +197,7 @@ func (s *Store) run(group []*update) (map[string]struct{}, error) {
 	ctx := context.Background()
 	tx, err := s.db.Write.BeginTx(ctx, nil)
 	if err != nil {
-		return nil, fmt.Errorf("cannot write: %w", err)
+		return nil, writeError("write", err)
 	}
 	defer tx.Rollback()
 	bound := s.write.Bind(tx)
@@ -204,11 +208,15 @@ func (s *Store) run(group []*update) (map[string]struct{}, error) {
 			continue
 		}
 		if _, err := tx.ExecContext(ctx, "SAVEPOINT one"); err != nil {
-			return nil, fmt.Errorf("cannot write: %w", err)
+			return nil, writeError("write", err)
 		}
 		t := &Tx{ctx: ctx, tx: bound, now: time.Now(), touched: map[string]struct{}{}}
 		end := "RELEASE one"
-		if u.err = u.fn(t); u.err != nil {
+		u.err = u.fn(t)
+		if sqlite.IsFull(u.err) { // SQLite may have given up the whole transaction
+			return nil, writeError("write", u.err)
+		}
+		if u.err != nil {
 			end = "ROLLBACK TO one; RELEASE one"
 		} else {
 			for k := range t.touched {
@@ -216,13 +224,21 @@ func (s *Store) run(group []*update) (map[string]struct{}, error) {
 			}
 		}
 		if _, err := tx.ExecContext(ctx, end); err != nil {
-			return nil, fmt.Errorf("cannot write: %w", err)
+			return nil, writeError("write", err)
 		}
 	}
 	if err := tx.Commit(); err != nil {
-		return nil, fmt.Errorf("cannot commit: %w", err)
+		return nil, writeError("commit", err)
 	}
 	return touched, nil
+}
+
+// writeError tells a full disk from other reasons.
+func writeError(verb string, err error) error {
+	if sqlite.IsFull(err) {
+		return fmt.Errorf("cannot %s: %w: %w", verb, ErrFull, err)
+	}
+	return fmt.Errorf("cannot %s: %w", verb, err)
 }
 
 // Subscription tells its owner that something changed. C holds at most one

@@ -221,7 +221,7 @@ func TestNewerDatabase(t *testing.T) {
 	}
 	execute(t, path, "INSERT INTO goose_db_version(version_id, is_applied) VALUES (9999, 1)")
 	_, err := store.Open(context.Background(), store.Config{Path: path})
-	want := "database is newer than this howdah: " + path + " has schema 9999, this binary knows " + newest(t) + "; run the newer binary, or restore the copy made before the migration"
+	want := "database is newer than this howdah: " + path + " has schema 9999, this binary knows " + newest(t) + "; run the newer binary, or restore a backup"
 	if !errors.Is(err, store.ErrNewer) || err.Error() != want {
 		t.Errorf("%v\nwant %s", err, want)
 	}

@@ -95,6 +95,23 @@ func (h *Home) Kill(pids ...int) {
 	}
 }
 
+// KillIfAlive is Kill for a process that may have ended by itself.
+func (h *Home) KillIfAlive(pid int) {
+	h.t.Helper()
+	if alive(pid) && syscall.Kill(pid, syscall.SIGKILL) == nil {
+		Within(h.t, 20*time.Second, fmt.Sprintf("killed pid %d is gone", pid), func() (bool, string) { return !alive(pid), "alive" })
+	}
+}
+
+// Agents are the agents of the home that run, in the order of their pids.
+func (h *Home) Agents() []Process {
+	out := slices.DeleteFunc(h.processes(), func(p Process) bool {
+		return p.Labels.Service != "agent" || !strings.Contains(CommandLine(p.PID), " agent ")
+	})
+	slices.SortFunc(out, func(a, b Process) int { return a.PID - b.PID })
+	return out
+}
+
 // KillServer kills the server.
 func (h *Home) KillServer() {
 	h.t.Helper()
