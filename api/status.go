@@ -29,6 +29,7 @@ type ClusterStatus struct {
 	Nodes          []NodeStatus      `json:"nodes,omitempty" doc:"Its nodes"`
 	Web            []WebAddress      `json:"web,omitempty" doc:"Pages of its programs"`
 	Operation      int64             `json:"operation,omitempty" doc:"Operation under way"`
+	Cause          *Cause            `json:"cause,omitempty" doc:"The one thing that keeps it from being ready; of one cluster asked for by name"`
 	Created        time.Time         `json:"created" doc:"When it was defined first"`
 	Expires        *time.Time        `json:"expires,omitempty" doc:"When its time to live ends"`
 	Definition     *Cluster          `json:"definition,omitempty" doc:"The definition in force"`
@@ -59,6 +60,7 @@ type NodeStatus struct {
 	Generation  int64           `json:"generation" doc:"Assignment it is wanted to have"`
 	Observed    int64           `json:"observed" doc:"Assignment it has"`
 	Java        string          `json:"java,omitempty" doc:"Java its services run on"`
+	Conditions  []Condition     `json:"conditions,omitempty" doc:"What is known about it; absent while its agent is silent"`
 	Services    []ServiceStatus `json:"services,omitempty" doc:"Its services"`
 	Reason      string          `json:"reason,omitempty" doc:"Why it was placed where it is"`
 	AgentPID    int             `json:"agentPID,omitempty" doc:"Process id of its agent"`
@@ -79,12 +81,16 @@ type ServiceStatus struct {
 	Drained     bool        `json:"drained,omitempty" doc:"Whether it may go without loss"`
 	Conditions  []Condition `json:"conditions,omitempty" doc:"What is known about it"`
 	Log         string      `json:"log,omitempty" doc:"File its output goes to, on its host"`
+	LastState   string      `json:"lastState,omitempty" doc:"Where it stood before its agent fell silent; only when it is unknown"`
+	Listens     []string    `json:"listens,omitempty" doc:"Addresses it listens on"`
+	Needs       []string    `json:"needs,omitempty" doc:"Addresses of other services it waits for before a start, or asks"`
+	Probes      []Probing   `json:"probes,omitempty" doc:"What its probes found lately"`
 }
 
 // Finding is one link in the chain that explains why something waits.
 type Finding struct {
 	Object  string    `json:"object" doc:"What it is about"`
-	Kind    string    `json:"kind" enum:"is,because,cause,next" doc:"Place in the chain"`
+	Kind    string    `json:"kind" enum:"is,cause,next,because,follows" doc:"Place in the chain; what follows is so because of the cause"`
 	Message string    `json:"message" doc:"What is so"`
 	Since   time.Time `json:"since,omitzero" doc:"Since when"`
 }

@@ -298,7 +298,7 @@ type Report struct {
 	Services    []api.ServiceStatus `json:"services"`
 	Done        []string            `json:"done,omitempty"` // cluster-wide one-time tasks whose evidence is here
 	Tasks       []TaskStatus        `json:"tasks,omitempty"`
-	Messages    []string            `json:"messages,omitempty"` // conditions of the node itself
+	Conditions  []api.Condition     `json:"conditions,omitempty"` // of the node itself
 }
 
 // TaskStatus is where a task stands.

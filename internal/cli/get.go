@@ -104,6 +104,7 @@ func printClusters(w io.Writer, cs []api.ClusterStatus, wide bool) {
 		if c.State != api.StateReady && c.Message != "" {
 			fmt.Fprintf(w, "\n%s is %s: %s\n  howdah explain %s\n", c.Name, c.State, c.Message, c.Name)
 		}
+		printWarnings(w, c)
 	}
 }
 
@@ -201,12 +202,13 @@ func (a *app) describeCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.print(c, func(w io.Writer) { printCluster(w, c) })
+			return a.print(c, func(w io.Writer) { printCluster(w, c, a.output == "wide") })
 		},
 	}
 }
 
-func printCluster(w io.Writer, c api.ClusterStatus) {
+func printCluster(w io.Writer, c api.ClusterStatus, wide bool) {
+	printCause(w, c.Cause, true)
 	if c.Message != "" {
 		fmt.Fprintf(w, "%s is %s: %s\n\n", c.Name, c.State, c.Message)
 	}
@@ -225,17 +227,21 @@ func printCluster(w io.Writer, c api.ClusterStatus) {
 	fmt.Fprintln(w)
 	rows = nil
 	for _, cond := range c.Conditions {
-		rows = append(rows, []string{cond.Type, fmt.Sprint(cond.Status), cond.Reason, cond.Message})
+		rows = append(rows, []string{cond.Type, holds(cond), cond.Reason, cond.Message})
 	}
 	table(w, []string{"CONDITION", "STATUS", "REASON", "MESSAGE"}, rows)
 	for _, n := range c.Nodes {
 		fmt.Fprintf(w, "\nnode %s  %s  %s on %s  %s MiB  %s\n", n.Name, n.State, n.Address, n.Host, number.Thousands(n.MemoryMB), plural(n.CPUs, "core"))
 		fmt.Fprintf(w, "  roles %s · java %s · assignment %d of %d\n", strings.Join(n.Roles, ", "), n.Java, n.Observed, n.Generation)
+		printNodeConditions(w, n.Conditions)
 		rows = nil
 		for _, s := range n.Services {
 			rows = append(rows, []string{"  " + s.Name, s.State, since(s.Since), pid(s.PID), fmt.Sprintf("%d restarts", s.Restarts), s.LastExit, s.Message})
 		}
 		table(w, []string{"", "", "", "", "", "", ""}, rows)
+		for _, s := range n.Services {
+			printProbes(w, s, wide)
+		}
 	}
 	if len(c.Web) > 0 {
 		fmt.Fprintln(w)
@@ -267,7 +273,7 @@ func (a *app) explainCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.print(fs, func(w io.Writer) { printFindings(w, fs) })
+			return a.print(fs, func(w io.Writer) { printChain(w, fs, a.output == "wide") })
 		},
 	}
 	c.Flags().StringVar(&cell, "cell", "", "cluster that runs the app; needed where there are several")

@@ -8,7 +8,6 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"time"
 
 	"howdah.dev/howdah/api"
 	"howdah.dev/howdah/internal/agentapi"
@@ -188,7 +187,7 @@ func (m *Manager) Report(ctx context.Context, r agentapi.Report) (agentapi.Repor
 	if err != nil || fenced {
 		return agentapi.ReportResponse{Fenced: fenced}, err
 	}
-	first := m.noteReport(r.Node)
+	first := m.hear(r)
 	if same && !first {
 		return agentapi.ReportResponse{}, nil
 	}
@@ -201,7 +200,7 @@ func (m *Manager) Report(ctx context.Context, r agentapi.Report) (agentapi.Repor
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return err
 		}
-		newer, err := tx.PutObserved(n.Cluster, r)
+		newer, err := tx.PutObserved(n.Cluster, withoutProbes(r))
 		if err != nil || !newer {
 			return err
 		}
@@ -215,18 +214,12 @@ func (m *Manager) Report(ctx context.Context, r agentapi.Report) (agentapi.Repor
 		if err := observeTasks(tx, r.Tasks); err != nil {
 			return err
 		}
+		if err := conditionEvents(tx, c.Name, n.Name, before.Report.Conditions, r.Conditions); err != nil {
+			return err
+		}
 		return serviceEvents(tx, c.Name, n.Name, before.Report.Services, r.Services)
 	})
 	return agentapi.ReportResponse{}, err
-}
-
-// noteReport remembers when a node reported; true for the first time.
-func (m *Manager) noteReport(node string) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	_, known := m.reported[node]
-	m.reported[node] = time.Now()
-	return !known
 }
 
 // unchanged tells a heartbeat from news, so that heartbeats cost no write.
@@ -254,17 +247,12 @@ func (m *Manager) unchanged(ctx context.Context, r agentapi.Report) (same, fence
 
 // normal makes reports comparable: times lose what JSON does not carry.
 func normal(r agentapi.Report) agentapi.Report {
-	r.Services = slices.Clone(r.Services)
+	r = withoutProbes(r)
 	for i := range r.Services {
 		r.Services[i].Since = r.Services[i].Since.Round(0).UTC()
-		r.Services[i].Conditions = slices.Clone(r.Services[i].Conditions)
-		for j := range r.Services[i].Conditions {
-			r.Services[i].Conditions[j].Since = nil
-		}
-		if len(r.Services[i].Conditions) == 0 {
-			r.Services[i].Conditions = nil
-		}
+		r.Services[i].Conditions = withoutSince(r.Services[i].Conditions)
 	}
+	r.Conditions = withoutSince(r.Conditions)
 	r.Tasks = slices.Clone(r.Tasks)
 	for i := range r.Tasks {
 		r.Tasks[i].Started, r.Tasks[i].Ended = r.Tasks[i].Started.Round(0).UTC(), r.Tasks[i].Ended.Round(0).UTC()

@@ -225,8 +225,10 @@ func TestExplain(t *testing.T) {
 		switch {
 		case s.Name == "headd" && s.State == "ready":
 			s.State, s.Message, s.Log, s.Restarts, s.Node = "failed", "exit 1: no luck", "/nodes/headd.out", 3, node
+			s.Listens = []string{"127.9.0.10:70"}
 		case s.Name == "workd" && s.State == "ready":
 			s.State, s.Message, s.Node = "gated", "waits for headd", node
+			s.Needs = []string{"127.9.0.10:70"}
 		}
 	}
 	ops, _, ds, err := c.m.Apply(ctx, api.File{Name: "c.yaml", Content: store1})
@@ -235,13 +237,13 @@ func TestExplain(t *testing.T) {
 	}
 	want := []string{
 		"is: store is creating",
-		"because: bring up store-head-1 waits for headd failed: exit 1: no luck",
-		"because: bring up store-worker-1 waits for workd gated: waits for headd",
-		"because: bring up store-worker-2 waits for workd gated: waits for headd",
-		"because: workd on store-worker-1 is gated: waits for headd",
-		"because: workd on store-worker-2 is gated: waits for headd",
-		"cause: headd on store-head-1 is failed: exit 1: no luck (ended 3 times in the last 10 minutes)",
+		"cause: headd on store-head-1 is failed: exit 1: no luck",
 		"next: read its output: /nodes/headd.out",
+		"follows: bring up store-head-1 waits for headd failed: exit 1: no luck",
+		"follows: bring up store-worker-1 waits for workd gated: waits for headd",
+		"follows: bring up store-worker-2 waits for workd gated: waits for headd",
+		"follows: workd on store-worker-1 is gated: waits for headd",
+		"follows: workd on store-worker-2 is gated: waits for headd",
 	}
 	var got []string
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
@@ -287,8 +289,9 @@ func TestDriverErrors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if last := fs[len(fs)-1]; last.Kind != "next" || last.Message != "mend it and: howdah op retry 1    or give up: howdah op abandon 1" {
-		t.Errorf("%+v", last)
+	if len(fs) < 3 || fs[1].Kind != "cause" || fs[1].Message != "operation 1 (apply) failed: make store-head-1: the disk is full" ||
+		fs[2].Kind != "next" || fs[2].Message != "mend it and: howdah op retry 1    or give up: howdah op abandon 1" {
+		t.Errorf("%+v", fs)
 	}
 	c.mu.Lock()
 	c.refuse = nil

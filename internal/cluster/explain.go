@@ -3,100 +3,145 @@ package cluster
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
 	"howdah.dev/howdah/api"
+	"howdah.dev/howdah/internal/store"
 )
 
-// Explain says why a cluster is not ready: what waits, for what, since when,
-// the root cause, and what to do next.
+// Explain says why a cluster is not ready: the one root cause and what to do
+// next, then what else keeps it, then what only follows from the cause.
 func (m *Manager) Explain(ctx context.Context, name string) ([]api.Finding, error) {
-	st, err := m.Get(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	var o *api.Operation
-	if st.Operation != 0 {
-		got, err := m.Operation(ctx, st.Operation)
+	var out []api.Finding
+	err := m.cfg.Store.View(ctx, func(tx *store.Tx) error {
+		c, err := tx.Cluster(name)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		o = &got
+		st, err := m.status(tx, c)
+		if err != nil {
+			return err
+		}
+		_, out, err = m.cause(tx, st)
+		return err
+	})
+	return out, err
+}
+
+// cause finds the root cause of what keeps a cluster from being ready, nil where
+// nothing does, and the whole chain.
+func (m *Manager) cause(tx *store.Tx, st api.ClusterStatus) (*api.Cause, []api.Finding, error) {
+	e := &explainer{st: st, now: tx.Now()}
+	switch st.State {
+	case api.StateReady, api.StateStopped, api.StateSuspended:
+		e.well()
+		return nil, e.out, nil
 	}
-	e := &explainer{st: st, op: o}
-	e.explain()
-	return e.out, nil
+	clusters, err := m.around(tx, st)
+	if err != nil {
+		return nil, nil, err
+	}
+	if st.Operation != 0 {
+		o, err := tx.Operation(st.Operation)
+		if err != nil {
+			return nil, nil, err
+		}
+		steps, err := tx.Steps(o.ID)
+		if err != nil {
+			return nil, nil, err
+		}
+		got := o.API(steps)
+		e.op = &got
+	}
+	e.explain(newScene(st.Name, clusters))
+	return e.cause, e.out, nil
 }
 
 type explainer struct {
-	st  api.ClusterStatus
-	op  *api.Operation
-	out []api.Finding
+	st    api.ClusterStatus
+	op    *api.Operation
+	now   time.Time
+	out   []api.Finding
+	cause *api.Cause
 }
 
 func (e *explainer) add(kind, object, message string, since time.Time) {
 	e.out = append(e.out, api.Finding{Kind: kind, Object: object, Message: message, Since: since})
 }
 
-// rank orders services by how near they are to the root: what is broken comes
-// before what only waits.
-func rank(state string) int {
-	switch state {
-	case api.StateBlocked:
-		return 0
-	case api.StateFailed:
-		return 1
-	case api.StateUnhealthy, api.StateUnknown:
-		return 2
-	case api.StateStarting, api.StatePreparing, api.StateFetching, api.StateStopping:
-		return 3
+// well tells of a cluster that is as it is wanted.
+func (e *explainer) well() {
+	e.add("is", e.st.Name, e.st.Name+" is "+e.st.State, time.Time{})
+	if e.st.State != api.StateReady {
+		e.add("next", e.st.Name, "howdah start "+e.st.Name, time.Time{})
 	}
-	return 4
+	for _, c := range ofNodes(e.st.Nodes) {
+		e.add("is", e.st.Name, c.Type+": "+c.Message, time.Time{})
+	}
 }
 
-func (e *explainer) explain() {
-	since := time.Time{}
-	var root *api.ServiceStatus
-	for _, n := range e.st.Nodes {
-		for i := range n.Services {
-			s := &n.Services[i]
-			if s.State == api.StateReady && s.Message == "" || s.State == api.StateStopped {
-				continue
-			}
-			if since.IsZero() || s.Since.Before(since) {
-				since = s.Since
-			}
-			if root == nil || rank(s.State) < rank(root.State) || rank(s.State) == rank(root.State) && s.Since.Before(root.Since) {
-				root = s
+// explain names the cause, and tells what follows from it from what stands
+// beside it.
+func (e *explainer) explain(s *scene) {
+	root, follows, others := s.cause()
+	failed := e.op != nil && e.op.State == api.OperationFailed
+	if root != nil && failed && root.severity >= severityWaiting {
+		// What only waits does so because the operation does not go on.
+		root, follows, others = nil, nil, append(append([]*trouble{root}, follows...), others...)
+	}
+	since := e.st.Created
+	switch {
+	case root != nil:
+		since = root.since
+		next := root.next
+		if root.cluster != e.st.Name {
+			next += "; more of it: howdah explain " + root.cluster
+		}
+		if failed {
+			next += fmt.Sprintf("; then: howdah op retry %d, or give up: howdah op abandon %d", e.op.ID, e.op.ID)
+		}
+		e.cause = &api.Cause{Cluster: root.cluster, Object: root.object, Message: root.message, Next: next, Since: root.since}
+	case failed:
+		e.cause = &api.Cause{
+			Cluster: e.st.Name, Object: fmt.Sprintf("operation %d", e.op.ID), Message: fmt.Sprintf("operation %d (%s) failed: %s", e.op.ID, e.op.Kind, e.op.Reason),
+			Next: fmt.Sprintf("mend it and: howdah op retry %d    or give up: howdah op abandon %d", e.op.ID, e.op.ID), Since: e.op.Created,
+		}
+		since = e.op.Created
+	case e.op == nil && e.st.Message != "":
+		e.cause = &api.Cause{Cluster: e.st.Name, Object: e.st.Name, Message: e.st.Message, Next: "look again with: howdah explain " + e.st.Name}
+		if strings.Contains(e.st.Message, "test") {
+			e.cause.Next = "howdah smoke " + e.st.Name
+		}
+	}
+	e.add("is", e.st.Name, fmt.Sprintf("%s is %s", e.st.Name, e.st.State), since)
+	if e.cause != nil {
+		e.add("cause", e.cause.Object, e.cause.Message, e.cause.Since)
+		e.add("next", e.cause.Object, e.cause.Next, time.Time{})
+	}
+	for _, t := range others {
+		e.add("because", t.object, t.message, t.since)
+	}
+	kind := "because"
+	if root != nil {
+		kind = "follows"
+	}
+	e.operation(kind)
+	for _, t := range follows {
+		e.add("follows", t.object, t.message, t.since)
+	}
+	if e.cause != nil {
+		for _, f := range e.out {
+			if f.Kind == "follows" {
+				e.cause.Follows++
 			}
 		}
 	}
-	switch e.st.State {
-	case api.StateReady:
-		e.add("is", e.st.Name, e.st.Name+" is ready", time.Time{})
-		return
-	case api.StateStopped, api.StateSuspended:
-		e.add("is", e.st.Name, e.st.Name+" is "+e.st.State, time.Time{})
-		e.add("next", e.st.Name, "howdah start "+e.st.Name, time.Time{})
-		return
-	}
-	e.add("is", e.st.Name, fmt.Sprintf("%s is %s", e.st.Name, e.st.State), since)
-	e.operation()
-	for _, n := range e.st.Nodes {
-		e.node(n, root)
-	}
-	e.cause(root)
 }
 
-// operation says what the operation waits for or failed at.
-func (e *explainer) operation() {
+// operation says what the steps of the operation wait for or failed at.
+func (e *explainer) operation(kind string) {
 	if e.op == nil {
-		return
-	}
-	if len(e.op.Steps) == 0 && e.op.Reason != "" {
-		e.add("because", fmt.Sprintf("operation %d", e.op.ID), fmt.Sprintf("operation %d (%s) failed: %s", e.op.ID, e.op.Kind, e.op.Reason), e.op.Created)
 		return
 	}
 	for _, s := range e.op.Steps {
@@ -104,13 +149,14 @@ func (e *explainer) operation() {
 		if s.Started != nil {
 			at = *s.Started
 		}
+		object := fmt.Sprintf("step %d", s.ID)
 		switch s.State {
 		case api.StepWaiting:
 			until := ""
 			if s.Until != nil {
-				until = fmt.Sprintf(", at most %s more", time.Until(*s.Until).Round(time.Second))
+				until = fmt.Sprintf(", at most %s more", s.Until.Sub(e.now).Round(time.Second))
 			}
-			e.add("because", fmt.Sprintf("step %d", s.ID), fmt.Sprintf("%s waits for %s%s", s.Title, s.Waiting, until), at)
+			e.add(kind, object, fmt.Sprintf("%s waits for %s%s", s.Title, s.Waiting, until), at)
 		case api.StepDoing:
 			msg := s.Title + " is under way"
 			if s.Waiting != "" {
@@ -119,53 +165,10 @@ func (e *explainer) operation() {
 			if s.Error != "" {
 				msg += ", after: " + s.Error
 			}
-			e.add("because", fmt.Sprintf("step %d", s.ID), msg, at)
+			e.add("because", object, msg, at)
 		case api.StepFailed:
-			e.add("because", fmt.Sprintf("step %d", s.ID), fmt.Sprintf("%s failed: %s", s.Title, s.Error), at)
+			e.add("because", object, fmt.Sprintf("%s failed: %s", s.Title, s.Error), at)
 		case api.StepTodo, api.StepDone, api.StepSkipped:
-		}
-	}
-}
-
-// node says what keeps one node from being ready.
-func (e *explainer) node(n api.NodeStatus, root *api.ServiceStatus) {
-	switch n.State {
-	case api.StateJoining, api.StateBlocked, api.StateUnknown:
-		e.add("because", n.Name, n.Name+": "+n.Message, time.Time{})
-	}
-	for i := range n.Services {
-		s := &n.Services[i]
-		if s == root || s.State == api.StateReady && s.Message == "" || s.State == api.StateStopped {
-			continue
-		}
-		e.add("because", n.Name+"/"+s.Name, fmt.Sprintf("%s on %s is %s: %s", s.Name, n.Name, s.State, s.Message), s.Since)
-	}
-}
-
-// cause names the root and the next action.
-func (e *explainer) cause(root *api.ServiceStatus) {
-	if root != nil {
-		msg := fmt.Sprintf("%s on %s is %s", root.Name, root.Node, root.State)
-		if root.Message != "" {
-			msg += ": " + root.Message
-		}
-		if root.Restarts > 1 {
-			msg += fmt.Sprintf(" (ended %d times in the last 10 minutes)", root.Restarts)
-		}
-		e.add("cause", root.Node+"/"+root.Name, msg, root.Since)
-		next := "read its output: " + root.Log
-		if slices.ContainsFunc(root.Conditions, func(c api.Condition) bool { return c.Type == api.ConditionDataMissing && c.Status }) {
-			next = "put the missing directory back; it is never made anew over data that may still exist"
-		}
-		e.add("next", root.Name, next, time.Time{})
-	}
-	if e.op != nil && e.op.State == api.OperationFailed {
-		e.add("next", "", fmt.Sprintf("mend it and: howdah op retry %d    or give up: howdah op abandon %d", e.op.ID, e.op.ID), time.Time{})
-	}
-	if len(e.out) == 1 && e.st.Message != "" {
-		e.add("cause", e.st.Name, e.st.Message, time.Time{})
-		if strings.Contains(e.st.Message, "test") {
-			e.add("next", e.st.Name, "howdah smoke "+e.st.Name, time.Time{})
 		}
 	}
 }

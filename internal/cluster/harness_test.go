@@ -94,6 +94,7 @@ type cloud struct {
 	ctx     context.Context //nolint:containedctx // the life of the machines
 	agents  map[string]*agent
 	calls   []string
+	trouble string                                  // what Describe says of agents
 	refuse  error                                   // what Create answers
 	refuses map[string]error                        // what Create answers for a node
 	dead    map[string]bool                         // nodes whose next machine never boots
@@ -157,7 +158,7 @@ func (c *cloud) Describe(_ context.Context, ref infra.Ref) (infra.Description, e
 	if c.agents[ref.Key] == nil {
 		return infra.Description{}, infra.Errorf(infra.KindNotFound, "no such node")
 	}
-	return infra.Description{Powered: true}, nil
+	return infra.Description{Powered: true, Trouble: c.trouble}, nil
 }
 
 // agent does at once whatever its assignment says.

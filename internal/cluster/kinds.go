@@ -97,10 +97,7 @@ func (m *Manager) intend(ctx context.Context, id string, change func(*store.Node
 // be so.
 func (m *Manager) observed(ctx context.Context, n store.Node) (agentapi.Report, error) {
 	var r agentapi.Report
-	m.mu.Lock()
-	_, fresh := m.reported[n.ID]
-	m.mu.Unlock()
-	if !fresh {
+	if m.heard(n.ID).reported.IsZero() {
 		return r, nil
 	}
 	err := m.cfg.Store.View(ctx, func(tx *store.Tx) error {

@@ -45,16 +45,19 @@ type Config struct {
 
 // Manager is the one writer of what is wanted of clusters and nodes.
 type Manager struct {
-	cfg     Config
-	engine  *op.Engine
-	clock   Clock
-	drivers map[string]*limit.Driver // by infrastructure
+	cfg      Config
+	engine   *op.Engine
+	clock    Clock
+	drivers  map[string]*limit.Driver // by infrastructure
+	presence *presence
 
 	mu        sync.Mutex
 	stacks    map[string]*stack.Stack // by digest
 	revisions map[revisionKey]*known
-	sessions  map[string]*session  // connected agents by node
-	reported  map[string]time.Time // when each node reported last to this server
+	sessions  map[string]*session // connected agents by node
+	vitals    map[string]*vital   // what was heard of nodes
+	unmended  map[string]string   // why nodes of an infrastructure are not mended
+	mending   map[string]bool     // nodes being mended
 	progress  map[string]artifact.Progress
 	invited   map[string]bool // nodes this server has given a join token
 	inventory map[string]infra.Inventory
@@ -75,9 +78,10 @@ func New(cfg Config) *Manager {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	m := &Manager{
-		cfg: cfg, drivers: limited(cfg.Drivers), stacks: map[string]*stack.Stack{}, revisions: map[revisionKey]*known{}, sessions: map[string]*session{}, reported: map[string]time.Time{},
+		cfg: cfg, drivers: limited(cfg.Drivers), stacks: map[string]*stack.Stack{}, revisions: map[revisionKey]*known{}, sessions: map[string]*session{},
+		vitals: map[string]*vital{}, unmended: map[string]string{}, mending: map[string]bool{},
 		progress: map[string]artifact.Progress{}, invited: map[string]bool{}, inventory: map[string]infra.Inventory{},
-		whole: map[string]bool{}, rendered: map[string]*rendered{}, warned: map[string]time.Duration{}, clock: cfg.Clock,
+		whole: map[string]bool{}, rendered: map[string]*rendered{}, warned: map[string]time.Duration{}, clock: cfg.Clock, presence: newPresence(time.Now()),
 	}
 	m.cfg.Join, m.cfg.Repair = cmp.Or(cfg.Join, joinDeadline), cmp.Or(cfg.Repair, repairPause)
 	if m.clock.Wall == nil {
@@ -111,6 +115,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	wg.Go(func() { m.prune(ctx) })
 	wg.Go(func() { m.expireClusters(ctx) })
 	wg.Go(func() { m.repairClusters(ctx) })
+	wg.Go(func() { m.watchNodes(ctx) })
 	err := m.engine.Run(ctx)
 	wg.Wait()
 	return err
@@ -148,7 +153,7 @@ func (m *Manager) stackByDigest(tx *store.Tx, digest string) (*stack.Stack, erro
 }
 
 // driver returns the driver of an infrastructure.
-func (m *Manager) driver(name string) (infra.Driver, error) {
+func (m *Manager) driver(name string) (*limit.Driver, error) {
 	d, ok := m.drivers[name]
 	if !ok {
 		return nil, fmt.Errorf("there is no infrastructure %s", name)

@@ -152,10 +152,8 @@ func (m *Manager) serving(tx *store.Tx, cluster string) (map[string]bool, error)
 	out := make(map[string]bool, len(nodes))
 	for _, n := range nodes {
 		r := seen[n.ID].Report
-		m.mu.Lock()
-		_, fresh := m.reported[n.ID]
-		m.mu.Unlock()
-		out[n.ID] = fresh && n.Intent == agentapi.IntentRun && r.Incarnation == n.Incarnation && r.Generation >= n.Generation && n.Generation > 0 &&
+		v := m.heard(n.ID)
+		out[n.ID] = !v.reported.IsZero() && !m.silent(n, v) && n.Intent == agentapi.IntentRun && r.Incarnation == n.Incarnation && r.Generation >= n.Generation && n.Generation > 0 &&
 			!slices.ContainsFunc(r.Services, func(s api.ServiceStatus) bool { return s.State != api.StateReady })
 	}
 	return out, nil

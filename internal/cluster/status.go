@@ -14,9 +14,6 @@ import (
 	"howdah.dev/howdah/internal/store"
 )
 
-// silence is how long an agent may say nothing before its node is unknown.
-const silence = 20 * time.Second
-
 // List returns all clusters, without their nodes.
 func (m *Manager) List(ctx context.Context) ([]api.ClusterStatus, error) {
 	var out []api.ClusterStatus
@@ -45,7 +42,10 @@ func (m *Manager) Get(ctx context.Context, name string) (api.ClusterStatus, erro
 		if err != nil {
 			return err
 		}
-		out, err = m.status(tx, c)
+		if out, err = m.status(tx, c); err != nil {
+			return err
+		}
+		out.Cause, _, err = m.cause(tx, out)
 		return err
 	})
 	return out, err
@@ -154,29 +154,38 @@ func (m *Manager) nodeStatus(c store.Cluster, n store.Node, mem stack.Member, se
 	}
 	m.mu.Lock()
 	_, ns.Connected = m.sessions[n.ID]
-	last, fresh := m.reported[n.ID]
 	m.mu.Unlock()
+	v := m.heard(n.ID)
+	last := v.reported
 	if seen.At.After(last) {
 		last = seen.At
 	}
 	if !last.IsZero() {
 		ns.LastReport = &last
 	}
+	ns.Conditions = slices.Clone(seen.Report.Conditions)
 	ns.Services = slices.Clone(seen.Report.Services)
 	for i := range ns.Services {
 		ns.Services[i].Node = n.Name
-		if !ns.Connected && ns.Services[i].State != api.StateStopped && time.Since(last) > silence {
-			ns.Services[i].Message = fmt.Sprintf("was %s; the agent has been silent for %s", ns.Services[i].State, time.Since(last).Round(time.Second))
-			ns.Services[i].State = api.StateUnknown
-		}
+		ns.Services[i].Probes = v.probes[ns.Services[i].Name]
 	}
-	ns.State, ns.Message = nodeState(n, ns, fresh)
+	silent := m.silent(n, v)
+	if silent || !ns.Connected && !running(n.Intent) {
+		ns.Conditions = nil
+	}
+	if silent {
+		lost(ns.Services, last)
+	}
+	if silent && v.trouble != "" {
+		ns.Conditions = append(ns.Conditions, api.Condition{Type: api.ConditionAgentFailing, Status: true, Reason: "Ends", Message: v.trouble})
+	}
+	ns.State, ns.Message = nodeState(n, ns, silent, v)
 	return ns
 }
 
 // nodeState puts a node into one word. What was reported to an earlier server
 // may no longer be so: it counts again when the agent has reported to this one.
-func nodeState(n store.Node, ns api.NodeStatus, fresh bool) (state, message string) {
+func nodeState(n store.Node, ns api.NodeStatus, silent bool, v vital) (state, message string) {
 	switch {
 	case n.Facts == nil:
 		return api.StateJoining, "its agent has not joined yet"
@@ -184,7 +193,13 @@ func nodeState(n store.Node, ns api.NodeStatus, fresh bool) (state, message stri
 		return api.StateBlocked, noHost(n)
 	case n.Intent == agentapi.IntentNew:
 		return "joined", ""
-	case !fresh && running(n.Intent):
+	case silent && v.trouble != "":
+		return api.StateUnknown, "its agent is silent since " + ns.LastReport.Format(time.TimeOnly) + ": " + v.trouble
+	case silent && ns.LastReport != nil:
+		return api.StateUnknown, "its agent is silent since " + ns.LastReport.Format(time.TimeOnly)
+	case silent:
+		return api.StateUnknown, "its agent joined and has never reported"
+	case v.reported.IsZero() && running(n.Intent):
 		return "connecting", "its agent has not reported since the server started"
 	case ns.Observed < ns.Generation && !ns.Connected:
 		return api.StateUnknown, "its agent is not connected"
@@ -254,11 +269,12 @@ func (m *Manager) conditions(st *api.ClusterStatus, c store.Cluster, s *stack.St
 	}
 	var lost []string
 	for _, n := range st.Nodes {
-		if !n.Connected && n.State != api.StateStopped {
+		if (!n.Connected || n.State == api.StateUnknown) && n.State != api.StateStopped {
 			lost = append(lost, n.Name)
 		}
 	}
 	st.Conditions = append(st.Conditions, ofServices(st.Nodes)...)
+	st.Conditions = append(st.Conditions, ofNodes(st.Nodes)...)
 	add(api.ConditionAgentsConnected, len(lost) == 0, reason(len(lost) == 0, "AllConnected", "Silent"), strings.Join(lost, ", "))
 	if s != nil {
 		if now, ok := m.cfg.Stacks.Get(s.Name); ok && now.Digest != s.Digest {

@@ -41,7 +41,7 @@ func (m *Manager) forget(node string) {
 	defer m.mu.Unlock()
 	delete(m.rendered, node)
 	delete(m.invited, node)
-	delete(m.reported, node)
+	delete(m.vitals, node)
 }
 
 // doForget removes the cluster's rows; its operations and events stay.

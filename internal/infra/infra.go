@@ -40,6 +40,13 @@ type Limited interface {
 	Limit() int
 }
 
+// Mender is a driver that brings back a node whose agent is silent otherwise
+// than by its power switch. An error of KindUnsupported says that nodes of this
+// infrastructure are left to people.
+type Mender interface {
+	Mend(ctx context.Context, ref Ref) error
+}
+
 // Ref names a node to its driver.
 type Ref struct {
 	Key     string // id of the node, never reused
@@ -60,6 +67,7 @@ type CreateRequest struct {
 // Description is what a driver knows of a node.
 type Description struct {
 	Powered bool
+	Trouble string // what keeps the driver from running the node's agent; "" where nothing is known to
 }
 
 // Inventory is what nodes can be placed on.

@@ -44,6 +44,8 @@ type Config struct {
 	Javas    func(ctx context.Context) []agentapi.Java // finds what is installed
 	BootID   func() string
 	Log      *slog.Logger
+
+	senses senses // how the node's surroundings are looked at; really by default
 }
 
 // Agent runs one node.
@@ -53,6 +55,7 @@ type Agent struct {
 	cache  *artifact.Cache
 	prober *probe.Prober
 	link   *link
+	vitals *vitals
 	log    *slog.Logger
 
 	mu         sync.Mutex
@@ -103,9 +106,11 @@ func Run(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
+	a.vitals = newVitals(a)
 	a.recover(ctx)
 	a.wg.Go(func() { a.buildArchives(ctx) })
 	a.wg.Go(func() { a.rotateLogs(ctx) })
+	a.wg.Go(func() { a.vitals.run(ctx) })
 	return a.link.run(ctx)
 }
 
@@ -190,6 +195,7 @@ func (a *Agent) report() agentapi.Report {
 		r.Services = append(r.Services, s.observe())
 		r.Done = append(r.Done, s.finished()...)
 	}
+	r.Conditions = a.vitals.conditions()
 	for i := range a.assignment.Tasks {
 		if t := a.tasks[a.assignment.Tasks[i].ID]; t != nil {
 			r.Tasks = append(r.Tasks, t.observe())

@@ -50,6 +50,8 @@ type hub struct {
 	report  agentapi.Report
 	watches int64
 	fenced  bool
+	senses  senses        // of agents
+	ahead   time.Duration // of the server's clock; set before an agent starts
 }
 
 func newHub(t *testing.T) *hub {
@@ -142,7 +144,10 @@ func (h *hub) handler(authority *tenant.Authority) http.Handler {
 		h.asked = append(h.asked, r.Msg.Task)
 		return connect.NewResponse(&agentapi.PermitResponse{Permit: h.permit, Holder: "n2"}), nil
 	}, codec))
-	return mux
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Date", time.Now().Add(h.ahead).UTC().Format(http.TimeFormat))
+		mux.ServeHTTP(w, r)
+	})
 }
 
 // assign changes the assignment and sends it.
@@ -173,7 +178,7 @@ func (h *hub) agent() (stop func() error) {
 	go func() {
 		done <- Run(ctx, Config{
 			Dir: h.dir, Version: "test", BootID: func() string { return "boot" }, Log: slog.New(slog.DiscardHandler),
-			Javas: func(context.Context) []agentapi.Java { return nil },
+			Javas: func(context.Context) []agentapi.Java { return nil }, senses: h.senses,
 			// A file stands for whatever a program answers.
 			Adapters: map[string]probe.Adapter{"file": func(_ context.Context, _, check string) (any, error) {
 				data, err := os.ReadFile(check)

@@ -165,8 +165,12 @@ func (l *link) reports(ctx context.Context, broken context.CancelFunc) {
 		l.sequence++
 		r.Incarnation, r.Sequence = l.incarnation.Load(), l.sequence
 		rctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+		sent := time.Now()
 		resp, err := l.report.CallUnary(rctx, connect.NewRequest(&r))
 		cancel()
+		if err == nil {
+			l.agent.vitals.compare(resp.Header().Get("Date"), time.Now(), time.Since(sent))
+		}
 		if err != nil || resp.Msg.Fenced {
 			l.agent.changed()
 			broken()

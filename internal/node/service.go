@@ -39,6 +39,8 @@ type record struct {
 	Started     time.Time    `json:"started,omitzero"` // when this incarnation began; zero in records of earlier agents
 	Ready       bool         `json:"ready"`            // this incarnation has been ready
 	Exits       []time.Time  `json:"exits,omitempty"`
+	Settled     time.Time    `json:"settled,omitzero"` // ends before it count no more: a time of health followed them
+	Pause       *pause       `json:"pause,omitempty"`  // before the next start
 	LastExit    string       `json:"lastExit,omitempty"`
 	Done        []string     `json:"done,omitempty"` // cluster-wide tasks whose evidence was seen
 }
@@ -50,8 +52,10 @@ type service struct {
 	name  string
 	proc  *proc.Process
 	rec   record
-	// failures in a row of what the loop tried; the loop's own.
+	// failures in a row of what the loop tried, and since when the program has
+	// been healthy without a break; the loop's own.
 	failures int
+	healthy  time.Time
 
 	mu     sync.Mutex
 	wanted want
@@ -59,10 +63,11 @@ type service struct {
 	kick   context.CancelFunc // ends the current round, because the wish changed
 	status api.ServiceStatus
 	said   []api.Condition // by the program itself
+	probes map[string]*probing
 }
 
 func newService(a *Agent, name string) *service {
-	return &service{agent: a, name: name, kick: func() {}, status: api.ServiceStatus{Name: name, State: api.StateWaiting, Since: time.Now()}}
+	return &service{agent: a, name: name, kick: func() {}, probes: map[string]*probing{}, status: api.ServiceStatus{Name: name, State: api.StateWaiting, Since: time.Now()}}
 }
 
 // want changes what the service should be.
@@ -129,17 +134,6 @@ func (s *service) set(state, format string, args ...any) {
 	}
 }
 
-// recent counts unasked exits of the last ten minutes.
-func (s *service) recent() int {
-	n := 0
-	for _, t := range s.rec.Exits {
-		if time.Since(t) < 10*time.Minute {
-			n++
-		}
-	}
-	return n
-}
-
 func (s *service) setDrained(on bool) {
 	s.mu.Lock()
 	changed := s.status.Drained != on
@@ -165,8 +159,14 @@ func (s *service) observe() api.ServiceStatus {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.status
-	if s.wanted.spec != nil {
-		st.Log = s.output(s.wanted.spec)
+	if spec := s.wanted.spec; spec != nil {
+		st.Log = s.output(spec)
+		st.Listens, st.Needs = relations(spec)
+	}
+	for _, kind := range []string{probeReady, probeHealth} {
+		if p := s.probes[kind]; p != nil {
+			st.Probes = append(st.Probes, p.observe())
+		}
 	}
 	st.Conditions = slices.Concat(st.Conditions, s.said)
 	if s.taken != s.wanted.turn && (st.State == api.StateReady || st.State == api.StateStopped) {
@@ -199,6 +199,7 @@ func (a *Agent) nodeID() string { return a.link.node() }
 // loop converges until ctx ends; the process goes on then.
 func (s *service) loop(ctx context.Context) {
 	s.adopt()
+	s.resume(ctx)
 	for ctx.Err() == nil {
 		w, rctx, cancel := s.round(ctx)
 		if w.gone && s.proc == nil {
@@ -221,36 +222,6 @@ func (s *service) loop(ctx context.Context) {
 		s.proc.Release()
 	}
 }
-
-// fail says what is wrong and pauses, unless the wish changes first.
-func (s *service) fail(ctx context.Context, err error) {
-	pause := s.backoff()
-	if _, ok := errors.AsType[*blockedError](err); ok {
-		pause = 5 * time.Second
-		s.set(api.StateBlocked, "%v", err)
-	} else {
-		s.set(api.StateFailed, "%v; trying again in %s", err, pause)
-	}
-	_, rctx, cancel := s.round(ctx)
-	defer cancel()
-	t := time.NewTimer(pause)
-	defer t.Stop()
-	select {
-	case <-rctx.Done():
-	case <-t.C:
-	}
-}
-
-// backoff grows with the exits of the last ten minutes, and with failures in a
-// row: 1 s to 30 s.
-func (s *service) backoff() time.Duration {
-	return min(30*time.Second, time.Second<<min(5, max(0, s.recent()-1, s.failures-1)))
-}
-
-// blockedError is a state only a person can change.
-type blockedError struct{ msg string }
-
-func (e *blockedError) Error() string { return e.msg }
 
 // adopt takes up the process of an earlier agent, also one whose start was
 // not recorded any more.
@@ -397,13 +368,8 @@ func (s *service) end(ctx context.Context, spec *agentapi.Service, children bool
 // ended records an exit nobody asked for.
 func (s *service) ended(exit proc.Exit) error {
 	s.proc = nil
-	s.mu.Lock()
 	s.rec.LastExit, s.rec.Process, s.rec.Ready = exit.String(), nil, false
-	s.rec.Exits = append(s.rec.Exits, time.Now())
-	if n := len(s.rec.Exits); n > 20 {
-		s.rec.Exits = s.rec.Exits[n-20:]
-	}
-	s.mu.Unlock()
+	s.noteEnd()
 	return s.save()
 }
 
@@ -429,13 +395,4 @@ func lastLine(text string) string {
 		last = string(r[:300])
 	}
 	return last
-}
-
-// freeSpace returns the bytes a directory's disk has left.
-func freeSpace(dir string) (uint64, error) {
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
-		return 0, err
-	}
-	return st.Bavail * uint64(st.Bsize), nil //nolint:gosec // block sizes are positive
 }

@@ -63,7 +63,7 @@ func TestExit(t *testing.T) {
 	h.agent()
 	h.until("a failure is told", func() bool {
 		st := h.seen()
-		return st.State == "failed" && strings.Contains(st.Message, "no luck; trying again in 1s")
+		return st.State == "failed" && st.Message == "restarting in 1 s after 1 end in 10 minutes: exit 3: no luck"
 	})
 	st := h.state("ready")
 	if len(h.lines("starts")) != 3 || st.Incarnation != 3 || st.Restarts != 2 || !strings.Contains(st.LastExit, "3") {
@@ -81,7 +81,7 @@ func TestNotReadyInTime(t *testing.T) {
 	h.serve(svc)
 	h.agent()
 	h.until("not ready", func() bool {
-		return h.seen().State == "failed" && strings.HasPrefix(h.seen().Message, "not ready after 200ms: it is ready: ")
+		return h.seen().State == "failed" && strings.HasPrefix(h.seen().Message, "restarting in 1 s after 1 end in 10 minutes: not ready after 200ms: it is ready: ")
 	})
 	h.until("tried again", func() bool { return len(h.lines("starts")) == 2 })
 }
@@ -334,7 +334,7 @@ func TestPortTaken(t *testing.T) {
 		t.Errorf("%q, want %q", st.Message, want)
 	}
 	// Each failure in a row makes the next try wait longer.
-	h.until("it waits longer", func() bool { return strings.HasSuffix(h.seen().Message, "trying again in 4s") })
+	h.until("it waits longer", func() bool { return strings.HasSuffix(h.seen().Message, "trying again in 4 s") })
 }
 
 // TestOwnLog: the agent keeps its own log small while others append to it.

@@ -34,8 +34,8 @@ func (s *service) start(ctx context.Context, w want) error {
 	if err := os.MkdirAll(w.spec.Dir, 0o755); err != nil {
 		return fmt.Errorf("cannot make directory of %s: %w", s.name, err)
 	}
-	if free, err := freeSpace(w.spec.Dir); err == nil && free < minFree {
-		return fmt.Errorf("cannot start %s: %d MiB free on the disk of %s, %d MiB needed", s.name, free>>20, w.spec.Dir, minFree>>20)
+	if d, err := statDisk(w.spec.Dir); err == nil && d.free < minFree {
+		return fmt.Errorf("cannot start %s: %d MiB free on the disk of %s, %d MiB needed", s.name, d.free>>20, w.spec.Dir, minFree>>20)
 	}
 	if err := makeDirs(w.spec); err != nil {
 		return err
@@ -87,7 +87,7 @@ func (s *service) launch(spec *agentapi.Service) error {
 	s.mu.Lock()
 	s.rec.Incarnation++
 	s.rec.RestartKey, s.rec.ReloadKey, s.rec.Process, s.rec.Ready = spec.RestartKey, reloadKey(spec.Files), nil, false
-	s.rec.Started = time.Now()
+	s.rec.Started, s.rec.Pause, s.healthy = time.Now(), nil, time.Time{}
 	s.mu.Unlock()
 	if err := s.save(); err != nil {
 		return err

@@ -25,6 +25,9 @@ func (s *service) watch(ctx context.Context, w want) error {
 		s.hear(w.spec)
 		s.reached(w, api.StateReady, "")
 	}
+	if s.healthy.IsZero() {
+		s.healthy = time.Now()
+	}
 	return s.stayHealthy(ctx, w)
 }
 
@@ -34,7 +37,7 @@ func (s *service) untilReady(ctx context.Context, w want) error {
 	s.set(api.StateStarting, "%s", p.Message)
 	deadline := time.Now().Add(p.Max)
 	for {
-		err := s.agent.prober.AskOf(ctx, p, s.rec.Started)
+		err := s.ask(ctx, probeReady, p)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -56,10 +59,8 @@ func (s *service) untilReady(ctx context.Context, w want) error {
 			if err := s.stop(ctx, w.spec); err != nil {
 				return err
 			}
-			s.mu.Lock()
-			s.rec.Exits = append(s.rec.Exits, time.Now())
-			s.mu.Unlock()
-			return fmt.Errorf("not ready after %s: %s: %w", p.Max, p.Message, err)
+			s.noteEnd()
+			return &endedError{how: fmt.Sprintf("not ready after %s: %s: %v", p.Max, p.Message, err)}
 		}
 		if gone, err := s.pause(ctx, pace(p.Every, 200*time.Millisecond)); gone {
 			return err
@@ -78,12 +79,15 @@ func (s *service) stayHealthy(ctx context.Context, w want) error {
 		if gone, err := s.pause(ctx, h.Every); gone {
 			return err
 		}
-		err := s.agent.prober.AskOf(ctx, *h, s.rec.Started)
+		err := s.ask(ctx, probeHealth, *h)
 		s.hear(w.spec)
 		switch {
 		case ctx.Err() != nil:
 			return nil
 		case err == nil && fails > 0:
+			if fails >= h.Fails {
+				s.healthy = time.Now()
+			}
 			fails = 0
 			s.set(api.StateReady, "")
 		case err != nil:
@@ -159,5 +163,5 @@ func (s *service) pause(ctx context.Context, d time.Duration) (bool, error) {
 	if w.spec != nil {
 		text = lastLine(tail(s.output(w.spec), 4000))
 	}
-	return true, fmt.Errorf("%s%s", exit, strings.TrimSuffix(": "+text, ": "))
+	return true, &endedError{how: exit.String() + strings.TrimSuffix(": "+text, ": ")}
 }

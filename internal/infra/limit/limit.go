@@ -120,6 +120,16 @@ func (d *Driver) Describe(ctx context.Context, ref infra.Ref) (desc infra.Descri
 	return desc, err
 }
 
+// Mend is the driver's own way to bring back a node, in its turn; has is false
+// where it has none.
+func (d *Driver) Mend(ctx context.Context, ref infra.Ref) (has bool, err error) {
+	m, has := d.Driver.(infra.Mender)
+	if !has {
+		return false, nil
+	}
+	return true, d.do(ctx, ref.Key, func(ctx context.Context) error { return m.Mend(ctx, ref) })
+}
+
 // do makes a call in its turn, and again while it is refused for being one too
 // many.
 func (d *Driver) do(ctx context.Context, key string, call func(context.Context) error) error {

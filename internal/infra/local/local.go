@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -51,6 +52,9 @@ type Config struct {
 type Driver struct {
 	cfg  Config
 	host string
+
+	mu       sync.Mutex
+	attempts map[string]attempts // starts of agents, by the node's directory
 }
 
 // New makes the driver.
@@ -62,7 +66,7 @@ func New(cfg Config) (*Driver, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Driver{cfg: cfg, host: host}, nil
+	return &Driver{cfg: cfg, host: host, attempts: map[string]attempts{}}, nil
 }
 
 // claim is the driver's own record of a node, in its directory.
@@ -70,6 +74,9 @@ type claim struct {
 	Key     string `json:"key"`
 	Powered bool   `json:"powered"`
 }
+
+// labelAgent is the service an agent's process is labelled with.
+const labelAgent = "agent"
 
 const (
 	fileClaim = "node.json"
@@ -181,6 +188,7 @@ func (d *Driver) setPower(ref infra.Ref, on bool) error {
 	if err := write(filepath.Join(d.dir(ref), fileClaim), claim{Key: ref.Key, Powered: on}); err != nil {
 		return err
 	}
+	d.forget(d.dir(ref))
 	if on {
 		return d.startAgent(d.dir(ref))
 	}
@@ -242,7 +250,7 @@ func (d *Driver) Describe(_ context.Context, ref infra.Ref) (infra.Description, 
 	if err != nil {
 		return infra.Description{}, err
 	}
-	return infra.Description{Powered: c.Powered}, nil
+	return infra.Description{Powered: c.Powered, Trouble: d.trouble(d.dir(ref))}, nil
 }
 
 // End ends every agent and every process of all nodes below a directory. It
@@ -265,37 +273,6 @@ func End(ctx context.Context, nodes string) error {
 		})
 	}
 	return g.Wait()
-}
-
-// Run starts dead agents of powered nodes until ctx ends. The agents go on.
-func (d *Driver) Run(ctx context.Context) error {
-	t := time.NewTicker(watchEvery)
-	defer t.Stop()
-	for {
-		d.revive()
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-t.C:
-		}
-	}
-}
-
-func (d *Driver) revive() {
-	dirs, err := filepath.Glob(filepath.Join(d.cfg.Dir, "*", "*", fileClaim))
-	if err != nil {
-		return
-	}
-	for _, f := range dirs {
-		var c claim
-		data, err := os.ReadFile(f)
-		if err != nil || json.Unmarshal(data, &c) != nil || !c.Powered {
-			continue
-		}
-		if err := d.startAgent(filepath.Dir(f)); err != nil {
-			d.cfg.Log.Error("cannot start agent", "dir", filepath.Dir(f), "error", err)
-		}
-	}
 }
 
 // startAgent starts the agent of a node unless it runs.
@@ -326,12 +303,12 @@ func (d *Driver) startAgent(dir string) error {
 	argv[0] = program
 	p, err := proc.Start(proc.Spec{
 		Argv: argv, Dir: dir, Env: os.Environ(), Output: filepath.Join(dir, "agent", "agent.log"),
-		Labels: proc.Labels{Node: c.Key, Service: "agent", Incarnation: time.Now().UnixNano()},
+		Labels: proc.Labels{Node: c.Key, Service: labelAgent, Incarnation: time.Now().UnixNano()},
 	})
 	if err != nil {
 		return fmt.Errorf("cannot start agent: %w", err)
 	}
-	go func() { _, _ = p.Wait(context.Background()) }() // reap it while we live
+	go d.await(dir, p)
 	return nil
 }
 

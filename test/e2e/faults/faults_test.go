@@ -273,7 +273,7 @@ func dataMissing(t *testing.T, h *harness.Home) {
 		s := h.Service("warehouse", "warehouse-master-1", "namenode")
 		return s.State == "blocked" && s.Message == want, s.State + ": " + s.Message
 	})
-	harness.Contains(t, "explain", h.OK("explain", "warehouse"), "cause    namenode on warehouse-master-1 is blocked: "+want)
+	harness.Contains(t, "explain", h.OK("explain", "warehouse"), "Cause: namenode on warehouse-master-1 is blocked: "+want)
 	harness.Contains(t, "describe", h.OK("describe", "warehouse"), "DataMissing", "EvidenceAbsent", want)
 	c := h.Cluster("warehouse")
 	if c.State != "degraded" {

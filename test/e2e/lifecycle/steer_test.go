@@ -105,7 +105,7 @@ func cancelled(t *testing.T, h *harness.Home, file, at string) {
 		s := c.Nodes[0].Services[0]
 		return s.State == "failed" && strings.HasPrefix(s.Message, why+"; trying again in "), s.State + ": " + s.Message
 	})
-	harness.Contains(t, "explain", h.OK("explain", "zk"), "bring up zk-server-1 waits for zookeeper failed: "+why, "cause    zookeeper on zk-server-1 is failed: "+why)
+	harness.Contains(t, "explain", h.OK("explain", "zk", "-o", "wide"), "Cause: zookeeper on zk-server-1 is failed: "+why, "bring up zk-server-1 waits for zookeeper failed: "+why)
 	harness.Contains(t, "op cancel", h.OK("op", "cancel", fmt.Sprint(id)), fmt.Sprintf("operation %d is ", id), "cancelled by request")
 	var o api.Operation
 	harness.Within(t, 10*time.Second, "the operation is cancelled", func() (bool, string) {
@@ -118,7 +118,7 @@ func cancelled(t *testing.T, h *harness.Home, file, at string) {
 	if c := h.Cluster("zk"); c.State != "degraded" || c.Operation != 0 {
 		t.Errorf("after the cancellation the cluster is %s: %s, with operation %d", c.State, c.Message, c.Operation)
 	}
-	harness.Contains(t, "explain", h.OK("explain", "zk"), "cause    zookeeper on zk-server-1 is failed: "+why)
+	harness.Contains(t, "explain", h.OK("explain", "zk"), "Cause: zookeeper on zk-server-1 is failed: "+why)
 	harness.Contains(t, "plan", h.OK("plan", "-f", file), "zk (zookeeper, local)")
 }
 
