@@ -65,6 +65,11 @@ type NodeStatus struct {
 	Reason      string          `json:"reason,omitempty" doc:"Why it was placed where it is"`
 	AgentPID    int             `json:"agentPID,omitempty" doc:"Process id of its agent"`
 	Incarnation int64           `json:"incarnation,omitempty" doc:"Counts starts of the agent"`
+	// An agent that is refused is not connected.
+	AgentVersion string `json:"agentVersion,omitempty" doc:"Version of howdah its agent is"`
+	AgentBuild   string `json:"agentBuild,omitempty" doc:"Digest of its agent's program"`
+	AgentRefused string `json:"agentRefused,omitempty" doc:"Why its agent is not let in"`
+	AgentReports bool   `json:"agentReports" doc:"Whether its agent, as it was started last, has reported"`
 }
 
 // ServiceStatus is a service as its agent last reported it.

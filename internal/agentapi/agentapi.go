@@ -176,6 +176,7 @@ type Probe struct {
 	Check   string        `json:"check,omitempty"`   // question to the adapter
 	Address string        `json:"address,omitempty"` // address for the adapter
 	Expect  string        `json:"expect,omitempty"`  // expression over status and body that must hold
+	Says    string        `json:"says,omitempty"`    // expression over the same: the program's own words where Expect does not hold
 	Every   time.Duration `json:"every,omitempty"`
 	Timeout time.Duration `json:"timeout,omitempty"`
 	Max     time.Duration `json:"max,omitempty"`   // gates open by themselves after this; a start fails after this
@@ -221,11 +222,18 @@ type TaskBlob struct {
 // TaskStep is one piece of a task: a command, one HTTP request, or waiting for
 // a probe.
 type TaskStep struct {
-	Title   string   `json:"title"`
-	Argv    []string `json:"argv,omitempty"`
-	Capture string   `json:"capture,omitempty"` // regular expression; its first match in the output is the task's value
-	HTTP    *Request `json:"http,omitempty"`
-	Probe   *Probe   `json:"probe,omitempty"`
+	Title   string    `json:"title"`
+	Argv    []string  `json:"argv,omitempty"`
+	Capture string    `json:"capture,omitempty"` // regular expression; its first match in the output is the task's value
+	HTTP    *Request  `json:"http,omitempty"`
+	Probe   *Probe    `json:"probe,omitempty"`
+	Archive *Archived `json:"archive,omitempty"` // an agent of protocol 1 cannot do this one
+}
+
+// Archived is files that a task packs, as they are then, and sends to the server.
+type Archived struct {
+	Dir   string   `json:"dir"`
+	Files []string `json:"files"` // patterns relative to Dir
 }
 
 // Request is one HTTP request of a task.
@@ -241,6 +249,8 @@ type JoinRequest struct {
 	Node  string `json:"node"`
 	Token string `json:"token"`
 	CSR   []byte `json:"csr"` // DER
+	// Protocol is what the agent speaks; see Protocol.
+	Protocol int `json:"protocol,omitempty"`
 }
 
 // JoinResponse brings the identity.
@@ -260,6 +270,7 @@ type WatchRequest struct {
 // WatchEvent is one message of that stream.
 type WatchEvent struct {
 	Incarnation int64       `json:"incarnation,omitempty"` // first message
+	Protocol    int         `json:"protocol,omitempty"`    // first message: what the server speaks
 	Fenced      bool        `json:"fenced,omitempty"`      // a newer agent runs this node
 	Assignment  *Assignment `json:"assignment,omitempty"`
 }
@@ -273,8 +284,10 @@ type Facts struct {
 	BootID   string `json:"bootID"`
 	User     string `json:"user"` // the user its processes run as
 	Javas    []Java `json:"javas,omitempty"`
-	Version  string `json:"version"`           // of howdah
-	Program  string `json:"program,omitempty"` // path of howdah
+	Version  string `json:"version"`            // of howdah
+	Build    string `json:"build,omitempty"`    // of its program, as the server that started it calls it
+	Protocol int    `json:"protocol,omitempty"` // it speaks; see Protocol
+	Program  string `json:"program,omitempty"`  // path of howdah
 	PID      int    `json:"pid"`
 }
 
@@ -309,8 +322,17 @@ type TaskStatus struct {
 	Value   string    `json:"value,omitempty"`
 	Message string    `json:"message,omitempty"`
 	Output  string    `json:"output,omitempty"` // the end of what it printed
+	Sent    []Sent    `json:"sent,omitempty"`   // archives the server has taken
 	Started time.Time `json:"started,omitzero"`
 	Ended   time.Time `json:"ended,omitzero"`
+}
+
+// Sent is an archive of a task that the server has taken.
+type Sent struct {
+	Step   int    `json:"step"`
+	Files  int    `json:"files"`
+	Bytes  int64  `json:"bytes"` // of the archive
+	SHA256 string `json:"sha256"`
 }
 
 // TaskState is where a task stands.
@@ -357,6 +379,7 @@ const (
 	PathWatch  = "/howdah.agent.v1.Agent/Watch"
 	PathReport = "/howdah.agent.v1.Agent/Report"
 	PathPermit = "/howdah.agent.v1.Agent/Permit"
+	PathSend   = "/howdah.agent.v1.Agent/Send/" // PUT, followed by the task and the step; an archive
 	PathBlob   = "/howdah.agent.v1.Agent/Blob/" // GET, followed by the SHA-256; ranges
 )
 

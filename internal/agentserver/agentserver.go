@@ -32,6 +32,9 @@ type Config struct {
 	Identify func(r *http.Request) (node string, ok bool)
 	// Blobs serves the blob {sum} of the path; nil serves none.
 	Blobs http.Handler
+	// Archives takes the archive {task} {step} of the path, of any size; nil takes
+	// none. NodeOf tells it who sends.
+	Archives http.Handler
 }
 
 // ByCertificate takes the node from the verified certificate of the connection.
@@ -73,11 +76,23 @@ func New(cfg Config) http.Handler {
 	if cfg.Blobs != nil {
 		mux.Handle("GET "+agentapi.PathBlob+"{sum}", cfg.identified(cfg.Blobs))
 	}
-	return http.MaxBytesHandler(mux, maxMessage)
+	if cfg.Archives == nil {
+		return http.MaxBytesHandler(mux, maxMessage)
+	}
+	all := http.NewServeMux()
+	all.Handle("PUT "+agentapi.PathSend+"{task}/{step}", cfg.identified(cfg.Archives))
+	all.Handle("/", http.MaxBytesHandler(mux, maxMessage))
+	return all
 }
 
 // nodeKey is where a request's context holds the node it comes from.
 type nodeKey struct{}
+
+// NodeOf returns the node a request comes from; "" outside of the handlers here.
+func NodeOf(ctx context.Context) string {
+	node, _ := ctx.Value(nodeKey{}).(string)
+	return node
+}
 
 // identified lets only requests through that prove which node they come from.
 func (cfg Config) identified(h http.Handler) http.Handler {
@@ -105,6 +120,8 @@ func rpcError(err error) error {
 		return nil
 	case errors.Is(err, store.ErrNotFound):
 		return connect.NewError(connect.CodeNotFound, err)
+	case errors.Is(err, agentapi.ErrProtocol):
+		return connect.NewError(connect.CodeFailedPrecondition, err)
 	case errors.Is(err, cluster.ErrDenied):
 		return connect.NewError(connect.CodePermissionDenied, err)
 	case errors.Is(err, context.Canceled):

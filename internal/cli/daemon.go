@@ -99,7 +99,7 @@ func (a *app) serverCmd() *cobra.Command {
 			return server.Run(cmd.Context(), server.Config{
 				Home: a.home, Options: opts, Version: Version, Build: build(), Stacks: stacks.FS, Log: logger(a.err),
 				Clients: wiring.Workloads, Web: wiring.Webs(),
-				Agent: []string{self, "agent"},
+				Agent: []string{self, "agent", "--build", build()},
 			})
 		},
 	}
@@ -127,7 +127,7 @@ func build() string {
 }
 
 func (a *app) agentCmd() *cobra.Command {
-	var dir string
+	var dir, made string
 	c := &cobra.Command{
 		Use: "agent", Short: "Run a node's agent in the foreground", Hidden: true, Args: args(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -135,7 +135,7 @@ func (a *app) agentCmd() *cobra.Command {
 				return usagef("say which node: --dir DIR")
 			}
 			err := node.Run(cmd.Context(), node.Config{
-				Dir: dir, Version: Version, Adapters: wiring.Probes(), Log: logger(a.err), Javas: javas,
+				Dir: dir, Version: Version, Build: made, Adapters: wiring.Probes(), Log: logger(a.err), Javas: javas,
 				BootID: func() string { id, _ := proc.BootID(); return id },
 			})
 			if errors.Is(err, context.Canceled) {
@@ -145,6 +145,7 @@ func (a *app) agentCmd() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&dir, "dir", "", "the node's directory")
+	c.Flags().StringVar(&made, "build", "", "digest of this program, which whoever starts it knows already")
 	return c
 }
 

@@ -25,6 +25,9 @@ var ErrDenied = errors.New("not allowed")
 // Join gives a node its certificate for a one-time token.
 func (m *Manager) Join(ctx context.Context, r agentapi.JoinRequest) (agentapi.JoinResponse, error) {
 	var out agentapi.JoinResponse
+	if err := agentapi.CheckAgent(r.Protocol); err != nil {
+		return out, err
+	}
 	err := m.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		ok, err := tx.TakeToken(tenant.Hash(r.Token), r.Node)
 		if err != nil {
@@ -58,6 +61,9 @@ func clusterName(tx *store.Tx, id string) string {
 // Watch serves one agent's stream: the newest agent fences older ones, then
 // every change of the assignment is sent whole.
 func (m *Manager) Watch(ctx context.Context, r agentapi.WatchRequest, send func(*agentapi.WatchEvent) error) error {
+	if err := m.understood(r); err != nil {
+		return err
+	}
 	n, err := m.admit(ctx, r)
 	if err != nil {
 		return err
@@ -66,7 +72,7 @@ func (m *Manager) Watch(ctx context.Context, r agentapi.WatchRequest, send func(
 	defer cancel(nil)
 	me := m.connect(n, cancel)
 	defer m.disconnect(n, me)
-	if err := send(&agentapi.WatchEvent{Incarnation: n.Incarnation}); err != nil {
+	if err := send(&agentapi.WatchEvent{Incarnation: n.Incarnation, Protocol: agentapi.Protocol}); err != nil {
 		return err
 	}
 	sub := m.cfg.Store.Subscribe(store.NodeTopic(n.ID), store.MembersTopic(n.Cluster))

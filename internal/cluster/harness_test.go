@@ -45,6 +45,7 @@ roles:
 services:
   headd:
     dirs: {data: {keep: true}}
+    backup: {dir: data, point: "as of ${value}", steps: [{title: note, command: [note], capture: "at ([0-9]+)"}, {title: copy, files: ["*"]}]}
     command: [headd, "${links.peer.addr}"]
     ready: {message: headd answers, tcp: "${self.ip}:70", max: 10s}
     reload: [reload]

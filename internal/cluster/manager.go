@@ -34,6 +34,7 @@ type Config struct {
 	Authority *tenant.Authority
 	AgentAddr string // host:port agents connect to
 	API       string // address of the server's API
+	Sent      string // directory for what agents send
 	OpenPorts bool   // the user accepts services that listen on every address
 	Clients   Clients
 	Log       *slog.Logger
@@ -64,6 +65,7 @@ type Manager struct {
 	whole     map[string]bool          // artifact sets known to be complete
 	rendered  map[string]*rendered     // last rendering of each node
 	warned    map[string]time.Duration // when this server warned of the end of each cluster, by the steady clock
+	unheard   map[string]string        // why a node's agent is not let in
 }
 
 // session is one agent's open stream.
@@ -81,7 +83,7 @@ func New(cfg Config) *Manager {
 		cfg: cfg, drivers: limited(cfg.Drivers), stacks: map[string]*stack.Stack{}, revisions: map[revisionKey]*known{}, sessions: map[string]*session{},
 		vitals: map[string]*vital{}, unmended: map[string]string{}, mending: map[string]bool{},
 		progress: map[string]artifact.Progress{}, invited: map[string]bool{}, inventory: map[string]infra.Inventory{},
-		whole: map[string]bool{}, rendered: map[string]*rendered{}, warned: map[string]time.Duration{}, clock: cfg.Clock, presence: newPresence(time.Now()),
+		whole: map[string]bool{}, rendered: map[string]*rendered{}, warned: map[string]time.Duration{}, clock: cfg.Clock, presence: newPresence(time.Now()), unheard: map[string]string{},
 	}
 	m.cfg.Join, m.cfg.Repair = cmp.Or(cfg.Join, joinDeadline), cmp.Or(cfg.Repair, repairPause)
 	if m.clock.Wall == nil {

@@ -150,10 +150,12 @@ func (m *Manager) nodeStatus(c store.Cluster, n store.Node, mem stack.Member, se
 		}
 	}
 	if n.Facts != nil {
-		ns.AgentPID = n.Facts.PID
+		ns.AgentPID, ns.AgentVersion, ns.AgentBuild = n.Facts.PID, n.Facts.Version, n.Facts.Build
 	}
 	m.mu.Lock()
+	ns.AgentRefused = m.unheard[n.ID]
 	_, ns.Connected = m.sessions[n.ID]
+	ns.AgentReports = ns.Connected && seen.Report.Incarnation == n.Incarnation
 	m.mu.Unlock()
 	v := m.heard(n.ID)
 	last := v.reported

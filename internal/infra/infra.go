@@ -47,6 +47,12 @@ type Mender interface {
 	Mend(ctx context.Context, ref Ref) error
 }
 
+// AgentReplacer is a driver that starts a node's agent anew, with the program
+// the installation has now, and touches nothing else that runs on the node.
+type AgentReplacer interface {
+	ReplaceAgent(ctx context.Context, ref Ref) error
+}
+
 // Ref names a node to its driver.
 type Ref struct {
 	Key     string // id of the node, never reused

@@ -40,6 +40,7 @@ var ErrRunning = errors.New("an agent runs this node already")
 type Config struct {
 	Dir      string // the node's directory
 	Version  string // of howdah
+	Build    string // of the program, as the server that started it calls it
 	Adapters map[string]probe.Adapter
 	Javas    func(ctx context.Context) []agentapi.Java // finds what is installed
 	BootID   func() string
@@ -207,7 +208,7 @@ func (a *Agent) report() agentapi.Report {
 // facts says what this node is.
 func (a *Agent) facts(ctx context.Context) agentapi.Facts {
 	f := agentapi.Facts{
-		Dir: a.cfg.Dir, Cache: a.host.Cache, MemoryMB: a.host.MemoryMB, CPUs: a.host.CPUs, Version: a.cfg.Version, PID: os.Getpid(),
+		Dir: a.cfg.Dir, Cache: a.host.Cache, MemoryMB: a.host.MemoryMB, CPUs: a.host.CPUs, Version: a.cfg.Version, Build: a.cfg.Build, Protocol: agentapi.Protocol, PID: os.Getpid(),
 		BootID: a.cfg.BootID(), Javas: a.cfg.Javas(ctx),
 	}
 	if f.CPUs == 0 {

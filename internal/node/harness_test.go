@@ -52,6 +52,7 @@ type hub struct {
 	fenced  bool
 	senses  senses        // of agents
 	ahead   time.Duration // of the server's clock; set before an agent starts
+	speaks  int           // protocol the server names; 0 as the former did
 }
 
 func newHub(t *testing.T) *hub {
@@ -109,9 +110,9 @@ func (h *hub) handler(authority *tenant.Authority) http.Handler {
 	mux.Handle(agentapi.PathWatch, connect.NewServerStreamHandler(agentapi.PathWatch, func(ctx context.Context, _ *connect.Request[agentapi.WatchRequest], st *connect.ServerStream[agentapi.WatchEvent]) error {
 		h.mu.Lock()
 		h.watches++
-		n := h.watches
+		n, speaks := h.watches, h.speaks
 		h.mu.Unlock()
-		if err := st.Send(&agentapi.WatchEvent{Incarnation: n}); err != nil {
+		if err := st.Send(&agentapi.WatchEvent{Incarnation: n, Protocol: speaks}); err != nil {
 			return err
 		}
 		for {

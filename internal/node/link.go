@@ -83,7 +83,7 @@ func (l *link) node() string { return l.identity.Node }
 
 // run keeps the connection until ctx ends or the agent is fenced.
 func (l *link) run(ctx context.Context) error {
-	pause := 200 * time.Millisecond
+	pause, refused := 200*time.Millisecond, ""
 	for {
 		err := l.session(ctx)
 		l.online.Store(false)
@@ -92,6 +92,12 @@ func (l *link) run(ctx context.Context) error {
 			return context.Cause(ctx)
 		case errors.Is(err, ErrFenced):
 			return err
+		}
+		if text := err.Error(); connect.CodeOf(err) == connect.CodeFailedPrecondition || errors.Is(err, agentapi.ErrProtocol) {
+			if text != refused { // it is asked again every few seconds
+				l.agent.log.Error("the server refuses this agent", "error", err)
+			}
+			refused = text
 		}
 		l.agent.log.Debug("no connection to the server", "error", err, "again", pause)
 		if !sleep(ctx, pause) {
@@ -128,6 +134,9 @@ func (l *link) session(ctx context.Context) error {
 		case ev.Fenced:
 			return ErrFenced
 		case ev.Incarnation != 0:
+			if err := agentapi.CheckServer(ev.Protocol); err != nil {
+				return err
+			}
 			l.incarnation.Store(ev.Incarnation)
 			l.online.Store(true)
 			if !reporting {
@@ -241,7 +250,7 @@ func (l *link) join(ctx context.Context) error {
 	hc := client(&tls.Config{RootCAs: pool, ServerName: agentapi.ServerName, MinVersion: tls.VersionTLS13})
 	defer hc.CloseIdleConnections()
 	c := connect.NewClient[agentapi.JoinRequest, agentapi.JoinResponse](hc, "https://"+join.Server+agentapi.PathJoin, connect.WithCodec(agentapi.Codec{}))
-	r, err := c.CallUnary(ctx, connect.NewRequest(&agentapi.JoinRequest{Node: join.Node, Token: join.Token, CSR: csr}))
+	r, err := c.CallUnary(ctx, connect.NewRequest(&agentapi.JoinRequest{Node: join.Node, Token: join.Token, CSR: csr, Protocol: agentapi.Protocol}))
 	if err != nil {
 		return fmt.Errorf("cannot join: %w", err)
 	}

@@ -200,6 +200,8 @@ func (t *task) step(ctx context.Context, i int, st agentapi.TaskStep) error {
 		return t.retry(ctx, func() error { return t.agent.prober.Do(ctx, *st.HTTP) })
 	case st.Probe != nil:
 		return t.until(ctx, *st.Probe)
+	case st.Archive != nil:
+		return t.archive(ctx, i, *st.Archive)
 	default:
 		return t.command(ctx, i, st)
 	}

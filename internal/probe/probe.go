@@ -76,7 +76,7 @@ func (p *Prober) AskOf(ctx context.Context, q agentapi.Probe, started time.Time)
 	defer cancel()
 	switch {
 	case q.HTTP != "":
-		return p.do(ctx, agentapi.Request{Method: http.MethodGet, URL: q.HTTP, Expect: q.Expect}, started)
+		return p.do(ctx, agentapi.Request{Method: http.MethodGet, URL: q.HTTP, Expect: q.Expect}, q.Says, started)
 	case q.TCP != "":
 		return dial(ctx, q.TCP)
 	case q.Adapter != "":
@@ -87,10 +87,10 @@ func (p *Prober) AskOf(ctx context.Context, q agentapi.Probe, started time.Time)
 
 // Do makes one HTTP request and checks its answer.
 func (p *Prober) Do(ctx context.Context, r agentapi.Request) error {
-	return p.do(ctx, r, time.Time{})
+	return p.do(ctx, r, "", time.Time{})
 }
 
-func (p *Prober) do(ctx context.Context, r agentapi.Request, started time.Time) error {
+func (p *Prober) do(ctx context.Context, r agentapi.Request, says string, started time.Time) error {
 	req, err := http.NewRequestWithContext(ctx, r.Method, r.URL, strings.NewReader(r.Body))
 	if err != nil {
 		return fmt.Errorf("cannot ask %s: %w", r.URL, err)
@@ -112,7 +112,7 @@ func (p *Prober) do(ctx context.Context, r agentapi.Request, started time.Time) 
 	}
 	var body any
 	_ = json.Unmarshal(data, &body) // what is no JSON has text only
-	return p.expect(r.Expect, answer(resp.StatusCode, body, string(data), started), req.URL.Host)
+	return p.expect(r.Expect, says, answer(resp.StatusCode, body, string(data), started), req.URL.Host)
 }
 
 func dial(ctx context.Context, addr string) error {
@@ -135,7 +135,7 @@ func (p *Prober) adapter(ctx context.Context, q agentapi.Probe, started time.Tim
 	if q.Expect == "" {
 		return nil
 	}
-	return p.expect(q.Expect, answer(0, v, "", started), q.Address)
+	return p.expect(q.Expect, q.Says, answer(0, v, "", started), q.Address)
 }
 
 // answer is what expressions look into; started is in milliseconds since 1970,
@@ -152,8 +152,8 @@ func answer(status int, body any, text string, started time.Time) map[string]any
 var errNotYet = errors.New("not yet")
 
 // expect evaluates a condition over an answer.
-func (p *Prober) expect(src string, answer map[string]any, who string) error {
-	prog, err := p.program(src)
+func (p *Prober) expect(src, says string, answer map[string]any, who string) error {
+	prog, err := p.program(src, expr.AsBool())
 	if err != nil {
 		return err
 	}
@@ -164,7 +164,28 @@ func (p *Prober) expect(src string, answer map[string]any, who string) error {
 	if status, _ := answer["status"].(int); status >= http.StatusBadRequest {
 		return fmt.Errorf("%s answers status %d%s", who, status, reason(answer["body"]))
 	}
+	if words := p.words(says, answer); words != "" {
+		return errors.New(words)
+	}
 	return errNotYet
+}
+
+// words are what a program's answer says, as an expression finds it; empty where
+// it finds none.
+func (p *Prober) words(says string, answer map[string]any) string {
+	if says == "" {
+		return ""
+	}
+	prog, err := p.program(says)
+	if err != nil {
+		return ""
+	}
+	v, err := expr.Run(prog, answer)
+	words, _ := v.(string)
+	if err != nil {
+		return ""
+	}
+	return short(words)
 }
 
 // maxReason bounds how much of a program's own words is repeated, in bytes.
@@ -180,23 +201,29 @@ func reason(body any) string {
 			words, _ = below["message"].(string)
 		}
 	}
-	words, _, _ = strings.Cut(strings.TrimSpace(words), "\n")
-	if len(words) > maxReason {
-		words = strings.ToValidUTF8(words[:maxReason], "") + "…"
-	}
-	if words == "" {
+	if words = short(words); words == "" {
 		return ""
 	}
 	return ": " + words
 }
 
-func (p *Prober) program(src string) (*vm.Program, error) {
+// short is the first line of a text, and not much of it.
+func short(words string) string {
+	words, _, _ = strings.Cut(strings.TrimSpace(words), "\n")
+	if len(words) > maxReason {
+		words = strings.ToValidUTF8(words[:maxReason], "") + "…"
+	}
+	return words
+}
+
+func (p *Prober) program(src string, options ...expr.Option) (*vm.Program, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if prog, ok := p.programs[src]; ok {
 		return prog, nil
 	}
-	prog, err := expr.Compile(src, expr.Env(types.Map{"status": types.Int, "body": types.Any, "text": types.String, "started": types.Int}), expr.AsBool())
+	options = append(options, expr.Env(types.Map{"status": types.Int, "body": types.Any, "text": types.String, "started": types.Int}))
+	prog, err := expr.Compile(src, options...)
 	if err != nil {
 		return nil, fmt.Errorf("cannot use %s: %w", src, err)
 	}

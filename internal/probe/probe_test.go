@@ -83,6 +83,8 @@ func TestAsk(t *testing.T) {
 		{"no address", agentapi.Probe{HTTP: "http://%"}, `cannot ask http://%: parse "http://%": invalid URL escape "%"`},
 		{"body", agentapi.Probe{HTTP: s.URL + "/json", Expect: `body.state == "up" && len(body.list) == 2`}, ""},
 		{"body not yet", agentapi.Probe{HTTP: s.URL + "/json", Expect: `body.state == "down"`}, "not yet"},
+		{"its own words", agentapi.Probe{HTTP: s.URL + "/json", Expect: `body.state == "down"`, Says: `"it is " + body.state`}, "it is up"},
+		{"words that are not there", agentapi.Probe{HTTP: s.URL + "/json", Expect: `body.state == "down"`, Says: "body.no.such.field"}, "not yet"},
 		{"field that is not there", agentapi.Probe{HTTP: s.URL + "/json", Expect: `body.no.such.field == 1`}, "not yet"},
 		{"text", agentapi.Probe{HTTP: s.URL + "/text", Expect: `text == "imok" && body == nil`}, ""},
 		{"text is read up to a limit", agentapi.Probe{HTTP: s.URL + "/huge", Expect: `len(text) == 4 * 1024 * 1024`}, ""},

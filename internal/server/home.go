@@ -29,6 +29,12 @@ func (h Home) Socket() string { return filepath.Join(h.Dir, "run", "api.sock") }
 // Token is the file with the owner's token for the API over TCP.
 func (h Home) Token() string { return filepath.Join(h.Dir, "run", "token") }
 
+// Former is the program an upgrade replaced.
+func (h Home) Former() string { return filepath.Join(h.Dir, "run", "howdah.former") }
+
+// Sent holds what agents send for a backup until it is written.
+func (h Home) Sent() string { return filepath.Join(h.Dir, "run", "sent") }
+
 // Log is the server's log.
 func (h Home) Log() string { return filepath.Join(h.Dir, "log", "server.log") }
 
@@ -50,12 +56,15 @@ func (h Home) Clients() string { return filepath.Join(h.Dir, "clients") }
 // Pipelines holds the definitions of pipelines that were applied or run.
 func (h Home) Pipelines() string { return filepath.Join(h.Dir, "pipelines") }
 
+// Stacks holds directories of stacks that a restored backup brought.
+func (h Home) Stacks() string { return filepath.Join(h.Dir, "stacks") }
+
 // Settings is what a server of this home was started with, so that a later
 // start needs no flags.
 func (h Home) Settings() string { return filepath.Join(h.Dir, "settings.json") }
 
 // parts is everything Howdah puts into a home; what else is there is not ours.
-var parts = []string{"howdah.db", "howdah.db-wal", "howdah.db-shm", "settings.json", "subnet", "nodes", "clients", "cache", "images", "pipelines", "ca", "log", "run"}
+var parts = []string{"howdah.db", "howdah.db-wal", "howdah.db-shm", "settings.json", "subnet", "nodes", "clients", "cache", "images", "pipelines", "stacks", "ca", "log", "run"}
 
 // ours reports whether a home's entry is one Howdah made.
 func ours(name string) bool {
@@ -105,8 +114,8 @@ func (h Home) Prepare() error {
 // ErrRunning is returned when a server runs in the home already.
 var ErrRunning = errors.New("a server runs in this home already")
 
-// lock makes sure that one server runs in a home.
-func (h Home) lock() (unlock func(), err error) {
+// Lock makes sure that one server, or one who writes a home, is in it.
+func (h Home) Lock() (unlock func(), err error) {
 	f, err := os.OpenFile(filepath.Join(h.Dir, "run", "server.lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("cannot lock home: %w", err)

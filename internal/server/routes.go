@@ -133,6 +133,7 @@ func API(mux *http.ServeMux, s *Server) huma.API {
 	s.workloads(a)
 	s.artifacts(a)
 	s.tokens(a)
+	s.keeping(a)
 	s.events(a)
 	return a
 }
@@ -140,7 +141,7 @@ func API(mux *http.ServeMux, s *Server) huma.API {
 // onlyAdmins lists operations that take away what cannot be brought back, or
 // give access to others.
 func onlyAdmins(id string) bool {
-	return slices.Contains([]string{"delete-cluster", "shutdown", "create-token"}, id)
+	return slices.Contains([]string{"delete-cluster", "shutdown", "create-token", "replace-agent", "begin-backup", "get-backup", "goroutines"}, id)
 }
 
 // route is one row of the API.

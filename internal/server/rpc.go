@@ -10,7 +10,9 @@ import (
 
 // agentHandler serves agents; a certificate is the one way to be a node.
 func (s *Server) agentHandler() http.Handler {
-	return agentserver.New(agentserver.Config{Manager: s.manager, Identify: agentserver.ByCertificate, Blobs: http.HandlerFunc(s.serveBlob)})
+	return agentserver.New(agentserver.Config{
+		Manager: s.manager, Identify: agentserver.ByCertificate, Blobs: http.HandlerFunc(s.serveBlob), Archives: http.HandlerFunc(s.takeArchive),
+	})
 }
 
 // serveBlob serves a blob by digest, ranges included.

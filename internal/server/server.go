@@ -86,7 +86,7 @@ func Run(ctx context.Context, cfg Config) error {
 	if err := cfg.Home.Prepare(); err != nil {
 		return err
 	}
-	unlock, err := cfg.Home.lock()
+	unlock, err := cfg.Home.Lock()
 	if err != nil {
 		return err
 	}
@@ -163,7 +163,7 @@ func (s *Server) open(ctx context.Context) error {
 	if s.authority, err = tenant.OpenAuthority(h.Authority()); err != nil {
 		return err
 	}
-	if s.store, err = store.Open(ctx, store.Config{Path: h.Database(), Log: s.log}); err != nil {
+	if s.store, err = store.Open(ctx, store.Config{Path: h.Database(), Version: s.cfg.Version, Log: s.log}); err != nil {
 		return err
 	}
 	s.cache = artifact.New(artifact.Config{Dir: h.Cache(), Log: s.log})
@@ -173,7 +173,7 @@ func (s *Server) open(ctx context.Context) error {
 	}
 	s.manager = cluster.New(cluster.Config{
 		Store: s.store, Stacks: s.stacks, Drivers: map[string]infra.Driver{"local": driver}, Cache: s.cache, Authority: s.authority,
-		AgentAddr: fmt.Sprintf("%s:%d", s.address(), agentPort), API: fmt.Sprintf("http://%s:%d", s.address(), apiPort), OpenPorts: s.cfg.Options.OpenPorts, Clients: s.cfg.Clients(s.user), Log: s.log,
+		AgentAddr: fmt.Sprintf("%s:%d", s.address(), agentPort), API: fmt.Sprintf("http://%s:%d", s.address(), apiPort), OpenPorts: s.cfg.Options.OpenPorts, Sent: h.Sent(), Clients: s.cfg.Clients(s.user), Log: s.log,
 	})
 	if s.token, err = s.ownToken(); err != nil {
 		return errors.Join(err, s.store.Close())

@@ -185,6 +185,9 @@ func (c *checker) service(name string) {
 	if svc.Drained != nil {
 		c.probe(svc.Drained, e, at.At("drained"))
 	}
+	if svc.Backup != nil {
+		c.backup(svc, at.At("backup"))
+	}
 	if svc.Conditions != "" && !filepath.IsLocal(svc.Conditions) {
 		c.errorf(at.At("conditions"), "name it relative to the service's directory", "file %s leaves the service's directory", svc.Conditions)
 	}
@@ -325,6 +328,11 @@ func (c *checker) probe(p *Probe, e env, at *document.Node) {
 	}
 	if p.Expect != "" {
 		p.expect = c.expectation(p.Expect, e, at.At("expect"))
+	}
+	if p.Says != "" {
+		if _, err := compile(p.Says, AnswerEnv()); err != nil {
+			c.errorf(at.At("says"), known(AnswerEnv()), "cannot use %s: %v", p.Says, err)
+		}
 	}
 }
 

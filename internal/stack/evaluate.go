@@ -89,7 +89,7 @@ func (e *evaluator) probe(p *Probe) *agentapi.Probe {
 	}
 	out := &agentapi.Probe{
 		Message: e.text(p.Message), Adapter: p.Adapter, Check: e.text(p.Check),
-		Every: p.Every, Timeout: p.Timeout, Max: p.Max, Fails: p.Fails,
+		Says: p.Says, Every: p.Every, Timeout: p.Timeout, Max: p.Max, Fails: p.Fails,
 	}
 	for _, f := range []struct {
 		t  *Template

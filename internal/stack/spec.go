@@ -103,6 +103,7 @@ type Service struct {
 	Drained    *Probe              `json:"drained,omitempty" doc:"When a draining node's service has given up what it holds"`
 	Conditions string              `json:"conditions,omitempty" doc:"File in which the program keeps conditions of its own, relative to the service's directory: a JSON list of objects with type, status, reason and message"`
 	Stop       StopSpec            `json:"stop,omitempty" doc:"How it is stopped"`
+	Backup     *Backup             `json:"backup,omitempty" doc:"How its data gets into a backup while it runs"`
 	Web        []Web               `json:"web,omitempty" doc:"Pages worth showing"`
 	Open       bool                `json:"open,omitempty" doc:"Insists on listening on every address of its host; where nodes share one, this needs the identity object"`
 }
@@ -165,6 +166,7 @@ type Probe struct {
 	Check   Template  `json:"check,omitempty" doc:"Question to the protocol client"`
 	Address *Template `json:"address,omitempty" doc:"Address for the protocol client"`
 	Expect  string    `json:"expect,omitempty" doc:"Expression over status, body, text and started that must hold; ${} in it is filled when rendered. An HTTP status below 400 where absent"`
+	Says    string    `json:"says,omitempty" doc:"Expression over the same that is the program's own words where expect does not hold; they are shown"`
 	Every   Duration  `json:"every,omitempty" doc:"Time between two tries; 200ms by default, 5s for health"`
 	Timeout Duration  `json:"timeout,omitempty" doc:"Longest time for one try; 2s by default"`
 	Max     Duration  `json:"max,omitempty" doc:"Longest time in all: a gate opens then, a start has failed then; 60s for gates, 3m for ready"`
@@ -180,6 +182,21 @@ type StopSpec struct {
 	// KeepChildren is for programs that take up again what an earlier life of
 	// theirs started.
 	KeepChildren bool `json:"keepChildren,omitempty" doc:"What it started outlives a restart of it; ended only when the service is stopped for good"`
+}
+
+// Backup says how a running service's data is copied so that the copy is whole.
+type Backup struct {
+	Dir   string       `json:"dir" doc:"Directory of the service that is copied; one of dirs"`
+	Steps []BackupStep `json:"steps" doc:"What is done, in order"`
+	Point Template     `json:"point" doc:"What the copy stands for, in words; ${value} is what a step captured"`
+}
+
+// BackupStep is one of command and files.
+type BackupStep struct {
+	Title   string     `json:"title" doc:"What is done"`
+	Command []Template `json:"command,omitempty" doc:"Command that must end with 0, with the service's environment"`
+	Capture string     `json:"capture,omitempty" doc:"Regular expression; its first match in what the command prints is ${value}"`
+	Files   []string   `json:"files,omitempty" doc:"Files to copy as they are then: patterns relative to the directory, as current/edits_*"`
 }
 
 // Client is the command line side of a stack.

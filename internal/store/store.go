@@ -49,8 +49,9 @@ type Store struct {
 
 // Config says where the database is.
 type Config struct {
-	Path string // file; its directory must exist
-	Log  *slog.Logger
+	Path    string // file; its directory must exist
+	Version string // of howdah, kept in the database so that an older one can say what is needed; "" leaves what is there
+	Log     *slog.Logger
 }
 
 // update is one waiting writer.
@@ -72,11 +73,19 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, err
 	}
 	db, err := sqlite.Open(ctx, cfg.Path, sub)
+	if errors.Is(err, ErrNewer) {
+		return nil, newer(ctx, cfg.Path, err)
+	}
 	if err != nil {
 		return nil, err
 	}
 	s := &Store{db: db, reads: sqlite.NewStatements(db.Read), write: sqlite.NewStatements(db.Write), log: cfg.Log, queue: make(chan *update, maxGroup), done: make(chan struct{}), topics: map[string]map[*Subscription]struct{}{}}
 	go s.writer()
+	if cfg.Version != "" {
+		if err := s.sign(ctx, cfg.Version); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+	}
 	return s, nil
 }
 

@@ -215,13 +215,20 @@ func TestCloseWhileBusy(t *testing.T) {
 // TestNewerDatabase is refused, in words, and not touched.
 func TestNewerDatabase(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "db")
-	s := open(t, path)
+	s, err := store.Open(context.Background(), store.Config{Path: path, Version: "v9"})
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 	execute(t, path, "INSERT INTO goose_db_version(version_id, is_applied) VALUES (9999, 1)")
-	_, err := store.Open(context.Background(), store.Config{Path: path})
-	want := "database is newer than this howdah: " + path + " has schema 9999, this binary knows " + newest(t) + "; run the newer binary, or restore a backup"
+	look, err := store.LookAt(context.Background(), path)
+	if err != nil || look.Schema != 9999 || look.Newest >= 9999 || look.Writer != "v9" {
+		t.Errorf("it looks like %+v, %v", look, err)
+	}
+	_, err = store.Open(context.Background(), store.Config{Path: path, Version: "v1"})
+	want := fmt.Sprintf("database is newer than this howdah: %s has schema 9999, this binary knows %s; run the newer binary, or restore a backup. Howdah v9 wrote it last", path, newest(t))
 	if !errors.Is(err, store.ErrNewer) || err.Error() != want {
 		t.Errorf("%v\nwant %s", err, want)
 	}
