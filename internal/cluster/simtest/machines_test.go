@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -136,6 +137,26 @@ func TestOnce(t *testing.T) {
 			t.Errorf("it was done again: %d events", n)
 		}
 	})
+}
+
+// TestConnections: agents share connections, 200 at most, and each is heard.
+func TestConnections(t *testing.T) {
+	var mu sync.Mutex
+	conns := 0
+	cfg := simtest.Config{Sim: sim.Config{Agents: sim.Agents{Heartbeat: -1, Shared: 20}}}
+	cfg.Dialled = func() {
+		mu.Lock()
+		defer mu.Unlock()
+		conns++
+	}
+	w := simtest.New(t, cfg)
+	w.Apply(toy(99))
+	ready(t, w, 100)
+	mu.Lock()
+	defer mu.Unlock()
+	if conns != 5 {
+		t.Errorf("100 agents that share connections by 20 made %d", conns)
+	}
 }
 
 // TestTurns: a step that waits for its turn with the infrastructure says so,

@@ -114,7 +114,7 @@ func impostor(t *testing.T, w *simtest.T) {
 			hc := &http.Client{Transport: tr, Timeout: 30 * time.Second}
 			c := connect.NewClient[agentapi.PermitRequest, agentapi.PermitResponse](hc, "https://"+w.Address()+agentapi.PathPermit, connect.WithCodec(agentapi.Codec{}))
 			r := connect.NewRequest(&agentapi.PermitRequest{Node: tt.node, Task: "headd/format"})
-			r.Header().Set("Howdah-Sim-Node", tt.node)
+			r.Header().Set("howdah-sim-node", tt.node)
 			_, err := c.CallUnary(t.Context(), r)
 			got := ""
 			if err != nil {

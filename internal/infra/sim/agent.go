@@ -2,7 +2,6 @@ package sim
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -11,16 +10,18 @@ import (
 	"howdah.dev/howdah/internal/agentapi"
 )
 
-// agent is the agent of a machine. At rest it is one goroutine that reads its
-// stream; another runs only while there is something to do. Everything below
-// end is guarded by the machine's lock.
+// agent is the agent of a machine. At rest it has no goroutine: what comes on
+// its stream is handled by who reads the connection, and what is due later by a
+// timer. Everything below end is guarded by the machine's lock.
 type agent struct {
 	cloud    *Cloud
 	m        *machine
 	instance string
 	end      context.CancelFunc
 
-	over        bool // run has returned
+	over        bool // it has ended
+	fenced      bool
+	pause       time.Duration // before it connects again
 	conn        *conn
 	incarnation int64
 	sequence    int64
@@ -35,30 +36,53 @@ type agent struct {
 
 // conn is one session with the server.
 type conn struct {
-	ctx    context.Context //nolint:containedctx // ends with the session
-	broken context.CancelFunc
-	link   *link
-	node   string
+	ctx     context.Context //nolint:containedctx // ends with the session
+	broken  context.CancelFunc
+	carrier carrier
 }
 
-// errFenced ends an agent whose node a newer one runs.
-var errFenced = errors.New("a newer agent runs this node")
+// Pauses before an agent connects again.
+const (
+	firstPause = 200 * time.Millisecond
+	maxPause   = 3 * time.Second
+)
 
-// run boots, then keeps a session with the server until ctx ends.
-func (a *agent) run(ctx context.Context, boot time.Duration) {
-	defer a.stop()
-	if !sleep(ctx, boot) {
+// boot connects after a while.
+func (a *agent) boot(ctx context.Context, after time.Duration) {
+	if !sleep(ctx, after) {
+		a.stop()
 		return
 	}
-	for pause := 200 * time.Millisecond; ; pause = min(2*pause, 3*time.Second) {
-		err := a.session(ctx)
-		if ctx.Err() != nil || errors.Is(err, errFenced) || !sleep(ctx, pause) {
-			return
-		}
+	c, release, err := a.connect(ctx)
+	if err != nil {
+		a.again(ctx)
+		return
 	}
+	node := a.m.ref.Key
+	cn := &conn{carrier: c}
+	cn.ctx, cn.broken = context.WithCancel(ctx)
+	watch(cn.ctx, c, &agentapi.WatchRequest{Node: node, Instance: a.instance, Facts: a.facts()}, func(ev *agentapi.WatchEvent) { a.hear(cn, ev) }, func(error) {
+		cn.broken()
+		release()
+		a.offline(cn)
+		a.again(ctx)
+	})
 }
 
-// stop ends all that the agent still has under way.
+// again connects again after a pause, unless the agent has ended.
+func (a *agent) again(ctx context.Context) {
+	a.m.mu.Lock()
+	fenced, pause := a.fenced, max(a.pause, firstPause)
+	a.pause = min(2*pause, maxPause)
+	a.m.mu.Unlock()
+	if fenced || ctx.Err() != nil {
+		a.stop()
+		return
+	}
+	a.cloud.wg.Go(func() { a.boot(ctx, pause) }) // the agent itself is still counted
+}
+
+// stop notes that the agent has ended.
 func (a *agent) stop() {
 	a.m.mu.Lock()
 	defer a.m.mu.Unlock()
@@ -66,36 +90,25 @@ func (a *agent) stop() {
 	if a.timer != nil {
 		a.timer.Stop()
 	}
+	a.cloud.wg.Done()
 }
 
-// session joins if needed and serves one stream until it breaks.
-func (a *agent) session(ctx context.Context) error {
-	l, err := a.connect(ctx)
-	if err != nil {
-		return err
+// hear takes what the server says.
+func (a *agent) hear(c *conn, ev *agentapi.WatchEvent) {
+	a.m.mu.Lock()
+	defer a.m.mu.Unlock()
+	switch {
+	case c.ctx.Err() != nil: // said too late
+	case ev.Fenced:
+		a.fenced = true
+		c.broken()
+	case ev.Incarnation != 0:
+		a.incarnation, a.conn, a.pause = ev.Incarnation, c, 0
+		a.dirty = a.seen // the server may be another
+		a.kick()
+	case ev.Assignment != nil:
+		a.take(ev.Assignment)
 	}
-	defer a.disconnect(l)
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	node := a.m.ref.Key
-	st, err := l.watch.CallServerStream(ctx, request(node, &agentapi.WatchRequest{Node: node, Instance: a.instance, Facts: a.facts()}))
-	if err != nil {
-		return err
-	}
-	defer st.Close()
-	defer a.offline()
-	for st.Receive() {
-		ev := st.Msg()
-		switch {
-		case ev.Fenced:
-			return errFenced
-		case ev.Incarnation != 0:
-			a.online(ev.Incarnation, &conn{ctx: ctx, broken: cancel, link: l, node: node})
-		case ev.Assignment != nil:
-			a.take(ev.Assignment)
-		}
-	}
-	return errors.Join(errors.New("the stream ended"), st.Err())
 }
 
 func (a *agent) facts() agentapi.Facts {
@@ -106,27 +119,17 @@ func (a *agent) facts() agentapi.Facts {
 	}
 }
 
-func (a *agent) online(incarnation int64, c *conn) {
+func (a *agent) offline(c *conn) {
 	a.m.mu.Lock()
 	defer a.m.mu.Unlock()
-	a.incarnation, a.conn = incarnation, c
-	if a.seen {
-		a.dirty = true // the server may be another
-		a.kick()
+	if a.conn == c {
+		a.conn = nil
 	}
 }
 
-func (a *agent) offline() {
-	a.m.mu.Lock()
-	defer a.m.mu.Unlock()
-	a.conn = nil
-}
-
 // take sets what every service and task should be. The server's messages are
-// whole; only what is needed of them is kept.
+// whole; only what is needed of them is kept. The machine's lock is held.
 func (a *agent) take(as *agentapi.Assignment) {
-	a.m.mu.Lock()
-	defer a.m.mu.Unlock()
 	now := time.Now()
 	a.generation, a.seen, a.dirty = as.Generation, true, true
 	services := make([]service, len(as.Services))
@@ -172,7 +175,7 @@ func (a *agent) kick() {
 		return
 	}
 	a.working = true
-	a.cloud.wg.Go(a.work) // the agent itself is still counted
+	a.cloud.wg.Go(a.work)
 }
 
 // wake is kick for the timer.
@@ -200,7 +203,7 @@ func (a *agent) work() {
 			a.m.mu.Unlock()
 			a.askPermit(c, task)
 		case a.dirty || beats && !now.Before(a.beat):
-			r := a.report(c.node)
+			r := a.report()
 			a.dirty, a.beat = false, now.Add(a.cloud.cfg.Agents.Heartbeat)
 			a.m.mu.Unlock()
 			a.send(c, r)
@@ -235,10 +238,10 @@ func earlier(a, b time.Time) time.Time {
 }
 
 // report gathers what is observed. The machine's lock is held.
-func (a *agent) report(node string) *agentapi.Report {
+func (a *agent) report() *agentapi.Report {
 	a.sequence++
 	r := &agentapi.Report{
-		Node: node, Incarnation: a.incarnation, Sequence: a.sequence, Generation: a.generation,
+		Node: a.m.ref.Key, Incarnation: a.incarnation, Sequence: a.sequence, Generation: a.generation,
 		Services: make([]api.ServiceStatus, len(a.m.services)), Done: slices.Clone(a.m.done), Tasks: slices.Clone(a.tasks),
 	}
 	for i := range a.m.services {
@@ -257,8 +260,8 @@ func (a *agent) send(c *conn, r *agentapi.Report) {
 	}
 	ctx, cancel := context.WithTimeout(c.ctx, 10*time.Second)
 	defer cancel()
-	resp, err := c.link.report.CallUnary(ctx, request(c.node, r))
-	if err != nil || resp.Msg.Fenced {
+	var resp agentapi.ReportResponse
+	if err := call(ctx, c.carrier, agentapi.PathReport, r.Node, r, &resp); err != nil || resp.Fenced {
 		a.lose(c)
 	}
 }
@@ -297,8 +300,9 @@ func (a *agent) permitWanted(now time.Time) (task string, again time.Time) {
 func (a *agent) askPermit(c *conn, task string) {
 	ctx, cancel := context.WithTimeout(c.ctx, 10*time.Second)
 	defer cancel()
-	r, err := c.link.permit.CallUnary(ctx, request(c.node, &agentapi.PermitRequest{Node: c.node, Task: task}))
-	if err != nil {
+	node := a.m.ref.Key
+	var r agentapi.PermitResponse
+	if err := call(ctx, c.carrier, agentapi.PathPermit, node, &agentapi.PermitRequest{Node: node, Task: task}, &r); err != nil {
 		a.lose(c)
 		return
 	}
@@ -310,14 +314,14 @@ func (a *agent) askPermit(c *conn, task string) {
 		if len(s.once) == 0 || s.name+"/"+s.once[0] != task {
 			continue
 		}
-		switch r.Msg.Permit {
+		switch r.Permit {
 		case agentapi.PermitRun:
 			a.m.done = append(a.m.done, task)
 			s.once = s.once[1:]
 		case agentapi.PermitDone:
 			s.set(api.StateBlocked, fmt.Sprintf("DataMissing: %s has been done for this cluster, but its evidence is not there", task), now)
 		case agentapi.PermitWait:
-			s.set(api.StateGated, fmt.Sprintf("waits for %s to run %s", r.Msg.Holder, task), now)
+			s.set(api.StateGated, fmt.Sprintf("waits for %s to run %s", r.Holder, task), now)
 			s.due = now.Add(permitPause)
 		}
 	}

@@ -115,7 +115,8 @@ func (c *Cloud) startAgent(m *machine, after time.Duration) {
 	var ctx context.Context
 	ctx, a.end = context.WithCancel(c.life)
 	m.agent = a
-	c.wg.Go(func() { a.run(ctx, after) })
+	c.wg.Add(1) // until the agent has ended
+	c.wg.Go(func() { a.boot(ctx, after) })
 }
 
 // Certificate returns the certificate and the key of a node, by the node's key;

@@ -101,7 +101,7 @@ type Cloud struct {
 	// counts has how many calls came, by kind and node.
 	counts  map[counter]int
 	effects []Change
-	links   []*link
+	links   []*shared
 }
 
 // New makes an infrastructure without nodes.
@@ -156,15 +156,13 @@ func (c *Cloud) Close() {
 	for _, m := range c.nodes {
 		m.halt()
 	}
+	links := c.links
 	c.mu.Unlock()
 	c.end()
-	c.wg.Wait()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, l := range c.links {
+	for _, l := range links {
 		l.close()
 	}
-	c.links = nil
+	c.wg.Wait()
 }
 
 // Change is one effect a call had, in the order they happened.
