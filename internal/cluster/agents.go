@@ -75,7 +75,7 @@ func (m *Manager) Watch(ctx context.Context, r agentapi.WatchRequest, send func(
 	if err := send(&agentapi.WatchEvent{Incarnation: n.Incarnation, Protocol: agentapi.Protocol}); err != nil {
 		return err
 	}
-	sub := m.cfg.Store.Subscribe(store.NodeTopic(n.ID), store.MembersTopic(n.Cluster))
+	sub := m.cfg.Store.Subscribe(store.WishTopic(n.ID), store.MembersTopic(n.Cluster))
 	defer sub.Close()
 	sent := ""
 	for {
@@ -183,18 +183,25 @@ func (m *Manager) disconnect(n store.Node, me *session) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.sessions[n.ID] == me {
+		if v := m.vitals[n.ID]; v != nil {
+			v.last = summary{}
+		}
 		delete(m.sessions, n.ID)
 	}
 }
 
 // Report takes what an agent observes. Reports of fenced agents are refused.
 func (m *Manager) Report(ctx context.Context, r agentapi.Report) (agentapi.ReportResponse, error) {
+	if m.heartbeat(r) {
+		return agentapi.ReportResponse{}, nil
+	}
 	same, fenced, err := m.unchanged(ctx, r)
 	if err != nil || fenced {
 		return agentapi.ReportResponse{Fenced: fenced}, err
 	}
 	first := m.hear(r)
 	if same && !first {
+		m.stored(r)
 		return agentapi.ReportResponse{}, nil
 	}
 	err = m.cfg.Store.Update(ctx, func(tx *store.Tx) error {
@@ -225,6 +232,9 @@ func (m *Manager) Report(ctx context.Context, r agentapi.Report) (agentapi.Repor
 		}
 		return serviceEvents(tx, c.Name, n.Name, before.Report.Services, r.Services)
 	})
+	if err == nil {
+		m.stored(r)
+	}
 	return agentapi.ReportResponse{}, err
 }
 

@@ -15,7 +15,8 @@ import (
 type vital struct {
 	reported time.Time // monotonic
 	probes   map[string][]api.Probing
-	trouble  string // what keeps the driver from running the agent
+	last     summary // of what was stored, while the agent is connected
+	trouble  string  // what keeps the driver from running the agent
 }
 
 // hear takes what a report brings that is not kept: that it came, and what

@@ -92,25 +92,52 @@ func (m *Manager) intend(ctx context.Context, id string, change func(*store.Node
 	return n, err
 }
 
-// observed returns a node's last report; an empty one until the agent has
-// reported to this server, because what it told an earlier one may no longer
-// be so.
-func (m *Manager) observed(ctx context.Context, n store.Node) (agentapi.Report, error) {
-	var r agentapi.Report
-	if m.heard(n.ID).reported.IsZero() {
-		return r, nil
-	}
-	err := m.cfg.Store.View(ctx, func(tx *store.Tx) error {
-		seen, err := tx.Observed(n.ID)
-		if errors.Is(err, store.ErrNotFound) {
-			return nil
+// sight is a node as it is at one moment: what it is wanted to run, and what its agent
+// says of it.
+type sight struct {
+	node store.Node
+	as   *agentapi.Assignment
+	seen agentapi.Report // empty where it says nothing, see reportOf
+}
+
+// see looks at a node. The error is errNoHost where its agent has not told where it runs.
+func (m *Manager) see(ctx context.Context, id string) (sight, error) {
+	var s sight
+	var r *rendered
+	err := m.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
+		if s.node, err = tx.Node(id); err != nil {
+			return err
 		}
-		if now, errNode := tx.Node(n.ID); errNode == nil && seen.Report.Incarnation == now.Incarnation {
-			r = seen.Report // what an earlier life of the agent saw may no longer be so
+		if s.seen, err = m.reportOf(tx, s.node); err != nil {
+			return err
 		}
+		r, err = m.remembered(tx, s.node)
 		return err
 	})
-	return r, err
+	if err != nil {
+		return s, err
+	}
+	if s.node.Rendered != r.sum {
+		s.as, err = m.Assignment(ctx, id)
+		return s, err
+	}
+	as := *r.as
+	as.Generation = s.node.Generation
+	s.as = &as
+	return s, nil
+}
+
+// reportOf returns a node's last report; an empty one until the agent has reported to
+// this server, because what it told an earlier one may no longer be so.
+func (m *Manager) reportOf(tx *store.Tx, n store.Node) (agentapi.Report, error) {
+	if m.heard(n.ID).reported.IsZero() {
+		return agentapi.Report{}, nil
+	}
+	o, err := tx.Observed(n.ID)
+	if errors.Is(err, store.ErrNotFound) || err == nil && o.Report.Incarnation != n.Incarnation {
+		return agentapi.Report{}, nil // what an earlier life of the agent saw may no longer be so
+	}
+	return o.Report, err
 }
 
 // describe says where a service stands in a few words.

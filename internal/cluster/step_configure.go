@@ -36,5 +36,5 @@ func (m *Manager) doConfigureNode(ctx context.Context, c op.Call) op.Result {
 	if n.Intent == agentapi.IntentStop {
 		return op.Done(nil)
 	}
-	return m.untilReady(ctx, n)
+	return untilReady(m.see(ctx, n.ID))
 }

@@ -24,22 +24,18 @@ func (m *Manager) doDrainNode(ctx context.Context, c op.Call) op.Result {
 	if err != nil {
 		return op.Fail(err)
 	}
-	as, err := m.Assignment(ctx, n.ID)
-	if err != nil {
-		return op.Fail(err)
-	}
-	seen, err := m.observed(ctx, n)
+	now, err := m.see(ctx, n.ID)
 	if err != nil {
 		return op.Fail(err)
 	}
 	var open []string
-	for _, s := range seen.Services {
+	for _, s := range now.seen.Services {
 		if !s.Drained {
 			open = append(open, describe(s))
 		}
 	}
 	until := time.Now().Add(drainDeadline)
-	if seen.Generation < as.Generation {
+	if now.seen.Generation < now.as.Generation {
 		return op.Wait("the agent of "+n.Name+" to begin draining", until)
 	}
 	if len(open) > 0 {

@@ -21,23 +21,28 @@ func (m *Manager) doRunNode(ctx context.Context, c op.Call) op.Result {
 			return op.Fail(errors.New("it was not made"))
 		}
 	}
-	n, err := m.intend(ctx, c.Step.Node, func(n *store.Node) { n.Intent = agentapi.IntentRun })
-	if err != nil {
-		return op.Fail(err)
+	run := func(n *store.Node) { n.Intent = agentapi.IntentRun }
+	if c.Step.State != api.StepWaiting { // else it was written before
+		if _, err := m.intend(ctx, c.Step.Node, run); err != nil {
+			return op.Fail(err)
+		}
 	}
-	return m.untilReady(ctx, n)
+	s, err := m.see(ctx, c.Step.Node)
+	if err == nil && s.node.Intent != agentapi.IntentRun {
+		if _, err := m.intend(ctx, c.Step.Node, run); err != nil {
+			return op.Fail(err)
+		}
+		s, err = m.see(ctx, c.Step.Node)
+	}
+	return untilReady(s, err)
 }
 
 // untilReady waits for every service of a node at its newest assignment.
-func (m *Manager) untilReady(ctx context.Context, n store.Node) op.Result {
-	as, err := m.Assignment(ctx, n.ID)
+func untilReady(s sight, err error) op.Result {
+	n, as, seen := s.node, s.as, s.seen
 	if errors.Is(err, errNoHost) {
 		return op.Wait(noHost(n), time.Now().Add(joinDeadline))
 	}
-	if err != nil {
-		return op.Fail(err)
-	}
-	seen, err := m.observed(ctx, n)
 	if err != nil {
 		return op.Fail(err)
 	}

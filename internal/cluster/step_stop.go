@@ -26,7 +26,7 @@ func (m *Manager) doStopNode(ctx context.Context, c op.Call) op.Result {
 	if err != nil {
 		return op.Fail(err)
 	}
-	as, err := m.Assignment(ctx, n.ID)
+	now, err := m.see(ctx, n.ID)
 	if errors.Is(err, errNoHost) {
 		return op.Done(nil) // nothing ever ran
 	}
@@ -39,22 +39,18 @@ func (m *Manager) doStopNode(ctx context.Context, c op.Call) op.Result {
 	case off:
 		return op.Done(nil)
 	}
-	seen, err := m.observed(ctx, n)
-	if err != nil {
-		return op.Fail(err)
-	}
 	grace := time.Duration(0)
-	for _, s := range as.Services {
+	for _, s := range now.as.Services {
 		grace = max(grace, s.Stop.Grace)
 	}
 	var open []string
-	for _, s := range seen.Services {
+	for _, s := range now.seen.Services {
 		if s.State != api.StateStopped {
 			open = append(open, describe(s))
 		}
 	}
 	until := time.Now().Add(grace + stopSlack)
-	if seen.Generation < as.Generation {
+	if now.seen.Generation < now.as.Generation {
 		return op.Wait("the agent of "+n.Name+" to begin stopping", until)
 	}
 	if len(open) > 0 {

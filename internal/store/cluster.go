@@ -214,7 +214,7 @@ func (t *Tx) HasNode(id string) (bool, error) {
 
 // PutNode inserts or updates a node.
 func (t *Tx) PutNode(n Node) error {
-	t.touchNode(n.Cluster, n.ID)
+	t.touchWish(n.Cluster, n.ID)
 	facts, java := "", ""
 	if n.Facts != nil {
 		b, err := json.Marshal(n.Facts)
@@ -244,7 +244,7 @@ func (t *Tx) PutNode(n Node) error {
 
 // DeleteNode removes a node.
 func (t *Tx) DeleteNode(id, cluster string) error {
-	t.touchNode(cluster, id)
+	t.touchWish(cluster, id)
 	t.Touch(MembersTopic(cluster))
 	_, err := t.exec("DELETE FROM node WHERE id = ?", id)
 	return err
@@ -375,7 +375,7 @@ func (t *Tx) PutTask(k Task) error {
 	if err != nil {
 		return err
 	}
-	t.touchNode(k.Cluster, k.Node)
+	t.touchWish(k.Cluster, k.Node)
 	_, err = t.exec(`INSERT INTO task(`+taskColumns+`) VALUES(?,?,?,?,?,?,?,?,?)
 		ON CONFLICT(id) DO UPDATE SET doc = excluded.doc, state = excluded.state, status = excluded.status`,
 		k.ID, k.Cluster, k.Node, k.Kind, k.Name, string(doc), k.State, string(status), k.Created.UnixMilli())

@@ -23,6 +23,10 @@ const (
 // NodeTopic is touched by every change to a node, its tasks and what is observed of it.
 func NodeTopic(id string) string { return "node:" + id }
 
+// WishTopic is touched by every change of what a node is wanted to do: NodeTopic without
+// what is observed.
+func WishTopic(node string) string { return "wish:" + node }
+
 // MembersTopic is touched when a node of a cluster goes.
 func MembersTopic(cluster string) string { return "members:" + cluster }
 
@@ -56,6 +60,11 @@ func (t *Tx) touchCluster(id string) { t.Touch(ClusterTopic(id), TopicClusters) 
 func (t *Tx) touchNode(cluster, node string) {
 	t.touchCluster(cluster)
 	t.Touch(NodeTopic(node))
+}
+
+func (t *Tx) touchWish(cluster, node string) {
+	t.touchNode(cluster, node)
+	t.Touch(WishTopic(node))
 }
 
 func (t *Tx) exec(query string, args ...any) (int64, error) {
