@@ -35,7 +35,9 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("GET /v1/blobs/{sum}", s.serveBlob)
 	mux.Handle("/v2/", registry.New(registry.Config{Store: s.images, Authorize: authorizeImage, Realm: realm, Log: s.log}))
 	mux.HandleFunc("GET "+imageTokenPath, s.imageToken)
-	mux.HandleFunc("/clusters/{name}/{rest...}", s.clusterWeb)
+	for _, method := range webMethods {
+		mux.HandleFunc(method+" /clusters/{name}/{rest...}", s.clusterWeb)
+	}
 	mux.HandleFunc("GET /{$}", s.front)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		if allowed := methods(mux, r); len(allowed) > 0 {

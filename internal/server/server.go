@@ -103,7 +103,6 @@ func Run(ctx context.Context, cfg Config) error {
 	defer stop()
 	rotating.Go(func() { s.rotateLog(ctx) })
 	rotating.Go(func() { s.collectImages(ctx) })
-	rotating.Go(func() { s.keepWebListeners(ctx) })
 	return s.serve(ctx)
 }
 
@@ -279,6 +278,9 @@ func (s *Server) serve(ctx context.Context) error {
 	go func() { errs <- servers[0].Serve(unixL) }()
 	go func() { errs <- servers[1].Serve(tcpL) }()
 	go func() { errs <- servers[2].ServeTLS(agentL, "", "") }()
+	var web sync.WaitGroup
+	defer web.Wait()
+	web.Go(func() { s.keepWebListeners(ctx, servers[1].Handler) })
 	done := make(chan struct{})
 	go func() { defer close(done); errs <- s.manager.Run(ctx) }()
 	s.log.Info("serving", "api", s.info().Address, "home", s.cfg.Home.Dir, "version", s.cfg.Version)

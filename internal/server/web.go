@@ -29,22 +29,24 @@ func (s *Server) clusterWeb(w http.ResponseWriter, r *http.Request) {
 		writeError(w, err)
 		return
 	}
-	s.serveWeb(w, r, at, "/clusters/"+name+"/"+own)
-}
-
-// serveWeb has a protocol client answer what lies below base.
-func (s *Server) serveWeb(w http.ResponseWriter, r *http.Request, at stack.Bound, base string) {
 	serve := s.cfg.Web[at.Adapter]
 	if serve == nil {
 		writeError(w, fmt.Errorf("%w: this howdah has no protocol client %s with a web API", cluster.ErrUnsupported, at.Adapter))
 		return
 	}
+	base := webBase(name, own)
 	if r.URL.Path == base {
 		r = r.Clone(r.Context())
 		r.URL.Path, r.URL.RawPath = base+"/", ""
 	}
 	http.StripPrefix(base, serve(at)).ServeHTTP(w, r)
 }
+
+// webBase is where the server has a web API of a cluster.
+func webBase(cluster, path string) string { return "/clusters/" + cluster + "/" + path }
+
+// webMethods are those that reach a protocol client, GET with HEAD.
+var webMethods = []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}
 
 func writeError(w http.ResponseWriter, err error) {
 	p := &api.Problem{}
@@ -55,7 +57,7 @@ func writeError(w http.ResponseWriter, err error) {
 const (
 	// webPause is the least time between two looks at which listeners are wanted:
 	// clusters change often while they start.
-	webPause = 300 * time.Millisecond
+	webPause = time.Second
 	// webRetry is how often a listener that was refused is tried again.
 	webRetry = 5 * time.Second
 )
@@ -63,6 +65,7 @@ const (
 // webListeners are the servers at nodes' addresses. One goroutine has them.
 type webListeners struct {
 	s       *Server
+	api     http.Handler // the server's, with login and all
 	open    map[netip.AddrPort]openListener
 	refused map[netip.AddrPort]string // what was said of it last
 }
@@ -73,11 +76,12 @@ type openListener struct {
 }
 
 // keepWebListeners has every web API that is wanted for reading at nodes'
-// addresses there, as long as its cluster runs.
-func (s *Server) keepWebListeners(ctx context.Context) {
+// addresses there, as long as its cluster runs. Requests go to handler, which
+// asks who calls.
+func (s *Server) keepWebListeners(ctx context.Context, handler http.Handler) {
 	sub := s.store.Subscribe(store.TopicClusters)
 	defer sub.Close()
-	ls := &webListeners{s: s, open: map[netip.AddrPort]openListener{}, refused: map[netip.AddrPort]string{}}
+	ls := &webListeners{s: s, api: handler, open: map[netip.AddrPort]openListener{}, refused: map[netip.AddrPort]string{}}
 	defer ls.set(ctx, nil)
 	for ctx.Err() == nil {
 		want, err := s.manager.WebListeners(ctx)
@@ -145,7 +149,7 @@ func (ls *webListeners) listen(ctx context.Context, want cluster.WebListener) er
 	if err != nil {
 		return err
 	}
-	srv := s.http(ctx, s.authenticated(s.webReader(want)))
+	srv := s.http(ctx, ls.reader(want))
 	go func() {
 		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 			s.log.Error("web listener ended", "address", want.Address, "error", err)
@@ -157,7 +161,7 @@ func (ls *webListeners) listen(ctx context.Context, want cluster.WebListener) er
 
 // refuse says once why a listener is not there.
 func (ls *webListeners) refuse(ctx context.Context, l cluster.WebListener, err error) {
-	text := fmt.Sprintf("%s of %s is not served at %s: %v; it is at %s/clusters/%s/%s", l.API, l.Cluster, l.Address, err, ls.s.info().Address, l.Cluster, l.API)
+	text := fmt.Sprintf("%s of %s is not served at %s: %v; it is at %s%s", l.API, l.Cluster, l.Address, err, ls.s.info().Address, webBase(l.Cluster, l.API))
 	if ls.refused[l.Address] == text || ctx.Err() != nil {
 		return
 	}
@@ -171,27 +175,27 @@ func (ls *webListeners) refuse(ctx context.Context, l cluster.WebListener, err e
 	}
 }
 
-// webReader serves a web API for reading at a node's address.
-func (s *Server) webReader(l cluster.WebListener) http.Handler {
+// reader hands what asks for reading at a node's address to the server's API, at
+// the address the cluster's web API has there, so that what holds there holds here.
+func (ls *webListeners) reader(l cluster.WebListener) http.Handler {
+	base := webBase(l.Cluster, l.API)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if callerOf(r.Context()).Role == "" { // the registry's addresses ask for themselves, elsewhere
-			writeProblem(w, http.StatusUnauthorized, "a token is needed")
-			return
-		}
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			w.Header().Set("Allow", "GET, HEAD")
-			writeProblem(w, http.StatusMethodNotAllowed, fmt.Sprintf("this address is for reading; changes go to %s/clusters/%s/%s", s.info().Address, l.Cluster, l.API))
+			writeProblem(w, http.StatusMethodNotAllowed, "this address is for reading; changes go to "+ls.s.info().Address+base)
 			return
 		}
 		if r.URL.Path != l.Path && !strings.HasPrefix(r.URL.Path, l.Path+"/") {
 			writeProblem(w, http.StatusNotFound, "there is nothing at this address; the API begins at "+l.Path)
 			return
 		}
-		_, at, err := s.manager.WebAPI(r.Context(), l.Cluster, l.API)
-		if err != nil {
-			writeError(w, err)
-			return
+		r = r.Clone(r.Context())
+		r.URL.Path = base + strings.TrimPrefix(r.URL.Path, l.Path)
+		if raw, ok := strings.CutPrefix(r.URL.RawPath, l.Path); ok {
+			r.URL.RawPath = base + raw
+		} else {
+			r.URL.RawPath = ""
 		}
-		s.serveWeb(w, r, at, l.Path)
+		ls.api.ServeHTTP(w, r)
 	})
 }

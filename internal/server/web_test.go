@@ -231,7 +231,7 @@ func TestWebListeners(t *testing.T) {
 	s := webServer(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
-	go func() { defer close(ended); s.keepWebListeners(ctx) }()
+	go func() { defer close(ended); s.keepWebListeners(ctx, s.authenticated(s.handler())) }()
 	defer func() { cancel(); <-ended }()
 	address := netip.AddrPortFrom(s.node(30), 8080)
 	url := "http://" + address.String()
@@ -260,7 +260,8 @@ func TestWebListeners(t *testing.T) {
 		{"GET", "/", viewer, 404, "the API begins at /api/v1"},
 		{"GET", "/api/v10", viewer, 404, "the API begins at /api/v1"},
 		{"GET", "/v1/clusters", s.token, 404, "the API begins at /api/v1"},
-		{"GET", "/v2/", "", 401, "a token is needed"},
+		{"GET", "/v2/", "", 404, "the API begins at /api/v1"},
+		{"GET", "/api/v1/a%20b%2Fc", viewer, 200, `"Path":"/a b/c"`},
 	} {
 		if code, body := call(t, test.method, url+test.path, test.token); code != test.code || !strings.Contains(body, test.says) {
 			t.Errorf("%s %s answers %d %s, want %d %s", test.method, test.path, code, body, test.code, test.says)
@@ -300,7 +301,7 @@ func TestWebListenersRefused(t *testing.T) {
 	defer l.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
-	go func() { defer close(ended); s.keepWebListeners(ctx) }()
+	go func() { defer close(ended); s.keepWebListeners(ctx, s.authenticated(s.handler())) }()
 	defer func() { cancel(); <-ended }()
 	putCluster(t, s, "taken", taken.Addr().String(), agentapi.IntentRun, "head")
 	putCluster(t, s, "busy", s.node(41).String(), agentapi.IntentRun, "busy", "head")

@@ -1,7 +1,8 @@
 // Package storm talks to the nimbus of a Storm cluster over Thrift (framed
 // transport, binary protocol, no SASL) and builds the jar a Flux topology is
-// submitted with. It owns the wire format: no generated type leaves it. It
-// decides nothing about clusters and imports nothing of Howdah.
+// submitted with. It serves the REST API of Storm's UI from what nimbus answers.
+// It owns the wire format: no generated type leaves it. It decides nothing about
+// clusters and imports nothing of Howdah.
 //
 // The calls were checked against nimbus 2.8.3.
 package storm

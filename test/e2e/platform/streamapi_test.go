@@ -101,10 +101,11 @@ func askStorm(t *testing.T, h *harness.Home) {
 	a.post("rebalance", "/rebalance/1", `{"rebalanceOptions": {"numWorkers": 1, "executors": {"log": "2"}}}`)
 	acks(t, h, 1, 6)
 	spread(t, h, 1)
-	got := a.topology("")
-	if got.ExecutorsTotal != 6 || len(got.Workers) != 1 || len(got.Bolts) != 1 || got.Bolts[0].Executors != 2 || got.Bolts[0].Tasks != 4 {
-		t.Errorf("the topology on one worker: %+v", got)
-	}
+	harness.Within(t, time.Minute, "the API tells of one worker and two executors of the bolt", func() (bool, string) {
+		got := a.topology("")
+		ok := got.ExecutorsTotal == 6 && len(got.Workers) == 1 && len(got.Bolts) == 1 && got.Bolts[0].Executors == 2 && got.Bolts[0].Tasks == 4
+		return ok, fmt.Sprintf("%+v", got)
+	})
 }
 
 func (a *stormAPI) read() {
