@@ -43,16 +43,11 @@ func (m *Manager) cause(tx *store.Tx, st api.ClusterStatus) (*api.Cause, []api.F
 		return nil, nil, err
 	}
 	if st.Operation != 0 {
-		o, err := tx.Operation(st.Operation)
+		o, err := m.operation(tx, st.Operation)
 		if err != nil {
 			return nil, nil, err
 		}
-		steps, err := tx.Steps(o.ID)
-		if err != nil {
-			return nil, nil, err
-		}
-		got := o.API(steps)
-		e.op = &got
+		e.op = &o
 	}
 	e.explain(newScene(st.Name, clusters))
 	return e.cause, e.out, nil

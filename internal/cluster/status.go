@@ -349,22 +349,27 @@ func clusterState(c store.Cluster, o *store.Operation, ready bool, st *api.Clust
 }
 
 // Operation returns an operation with its steps.
-func (m *Manager) Operation(ctx context.Context, id int64) (api.Operation, error) {
-	var out api.Operation
-	err := m.cfg.Store.View(ctx, func(tx *store.Tx) error {
-		o, err := tx.Operation(id)
-		if err != nil {
-			return err
-		}
-		steps, err := tx.Steps(id)
-		if err != nil {
-			return err
-		}
-		out = o.API(steps)
-		m.turns(out.Steps)
-		return nodeNames(tx, o.Cluster, out.Steps)
+func (m *Manager) Operation(ctx context.Context, id int64) (out api.Operation, err error) {
+	err = m.cfg.Store.View(ctx, func(tx *store.Tx) error {
+		out, err = m.operation(tx, id)
+		return err
 	})
 	return out, err
+}
+
+// operation reads an operation with its steps, and what those wait for.
+func (m *Manager) operation(tx *store.Tx, id int64) (api.Operation, error) {
+	o, err := tx.Operation(id)
+	if err != nil {
+		return api.Operation{}, err
+	}
+	steps, err := tx.Steps(id)
+	if err != nil {
+		return api.Operation{}, err
+	}
+	out := o.API(steps)
+	m.turns(out.Steps)
+	return out, nodeNames(tx, o.Cluster, out.Steps)
 }
 
 // nodeNames puts names where rows hold ids; none for nodes that are gone.
