@@ -74,6 +74,10 @@ type Step struct {
 	Finished *time.Time `json:"finished,omitempty" doc:"When it ended"`
 }
 
+// EventLost is the type of the event that tells a reader which resumes of events it
+// cannot have any more.
+const EventLost = "history.lost"
+
 // Event is one line of an installation's history.
 type Event struct {
 	ID        int64          `json:"id" doc:"Number of the event, rising without gaps visible to one reader"`

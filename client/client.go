@@ -3,14 +3,12 @@
 package client
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"net"
 	"net/http"
 	"net/url"
@@ -294,47 +292,12 @@ func (c *Client) Blob(ctx context.Context, sum string, offset int64) (io.ReadClo
 	return resp.Body, nil
 }
 
+// OperationHistory returns the first events of an operation that are kept.
+func (c *Client) OperationHistory(ctx context.Context, id int64, limit int) ([]api.Event, error) {
+	return get[[]api.Event](ctx, c, fmt.Sprintf("/v1/history?operation=%d&limit=%d", id, limit))
+}
+
 // History returns the newest events, oldest first; of one cluster where given.
 func (c *Client) History(ctx context.Context, cluster string, limit int) ([]api.Event, error) {
 	return get[[]api.Event](ctx, c, fmt.Sprintf("/v1/history?cluster=%s&limit=%d", url.QueryEscape(cluster), limit))
-}
-
-// EventOptions choose events.
-type EventOptions struct {
-	After     int64 // id of the last event seen; 0 for new ones only
-	Cluster   string
-	Operation int64
-}
-
-// Events yields what happens until ctx ends or the stream breaks; the last
-// error says why. Resume with the id of the last event.
-func (c *Client) Events(ctx context.Context, o EventOptions) iter.Seq2[api.Event, error] {
-	return func(yield func(api.Event, error) bool) {
-		path := fmt.Sprintf("/v1/events?after=%d&operation=%d&cluster=%s", o.After, o.Operation, url.QueryEscape(o.Cluster))
-		resp, err := c.send(ctx, http.MethodGet, path, "", nil)
-		if err != nil {
-			yield(api.Event{}, err)
-			return
-		}
-		defer resp.Body.Close()
-		sc := bufio.NewScanner(resp.Body)
-		sc.Buffer(nil, 4<<20)
-		for sc.Scan() {
-			data, ok := strings.CutPrefix(sc.Text(), "data: ")
-			if !ok {
-				continue
-			}
-			var e api.Event
-			if err := json.Unmarshal([]byte(data), &e); err != nil {
-				yield(e, err)
-				return
-			}
-			if !yield(e, nil) {
-				return
-			}
-		}
-		if ctx.Err() == nil {
-			yield(api.Event{}, errors.Join(fmt.Errorf("%w: the stream ended", ErrUnreachable), sc.Err()))
-		}
-	}
 }

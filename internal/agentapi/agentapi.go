@@ -273,6 +273,8 @@ type WatchEvent struct {
 	Protocol    int         `json:"protocol,omitempty"`    // first message: what the server speaks
 	Fenced      bool        `json:"fenced,omitempty"`      // a newer agent runs this node
 	Assignment  *Assignment `json:"assignment,omitempty"`
+	// Session asks the agent to dial back; agents of earlier versions do not.
+	Session *SessionRequest `json:"session,omitempty"`
 }
 
 // Facts is what a node is.

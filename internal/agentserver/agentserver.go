@@ -76,12 +76,16 @@ func New(cfg Config) http.Handler {
 	if cfg.Blobs != nil {
 		mux.Handle("GET "+agentapi.PathBlob+"{sum}", cfg.identified(cfg.Blobs))
 	}
-	if cfg.Archives == nil {
-		return http.MaxBytesHandler(mux, maxMessage)
-	}
 	all := http.NewServeMux()
-	all.Handle("PUT "+agentapi.PathSend+"{task}/{step}", cfg.identified(cfg.Archives))
 	all.Handle("/", http.MaxBytesHandler(mux, maxMessage))
+	if cfg.Archives != nil {
+		all.Handle("PUT "+agentapi.PathSend+"{task}/{step}", cfg.identified(cfg.Archives))
+	}
+	// A session goes on as long as people want it to, and its frames are bounded.
+	all.Handle("POST "+agentapi.PathSession+"{id}", cfg.identified(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		node, _ := r.Context().Value(nodeKey{}).(string)
+		cfg.Manager.Broker().Serve(w, r, node, r.PathValue("id"))
+	})))
 	return all
 }
 

@@ -3,13 +3,17 @@ package cli
 import (
 	"context"
 	"slices"
+	"time"
 
 	"howdah.dev/howdah/api"
 	"howdah.dev/howdah/client"
 )
 
+// serverGone is how long a command waits for a server that does not answer.
+const serverGone = 30 * time.Second
+
 // events prints what happens to operations' clusters, for programs: one value
-// a line, none twice, the last ones too.
+// a line, none twice, the last ones too, also when the server is started again.
 type events struct {
 	app      *app
 	cl       *client.Client
@@ -26,25 +30,24 @@ func newEvents(a *app, cl *client.Client, ops []api.Operation) *events {
 	return e
 }
 
-// recentEvents bounds what is looked at for events the stream did not bring.
-const recentEvents = 200
-
-// stream prints from the operations' first events on, until ctx ends or the
-// server goes.
-func (e *events) stream(ctx context.Context) {
-	history, err := e.cl.History(ctx, "", recentEvents)
-	if err != nil {
-		return
+// begin finds the first event of the operations.
+func (e *events) begin(ctx context.Context) {
+	newest, err := e.cl.History(ctx, "", 1)
+	if err == nil && len(newest) > 0 {
+		e.last = newest[0].ID
 	}
-	begun := false
-	for _, ev := range history {
-		begun = begun || slices.Contains(e.ops, ev.Operation)
-		if begun {
-			e.print(ev)
+	for _, id := range e.ops {
+		first, err := e.cl.OperationHistory(ctx, id, 1)
+		if err == nil && len(first) > 0 {
+			e.last = min(e.last, first[0].ID-1)
 		}
-		e.last = ev.ID
 	}
-	for ev, err := range e.cl.Events(ctx, client.EventOptions{After: e.last}) {
+}
+
+// stream prints from the operations' first events on, until ctx ends.
+func (e *events) stream(ctx context.Context) {
+	e.begin(ctx)
+	for ev, err := range e.cl.Watch(ctx, client.EventOptions{After: e.last, All: e.last == 0}, serverGone) {
 		if err != nil {
 			return
 		}
@@ -54,21 +57,27 @@ func (e *events) stream(ctx context.Context) {
 
 // rest prints what the stream did not bring any more.
 func (e *events) rest(ctx context.Context) {
-	history, err := e.cl.History(ctx, "", recentEvents)
-	if err != nil {
+	newest, err := e.cl.History(ctx, "", 1)
+	if err != nil || len(newest) == 0 || newest[0].ID <= e.last {
 		return
 	}
-	for _, ev := range history {
+	for ev, err := range e.cl.Watch(ctx, client.EventOptions{After: e.last, All: e.last == 0}, serverGone) {
+		if err != nil {
+			return
+		}
 		e.print(ev)
+		if ev.ID >= newest[0].ID {
+			return
+		}
 	}
 }
 
 func (e *events) print(ev api.Event) {
-	if ev.ID <= e.last {
+	if ev.ID <= e.last && ev.Type != api.EventLost {
 		return
 	}
 	e.last = ev.ID
-	if slices.Contains(e.clusters, ev.Cluster) {
+	if ev.Type == api.EventLost || slices.Contains(e.clusters, ev.Cluster) {
 		_ = e.app.print(ev, nil) // the reader may have gone
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"howdah.dev/howdah/api"
 	"howdah.dev/howdah/internal/agentapi"
+	"howdah.dev/howdah/internal/session"
 	"howdah.dev/howdah/internal/stack"
 	"howdah.dev/howdah/internal/store"
 	"howdah.dev/howdah/internal/tenant"
@@ -98,6 +99,10 @@ func (m *Manager) Watch(ctx context.Context, r agentapi.WatchRequest, send func(
 			}
 			return context.Cause(ctx)
 		case <-sub.C:
+		case r := <-me.asks:
+			if err := send(&agentapi.WatchEvent{Session: &r}); err != nil {
+				return err
+			}
 		}
 	}
 }
@@ -168,18 +173,21 @@ func chooseJava(now *agentapi.Java, have []agentapi.Java, want stack.JavaRange) 
 	return nil
 }
 
-func (m *Manager) connect(n store.Node, cancel context.CancelCauseFunc) *session {
+func (m *Manager) connect(n store.Node, cancel context.CancelCauseFunc) *agentStream {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if old := m.sessions[n.ID]; old != nil {
 		old.fence(errFenced)
 	}
-	me := &session{incarnation: n.Incarnation, fence: cancel}
+	me := &agentStream{
+		incarnation: n.Incarnation, fence: cancel, asks: make(chan agentapi.SessionRequest, session.Defaults.PerNode), gone: make(chan struct{}),
+	}
 	m.sessions[n.ID] = me
 	return me
 }
 
-func (m *Manager) disconnect(n store.Node, me *session) {
+func (m *Manager) disconnect(n store.Node, me *agentStream) {
+	close(me.gone)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.sessions[n.ID] == me {

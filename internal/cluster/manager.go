@@ -20,6 +20,7 @@ import (
 	"howdah.dev/howdah/internal/infra"
 	"howdah.dev/howdah/internal/infra/limit"
 	"howdah.dev/howdah/internal/op"
+	"howdah.dev/howdah/internal/session"
 	"howdah.dev/howdah/internal/stack"
 	"howdah.dev/howdah/internal/store"
 	"howdah.dev/howdah/internal/tenant"
@@ -52,13 +53,14 @@ type Manager struct {
 	drivers  map[string]*limit.Driver // by infrastructure
 	presence *presence
 
+	broker    *session.Broker
 	mu        sync.Mutex
 	stacks    map[string]*stack.Stack // by digest
 	revisions map[revisionKey]*known
-	sessions  map[string]*session // connected agents by node
-	vitals    map[string]*vital   // what was heard of nodes
-	unmended  map[string]string   // why nodes of an infrastructure are not mended
-	mending   map[string]bool     // nodes being mended
+	sessions  map[string]*agentStream // connected agents by node
+	vitals    map[string]*vital       // what was heard of nodes
+	unmended  map[string]string       // why nodes of an infrastructure are not mended
+	mending   map[string]bool         // nodes being mended
 	progress  map[string]artifact.Progress
 	invited   map[string]bool // nodes this server has given a join token
 	inventory map[string]infra.Inventory
@@ -68,10 +70,12 @@ type Manager struct {
 	unheard   map[string]string        // why a node's agent is not let in
 }
 
-// session is one agent's open stream.
-type session struct {
+// agentStream is one agent's open stream.
+type agentStream struct {
 	incarnation int64
 	fence       context.CancelCauseFunc
+	asks        chan agentapi.SessionRequest // on their way into the stream
+	gone        chan struct{}                // closed when the stream has ended
 }
 
 // New makes a manager and its operation engine.
@@ -80,7 +84,7 @@ func New(cfg Config) *Manager {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	m := &Manager{
-		cfg: cfg, drivers: limited(cfg.Drivers), stacks: map[string]*stack.Stack{}, revisions: map[revisionKey]*known{}, sessions: map[string]*session{},
+		cfg: cfg, broker: session.NewBroker(session.Defaults), drivers: limited(cfg.Drivers), stacks: map[string]*stack.Stack{}, revisions: map[revisionKey]*known{}, sessions: map[string]*agentStream{},
 		vitals: map[string]*vital{}, unmended: map[string]string{}, mending: map[string]bool{},
 		progress: map[string]artifact.Progress{}, invited: map[string]bool{}, inventory: map[string]infra.Inventory{},
 		whole: map[string]bool{}, rendered: map[string]*rendered{}, warned: map[string]time.Duration{}, clock: cfg.Clock, presence: newPresence(time.Now()), unheard: map[string]string{},

@@ -66,6 +66,7 @@ type Agent struct {
 	reports    chan struct{} // something observed changed
 	wg         sync.WaitGroup
 	archives   chan []agentapi.Archive
+	rotations  rotations
 	life       context.Context //nolint:containedctx // the agent's own lifetime: what one connection brought goes on when it ends
 }
 
@@ -108,6 +109,7 @@ func Run(ctx context.Context, cfg Config) error {
 		return err
 	}
 	a.vitals = newVitals(a)
+	a.clearSessions(ctx)
 	a.recover(ctx)
 	a.wg.Go(func() { a.buildArchives(ctx) })
 	a.wg.Go(func() { a.rotateLogs(ctx) })

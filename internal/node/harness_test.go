@@ -24,6 +24,7 @@ import (
 	"howdah.dev/howdah/internal/agentapi"
 	"howdah.dev/howdah/internal/node/proc"
 	"howdah.dev/howdah/internal/probe"
+	"howdah.dev/howdah/internal/session"
 	"howdah.dev/howdah/internal/tenant"
 )
 
@@ -53,11 +54,14 @@ type hub struct {
 	senses  senses        // of agents
 	ahead   time.Duration // of the server's clock; set before an agent starts
 	speaks  int           // protocol the server names; 0 as the former did
+
+	broker *session.Broker
+	asks   chan agentapi.SessionRequest
 }
 
 func newHub(t *testing.T) *hub {
 	t.Helper()
-	h := &hub{t: t, dir: t.TempDir(), changed: make(chan struct{}), permit: agentapi.PermitRun}
+	h := &hub{t: t, dir: t.TempDir(), changed: make(chan struct{}), permit: agentapi.PermitRun, broker: session.NewBroker(session.Defaults), asks: make(chan agentapi.SessionRequest)}
 	h.node = fmt.Sprintf("%s-%d", strings.ReplaceAll(t.Name(), "/", "-"), os.Getpid())
 	h.as = agentapi.Assignment{Node: agentapi.Node{ID: h.node, Name: "n1", Cluster: "c"}, Intent: agentapi.IntentRun}
 	authority, err := tenant.OpenAuthority(t.TempDir())
@@ -126,10 +130,17 @@ func (h *hub) handler(authority *tenant.Authority) http.Handler {
 			if err := st.Send(ev); err != nil {
 				return err
 			}
-			select {
-			case <-ctx.Done():
-				return ctx.Err()
-			case <-changed:
+			for wait := true; wait; {
+				select {
+				case <-ctx.Done():
+					return ctx.Err()
+				case <-changed:
+					wait = false
+				case r := <-h.asks:
+					if err := st.Send(&agentapi.WatchEvent{Session: &r}); err != nil {
+						return err
+					}
+				}
 			}
 		}
 	}, codec))
@@ -139,6 +150,10 @@ func (h *hub) handler(authority *tenant.Authority) http.Handler {
 		h.mu.Unlock()
 		return connect.NewResponse(&agentapi.ReportResponse{}), nil
 	}, codec))
+	mux.HandleFunc("POST "+agentapi.PathSession+"{id}", func(w http.ResponseWriter, r *http.Request) {
+		node, _ := tenant.NodeOf(r.TLS)
+		h.broker.Serve(w, r, node, r.PathValue("id"))
+	})
 	mux.Handle(agentapi.PathPermit, connect.NewUnaryHandler(agentapi.PathPermit, func(_ context.Context, r *connect.Request[agentapi.PermitRequest]) (*connect.Response[agentapi.PermitResponse], error) {
 		h.mu.Lock()
 		defer h.mu.Unlock()

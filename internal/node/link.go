@@ -149,6 +149,9 @@ func (l *link) session(ctx context.Context) error {
 			if err := l.agent.take(l.agent.life, ev.Assignment); err != nil {
 				return err
 			}
+		case ev.Session != nil:
+			d, r := dialler{l.http, l.base}, *ev.Session
+			l.agent.wg.Go(func() { l.agent.session(l.agent.life, d, r) })
 		}
 	}
 	return errors.Join(errors.New("the stream ended"), stream.Err())

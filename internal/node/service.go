@@ -352,6 +352,7 @@ func (s *service) end(ctx context.Context, spec *agentapi.Service, children bool
 		}
 		s.rec.LastExit = exit.String()
 		s.proc = nil
+		s.mark(spec, " was asked to end: "+exit.String())
 	}
 	if children {
 		if _, err := proc.Sweep(ctx, proc.Labels{Node: s.agent.nodeID(), Service: s.name}, 5*time.Second); err != nil {
@@ -368,6 +369,9 @@ func (s *service) end(ctx context.Context, spec *agentapi.Service, children bool
 // ended records an exit nobody asked for.
 func (s *service) ended(exit proc.Exit) error {
 	s.proc = nil
+	if spec := s.last(); spec != nil {
+		s.mark(spec, " ended: "+exit.String())
+	}
 	s.rec.LastExit, s.rec.Process, s.rec.Ready = exit.String(), nil, false
 	s.noteEnd()
 	return s.save()
@@ -379,7 +383,7 @@ func lastLine(text string) string {
 	last, cause := "", ""
 	for line := range lines(text) {
 		switch trimmed := strings.TrimSpace(line); {
-		case trimmed == "", strings.HasPrefix(trimmed, "at "), strings.HasPrefix(trimmed, "... "):
+		case trimmed == "", isMark(line), strings.HasPrefix(trimmed, "at "), strings.HasPrefix(trimmed, "... "):
 			continue
 		case strings.HasPrefix(trimmed, "Caused by:"), strings.HasPrefix(trimmed, "Exception in thread"), strings.HasPrefix(trimmed, "Unknown program"),
 			strings.Contains(line, " ERROR "), strings.Contains(line, " FATAL "):

@@ -163,7 +163,7 @@ func (a *Agent) rotateLogs(ctx context.Context) {
 }
 
 func (a *Agent) rotate(file string, most int64, keep int) {
-	if _, err := proc.Rotate(file, most, keep); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := a.rotations.rotate(file, most, keep); err != nil && !errors.Is(err, os.ErrNotExist) {
 		a.log.Warn("cannot rotate output", "file", file, "error", err)
 	}
 }

@@ -92,6 +92,7 @@ func (s *service) launch(spec *agentapi.Service) error {
 	if err := s.save(); err != nil {
 		return err
 	}
+	s.mark(spec, markBegan)
 	p, err := proc.Start(proc.Spec{Argv: present(spec.Argv), Dir: spec.Dir, Env: s.agent.env(spec.Env), Output: s.output(spec), Labels: s.labels()})
 	if err != nil {
 		return fmt.Errorf("cannot start %s: %w", s.name, err)

@@ -2,16 +2,13 @@ package server
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"slices"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
-	"github.com/danielgtaylor/huma/v2/sse"
 
 	"howdah.dev/howdah/api"
 	"howdah.dev/howdah/internal/agentapi"
@@ -135,25 +132,31 @@ func API(mux *http.ServeMux, s *Server) huma.API {
 	s.tokens(a)
 	s.keeping(a)
 	s.events(a)
+	s.sessions(a)
 	return a
 }
 
 // onlyAdmins lists operations that take away what cannot be brought back, or
 // give access to others.
 func onlyAdmins(id string) bool {
-	return slices.Contains([]string{"delete-cluster", "shutdown", "create-token", "replace-agent", "begin-backup", "get-backup", "goroutines"}, id)
+	return slices.Contains([]string{"delete-cluster", "shutdown", "create-token", "replace-agent", "begin-backup", "get-backup", "goroutines", "exec-node"}, id)
+}
+
+// onlyFor refuses a caller who may not ask for an operation.
+func onlyFor(ctx context.Context, id string) error {
+	if who := callerOf(ctx); onlyAdmins(id) && !who.Role.Covers(tenant.Admin) {
+		return &api.Problem{Status: http.StatusForbidden, Title: http.StatusText(http.StatusForbidden), Detail: forbidden(who)}
+	}
+	return nil
 }
 
 // route is one row of the API.
 func route[I, O any](a huma.API, method, path, id, summary string, do func(context.Context, *I) (*O, error)) {
-	h := do
-	if onlyAdmins(id) {
-		h = func(ctx context.Context, in *I) (*O, error) {
-			if who := callerOf(ctx); !who.Role.Covers(tenant.Admin) {
-				return nil, &api.Problem{Status: http.StatusForbidden, Title: http.StatusText(http.StatusForbidden), Detail: forbidden(who)}
-			}
-			return do(ctx, in)
+	h := func(ctx context.Context, in *I) (*O, error) {
+		if err := onlyFor(ctx, id); err != nil {
+			return nil, err
 		}
+		return do(ctx, in)
 	}
 	huma.Register(a, huma.Operation{
 		OperationID: id, Method: method, Path: path, Summary: summary, MaxBodyBytes: maxBody(id),
@@ -343,67 +346,4 @@ func (s *Server) artifacts(a huma.API) {
 		}
 		return answer(out, nil)
 	})
-}
-
-// events streams the history: first what was missed since the given event,
-// then what happens.
-func (s *Server) events(a huma.API) {
-	type input struct {
-		After     int64  `query:"after" doc:"Id of the last event seen; only new ones where absent"`
-		Last      string `header:"Last-Event-ID" doc:"As after, by clients that resume"`
-		Cluster   string `query:"cluster" doc:"Only of this cluster"`
-		Operation int64  `query:"operation" doc:"Only of this operation"`
-	}
-	type recent struct {
-		Cluster string `query:"cluster" doc:"Only of this cluster"`
-		Limit   int    `query:"limit" default:"200" minimum:"1" maximum:"5000" doc:"At most so many"`
-	}
-	route(a, http.MethodGet, "/v1/history", "history", "The newest events, oldest first", func(ctx context.Context, in *recent) (*body[[]api.Event], error) {
-		out := []api.Event{}
-		err := s.store.View(ctx, func(tx *store.Tx) error {
-			es, err := tx.RecentEvents(in.Cluster, in.Limit)
-			out = append(out, es...)
-			return err
-		})
-		return answer(out, err)
-	})
-	sse.Register(a, huma.Operation{OperationID: "events", Method: http.MethodGet, Path: "/v1/events", Summary: "What happens, as server-sent events"},
-		map[string]any{"event": api.Event{}}, func(ctx context.Context, in *input, send sse.Sender) {
-			after := in.After
-			if in.Last != "" {
-				_ = json.Unmarshal([]byte(in.Last), &after) // no number: from the start of new ones
-			}
-			sub := s.store.Subscribe(store.TopicEvents)
-			defer sub.Close()
-			if after == 0 {
-				_ = s.store.View(ctx, func(tx *store.Tx) (err error) { after, err = tx.LastEvent(); return err })
-			}
-			keep := time.NewTicker(15 * time.Second)
-			defer keep.Stop()
-			for {
-				var events []api.Event
-				err := s.store.View(ctx, func(tx *store.Tx) (err error) {
-					events, err = tx.Events(after, in.Cluster, in.Operation, 500)
-					return err
-				})
-				if err != nil {
-					return
-				}
-				for _, e := range events {
-					after = e.ID
-					if err := send(sse.Message{ID: int(e.ID), Data: e}); err != nil {
-						return
-					}
-				}
-				if len(events) == 500 {
-					continue
-				}
-				select {
-				case <-ctx.Done():
-					return
-				case <-sub.C:
-				case <-keep.C:
-				}
-			}
-		})
 }

@@ -273,7 +273,11 @@ func (s *Server) serve(ctx context.Context) error {
 	servers[2].TLSConfig = tlsCfg
 	servers[2].Protocols = new(http.Protocols)
 	servers[2].Protocols.SetHTTP2(true)
-	servers[2].HTTP2 = &http.HTTP2Config{SendPingTimeout: 10 * time.Second, PingTimeout: 5 * time.Second}
+	servers[2].HTTP2 = &http.HTTP2Config{
+		SendPingTimeout: 10 * time.Second, PingTimeout: 5 * time.Second,
+		// All sessions of an agent together, unread, leave room for its reports.
+		MaxReceiveBufferPerStream: 64 << 10, MaxReceiveBufferPerConnection: 4<<20 - 1,
+	}
 	errs := make(chan error, 4)
 	go func() { errs <- servers[0].Serve(unixL) }()
 	go func() { errs <- servers[1].Serve(tcpL) }()

@@ -256,6 +256,9 @@ func TestTokensOfProjects(t *testing.T) {
 		{"DELETE", "/v1/clusters/zk", "", map[string]int{"default admin": 404, "node": 401}},
 		{"POST", "/v1/tokens", `{"project":"default","role":"viewer"}`, map[string]int{"default admin": 200, "node": 401}},
 		{"POST", "/v1/tokens", `{"project":"default","role":"viewer","seconds":36028797018963968}`, map[string]int{"default admin": 422, "node": 401}},
+		{"GET", "/v1/clusters/zk/logs", "", map[string]int{"default viewer": 404, "default operator": 404, "default admin": 404, "node": 401}},
+		{"GET", "/v1/clusters/zk/nodes/zk-a-1/exec?arg=sh", "", map[string]int{"default admin": 404, "node": 401}},
+		{"GET", "/v1/clusters/zk/nodes/zk-a-1/exec", "", map[string]int{"default admin": 422, "node": 401}},
 		{"GET", "/v2/", "", map[string]int{
 			"default viewer": 200, "default operator": 200, "default admin": 200, "shop viewer": 200, "shop operator": 200, "shop admin": 200, "node": 401,
 		}},

@@ -184,6 +184,16 @@ func (t *Tx) LastEvent() (int64, error) {
 	}, "SELECT coalesce(max(id), 0) FROM event")
 }
 
+// KeptEvents returns the ids of the oldest and the newest event that are kept; 0
+// without any.
+func (t *Tx) KeptEvents() (first, last int64, err error) {
+	ids, err := row(t, "events", func(scan func(...any) error) ([2]int64, error) {
+		var ids [2]int64
+		return ids, scan(&ids[0], &ids[1])
+	}, "SELECT coalesce(min(id), 0), coalesce(max(id), 0) FROM event")
+	return ids[0], ids[1], err
+}
+
 func scanEvent(scan func(...any) error) (api.Event, error) {
 	var e api.Event
 	var at int64

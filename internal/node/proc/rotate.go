@@ -26,14 +26,15 @@ const (
 // path.1 and end in path. Elsewhere lines written between the end of the copy and
 // the emptying (some hundred microseconds under load) are lost, and one may be torn.
 // A crash in between leaves lines twice, never not at all. Only one caller may
-// rotate a path at a time.
-func Rotate(path string, maxBytes int64, keep int) (rotated bool, err error) {
+// rotate a path at a time. moved is how many bytes have left the head of the log, 0
+// when it was not rotated.
+func Rotate(path string, maxBytes int64, keep int) (moved int64, err error) {
 	log, err := os.OpenFile(path, os.O_RDWR|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if errors.Is(err, os.ErrNotExist) {
-		return false, nil
+		return 0, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("cannot rotate log: %w", err)
+		return 0, fmt.Errorf("cannot rotate log: %w", err)
 	}
 	defer log.Close()
 	info, err := log.Stat()
@@ -41,47 +42,54 @@ func Rotate(path string, maxBytes int64, keep int) (rotated bool, err error) {
 		err = errors.New("not a regular file")
 	}
 	if err != nil {
-		return false, fmt.Errorf("cannot rotate %s: %w", path, err)
+		return 0, fmt.Errorf("cannot rotate %s: %w", path, err)
 	}
 	if info.Size() <= maxBytes {
-		return false, nil
+		return 0, nil
 	}
-	if err := rotate(log, path, info.Mode().Perm(), keep); err != nil {
-		return false, fmt.Errorf("cannot rotate %s: %w", path, err)
+	if moved, err = rotate(log, path, info.Mode().Perm(), keep); err != nil {
+		return moved, fmt.Errorf("cannot rotate %s: %w", path, err)
 	}
-	return true, nil
+	return moved, nil
 }
 
-func rotate(log *os.File, path string, mode os.FileMode, keep int) error {
+func rotate(log *os.File, path string, mode os.FileMode, keep int) (moved int64, err error) {
 	if keep <= 0 {
-		return log.Truncate(0)
+		info, err := log.Stat()
+		if err != nil {
+			return 0, err
+		}
+		return info.Size(), log.Truncate(0)
 	}
 	part := path + ".part"
 	dst, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, mode)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer dst.Close()
 	defer os.Remove(part) // when it did not become path.1
 	copied, err := io.Copy(dst, log)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for n := keep; n > 1; n-- {
 		if err := os.Rename(numbered(path, n-1), numbered(path, n)); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return err
+			return 0, err
 		}
 	}
 	if err := os.Rename(part, numbered(path, 1)); err != nil {
-		return err
+		return 0, err
 	}
 	if cut := cutHead(log, copied); cut > 0 {
-		return dst.Truncate(cut) // the rest is still in the log
+		return cut, dst.Truncate(cut) // the rest is still in the log
 	}
 	if err := copyToLineEnd(dst, log); err != nil {
-		return err
+		return 0, err
 	}
-	return log.Truncate(0)
+	if moved, err = log.Seek(0, io.SeekCurrent); err != nil {
+		return 0, err
+	}
+	return moved, log.Truncate(0)
 }
 
 // cutHead removes as many whole blocks of the first n bytes as it can, and says how

@@ -10,8 +10,8 @@ import (
 
 func TestRotate(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
-	if rotated, err := Rotate(path, 10, 2); rotated || err != nil {
-		t.Fatalf("missing log: %v, %v", rotated, err)
+	if moved, err := Rotate(path, 10, 2); moved > 0 || err != nil {
+		t.Fatalf("missing log: %v, %v", moved, err)
 	}
 	writer, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o640)
 	if err != nil {
@@ -25,13 +25,13 @@ func TestRotate(t *testing.T) {
 		}
 	}
 	fmt.Fprint(writer, "0123456789")
-	if rotated, err := Rotate(path, 10, 2); rotated || err != nil {
-		t.Fatalf("not larger: %v, %v", rotated, err)
+	if moved, err := Rotate(path, 10, 2); moved > 0 || err != nil {
+		t.Fatalf("not larger: %v, %v", moved, err)
 	}
 	for _, add := range []string{"a", "second line", "third one here", "the fourth line"} {
 		fmt.Fprint(writer, add)
-		if rotated, err := Rotate(path, 10, 2); !rotated || err != nil {
-			t.Fatalf("%s: %v, %v", add, rotated, err)
+		if moved, err := Rotate(path, 10, 2); moved == 0 || err != nil {
+			t.Fatalf("%s: %v, %v", add, moved, err)
 		}
 	}
 	want("", "")
@@ -44,7 +44,7 @@ func TestRotate(t *testing.T) {
 			t.Errorf("%s exists", gone)
 		}
 	}
-	if rotated, err := Rotate(path, 1, 0); !rotated || err != nil {
+	if moved, err := Rotate(path, 1, 0); moved == 0 || err != nil {
 		t.Fatal(err)
 	}
 	want("", "")
@@ -76,9 +76,9 @@ func TestRotateUnderAWriter(t *testing.T) {
 	p := started(t, spec)
 	n := 0
 	for n < rotations {
-		if rotated, err := Rotate(spec.Output, 4096, rotations+1); err != nil {
+		if moved, err := Rotate(spec.Output, 4096, rotations+1); err != nil {
 			t.Fatal(err)
-		} else if rotated {
+		} else if moved > 0 {
 			n++
 		} else if p.finished() {
 			break

@@ -47,7 +47,7 @@ func start(spec Spec) (*Process, error) {
 		return nil, err
 	}
 	env := spec.environ()
-	program, err := lookPath(spec.Argv[0], env)
+	program, err := LookPath(spec.Argv[0], env)
 	if err != nil {
 		return nil, err
 	}
@@ -132,8 +132,9 @@ func (s Spec) environ() []string {
 	return env
 }
 
-// lookPath finds a program in the PATH of env rather than ours.
-func lookPath(name string, env []string) (string, error) {
+// LookPath finds a program in the PATH of env rather than ours; a name with a slash
+// is a path already.
+func LookPath(name string, env []string) (string, error) {
 	if strings.Contains(name, "/") {
 		return name, nil
 	}

@@ -64,7 +64,7 @@ func StartTask(task Task) (*Process, error) {
 	fail := func(err error) (*Process, error) {
 		return nil, fmt.Errorf("cannot start task %s: %w", task.Argv[0], err)
 	}
-	program, err := lookPath(task.Argv[0], spec.environ())
+	program, err := LookPath(task.Argv[0], spec.environ())
 	if err != nil {
 		return fail(err)
 	}
