@@ -93,6 +93,8 @@ func made(t *testing.T) (from server.Home, stacks, file string) {
 	put(t, filepath.Join(h.Authority(), "ca.pem"), "certificate")
 	put(t, filepath.Join(h.Authority(), "ca.key"), "key")
 	put(t, filepath.Join(h.Pipelines(), "p.json"), "{}")
+	put(t, filepath.Join(h.Images(), "blobs", "sha256", "ab"), "a layer")
+	put(t, filepath.Join(h.Images(), "uploads", "half"), "not all of one")
 	put(t, filepath.Join(h.Nodes(), "zk", "zk-1", "node.json"), `{"key": "n1", "powered": true}`)
 	if _, err := subnet.Claim(t.Context(), subnet.Config{Home: h.Dir}); err != nil {
 		t.Fatal(err)
@@ -111,7 +113,7 @@ func made(t *testing.T) (from server.Home, stacks, file string) {
 	put(t, part, sent.String())
 	sum := sha256.Sum256(sent.Bytes())
 	file = filepath.Join(t.TempDir(), "b")
-	m, err := backup.Write(t.Context(), backup.Config{Home: h, File: file, Version: "v1", Data: api.Backup{
+	m, err := backup.Write(t.Context(), backup.Config{Home: h, File: file, Version: "v1", Images: true, Data: api.Backup{
 		Parts:   []api.BackupPart{{Cluster: "zk", Node: "zk-1", Service: "s", Dir: "data", Point: "now", Files: []api.BackupFile{{Path: part, SHA256: hex.EncodeToString(sum[:])}}}},
 		LeftOut: []string{"zk: logs of s on 1 nodes"},
 	}})
@@ -146,15 +148,24 @@ func TestRestore(t *testing.T) {
 	if err := os.RemoveAll(stacks); err != nil {
 		t.Fatal(err)
 	}
+	// What a restore that was killed leaves is in nobody's way.
+	put(t, filepath.Join(h.Dir, "run", "restoring", "howdah.db"), "half of it")
+	put(t, filepath.Join(h.Dir, "subnet"), "127.254.9.0/24\n")
 	if _, err := backup.Restore(t.Context(), h, file, "v1"); err != nil {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]string{
 		"ca/ca.key": "key", "pipelines/p.json": "{}", "nodes/zk/zk-1/s/data/current/VERSION": "v = ",
 		"nodes/zk/zk-1/node.json": `{"key":"n1","powered":false}`, "stacks/0/mine/stack.yaml": "name: mine",
+		"images/blobs/sha256/ab": "a layer",
 	} {
 		if text := got(t, filepath.Join(h.Dir, path)); text != want {
 			t.Errorf("%s holds %q, want %q", path, text, want)
+		}
+	}
+	for _, gone := range []string{"run/restoring", "images/uploads"} {
+		if _, err := os.Lstat(filepath.Join(h.Dir, gone)); err == nil {
+			t.Errorf("%s is there", gone)
 		}
 	}
 	if o, err := h.LoadOptions(); err != nil || o.MemoryMB != 900 || len(o.Stacks) != 1 || o.Stacks[0] != filepath.Join(h.Dir, "stacks", "0") {

@@ -26,7 +26,8 @@ import (
 var ErrNotEmpty = errors.New("the home is not empty")
 
 // beside are entries of a home that a backup does not bring and may be there.
-var beside = []string{"cache", "log", "run"}
+// A subnet is what a restore that was cut short leaves: nothing uses it yet.
+var beside = []string{"cache", "log", "run", memberSubnet}
 
 // Restore makes a home of a backup: nothing runs in it afterwards, and every
 // cluster that ran is suspended. All of the backup is verified before anything is
@@ -199,6 +200,9 @@ func claim(ctx context.Context, h server.Home, file string, m Manifest) error {
 		return fmt.Errorf("cannot restore: %w", err)
 	}
 	own := filepath.Join(h.Dir, memberSubnet)
+	if err := subnet.Release(ctx, subnet.Config{Home: h.Dir}); err != nil {
+		return fmt.Errorf("cannot restore: %w", err)
+	}
 	if err := write(own, 0o600, bytes.NewReader(data)); err != nil {
 		return fmt.Errorf("cannot restore: %w", err)
 	}
@@ -294,9 +298,14 @@ func move(h server.Home, tmp string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
+// rank orders what is moved. The settings come first: with them "howdah clean"
+// removes what a restore that was cut short has left.
 func rank(name string) int {
-	if strings.HasPrefix(name, memberDatabase) {
-		return 1
+	switch {
+	case name == memberSettings:
+		return 0
+	case strings.HasPrefix(name, memberDatabase):
+		return 2
 	}
-	return 0
+	return 1
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/lmittmann/tint"
@@ -108,8 +109,9 @@ func (a *app) serverCmd() *cobra.Command {
 }
 
 // build is the digest of this program, so that "howdah up" of a newer build
-// replaces the server of an older one; "" when it cannot be read.
-func build() string {
+// replaces the server of an older one; "" when it cannot be read. It is read once:
+// the file may be replaced while this program runs.
+var build = sync.OnceValue(func() string {
 	self, err := os.Executable()
 	if err != nil {
 		return ""
@@ -124,7 +126,7 @@ func build() string {
 		return ""
 	}
 	return hex.EncodeToString(h.Sum(nil))[:16]
-}
+})
 
 func (a *app) agentCmd() *cobra.Command {
 	var dir, made string

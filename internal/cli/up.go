@@ -401,6 +401,9 @@ func (u *upper) closing(cs []api.ClusterStatus, changed bool, ready, pipe time.D
 			fmt.Fprintf(w, "%s is stopped, as somebody asked for; start it with: howdah start %s\n", c.Name, c.Name)
 		}
 	}
+	if n := agentsOfOthers(cs); n > 0 {
+		fmt.Fprintf(w, "%s of another build; replace with: howdah upgrade\n", plural(n, "agent"))
+	}
 	switch {
 	case len(cs) == 0:
 		fmt.Fprintln(w, "the server runs; there are no clusters yet.  Try:\n  howdah up examples/platform\n  howdah stack show\n  howdah apply -f FILE")

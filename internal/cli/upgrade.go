@@ -110,13 +110,15 @@ func (u *upgrader) look(ctx context.Context) error {
 	if u.was, err = store.LookAt(ctx, u.home.Database()); err != nil {
 		return err
 	}
-	info, err := u.client.Info(ctx)
+	asking, cancel := context.WithTimeout(ctx, startPatience)
+	defer cancel()
+	info, err := u.client.Info(asking)
 	switch {
 	case err == nil:
 		u.old = &info
 		u.pids, err = u.running(ctx)
 		return err
-	case !errors.Is(err, client.ErrUnreachable):
+	case !errors.Is(err, client.ErrUnreachable) && !errors.Is(err, context.DeadlineExceeded):
 		return err
 	case u.home.Running():
 		return &exitError{exitFailed, fmt.Errorf("a server runs in %s and does not answer; see %s, or end its process and run this again", u.home.Dir, u.home.Log())}
@@ -469,4 +471,17 @@ func (u *upgrader) show() error {
 			fmt.Fprintln(w)
 		}
 	})
+}
+
+// agentsOfOthers counts connected agents that are another build than this program.
+func agentsOfOthers(cs []api.ClusterStatus) int {
+	mine, n := build(), 0
+	for _, c := range cs {
+		for _, node := range c.Nodes {
+			if node.Connected && node.AgentBuild != mine {
+				n++
+			}
+		}
+	}
+	return n
 }

@@ -28,6 +28,8 @@ type Config struct {
 	Tail    int64 // of each log, in bytes
 	Version string
 	Build   string
+	// Patience is for the server's first answer; 10 s where it is 0.
+	Patience time.Duration
 }
 
 // About is the bundle's first member: what it is and what it lacks.

@@ -1,6 +1,7 @@
 package support
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -30,17 +31,28 @@ const (
 	maxSteps      = 30 // operations whose steps are taken along
 )
 
+// How long a server may take: for the first answer, and for all of them. One that
+// hangs is a reason to ask for support.
+const (
+	infoPatience   = 10 * time.Second
+	serverPatience = 2 * time.Minute
+)
+
 // collect gathers everything there is.
 func (b *bundle) collect(ctx context.Context) {
 	b.host(ctx)
 	b.json("settings.json", b.settings)
-	info, err := b.cfg.Client.Info(ctx)
+	asking, cancel := context.WithTimeout(ctx, cmp.Or(b.cfg.Patience, infoPatience))
+	info, err := b.cfg.Client.Info(asking)
+	cancel()
 	switch {
 	case err == nil:
 		b.about.Server = "answers"
 		b.put("server.json", info)
-		b.served(ctx)
-	case errors.Is(err, client.ErrUnreachable):
+		asking, cancel := context.WithTimeoutCause(ctx, serverPatience, fmt.Errorf("the server has not answered all questions within %s", serverPatience))
+		b.served(asking)
+		cancel()
+	case errors.Is(err, client.ErrUnreachable), errors.Is(err, context.DeadlineExceeded):
 		b.about.Server = "does not answer; what is here of clusters and operations is from the database"
 		b.stored(ctx)
 	default:

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -142,6 +143,28 @@ func TestNoSecretIsInABundle(t *testing.T) {
 				t.Errorf("%s lacks %q:\n%s", name, w, members["howdah-support/"+name])
 			}
 		}
+	}
+}
+
+// TestHangingServer: a server that takes calls and answers none is no reason to
+// have no bundle.
+func TestHangingServer(t *testing.T) {
+	h, _ := planted(t)
+	dir, err := os.MkdirTemp("", "howdah-u-") //nolint:usetesting // the path of a unix socket has at most 107 bytes
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	socket := filepath.Join(dir, "s")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	file := filepath.Join(t.TempDir(), "b.tar.gz")
+	about, err := Write(t.Context(), Config{Home: h, Client: client.New(client.Config{Socket: socket}), File: file, Tail: 1000, Patience: 50 * time.Millisecond})
+	if err != nil || !strings.Contains(about.Server, "does not answer") || read(t, file)["howdah-support/clusters/cc/database.json"] == "" {
+		t.Errorf("%+v, %v", about, err)
 	}
 }
 

@@ -99,7 +99,7 @@ func TestUpgrade(t *testing.T) {
 	// Cut short after the server: agents are not replaced by themselves, and the
 	// rest is done by running it again.
 	h.Use(program)
-	h.Up()
+	harness.Contains(t, "up", h.Up(), "1 agent of another build; replace with: howdah upgrade")
 	h.Ready(20*time.Second, "zk")
 	same("after the server was replaced", true)
 	u := harness.JSON[upgraded](h, "upgrade")
