@@ -90,6 +90,42 @@ func TestBackoffOutlivesTheAgent(t *testing.T) {
 	}
 }
 
+// TestReasonOfThisEnd: what an earlier incarnation printed is not given as the
+// reason of a later one's end; after its output was rotated the rest is.
+func TestReasonOfThisEnd(t *testing.T) {
+	h := newHub(t)
+	h.serve(h.service(`echo x >> starts; [ $(wc -l < starts) != 1 ] || echo "no luck"; touch ready; exec sleep 1000`))
+	stop := h.agent()
+	st := h.state("ready")
+	_ = syscall.Kill(st.PID, syscall.SIGKILL)
+	h.until("the first end has its reason", func() bool {
+		return h.seen().Message == "restarting in 1 s after 1 end in 10 minutes: killed by SIGKILL: no luck"
+	})
+	st = h.state("ready")
+	_ = syscall.Kill(st.PID, syscall.SIGKILL)
+	h.until("the second has none", func() bool {
+		return h.seen().Message == "restarting in 2 s after 2 ends in 10 minutes: killed by SIGKILL"
+	})
+	_ = stop()
+
+	a := &Agent{}
+	s := newService(a, "svc")
+	spec := h.service("")
+	out := s.output(&spec)
+	for _, c := range []struct {
+		output, want string
+		before       int64
+	}{
+		{"old\nnew\n", "new", 4}, {"old\n", "", 4}, {"left\n", "left", 400}, {"", "", 0},
+	} {
+		writeFile(t, out, c.output)
+		s.rec.Output = c.before
+		if got := s.lastWords(&spec); got != c.want {
+			t.Errorf("of %q after %d bytes: %q, want %q", c.output, c.before, got, c.want)
+		}
+	}
+}
+
 // TestProbing: the results of a service's probes are told: what changed, how
 // often, and how long answers took.
 func TestProbing(t *testing.T) {

@@ -122,6 +122,15 @@ func empty(home, dir string) error {
 	return nil
 }
 
+// sizeOf returns the size of a file in bytes, 0 where there is none.
+func sizeOf(path string) int64 {
+	st, err := os.Stat(path)
+	if err != nil {
+		return 0
+	}
+	return st.Size()
+}
+
 // tail returns the end of a file.
 func tail(path string, n int64) string {
 	f, err := os.Open(path)

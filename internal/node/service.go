@@ -37,6 +37,7 @@ type record struct {
 	ReloadKey   string       `json:"reloadKey"`
 	Process     *proc.Record `json:"process,omitempty"`
 	Started     time.Time    `json:"started,omitzero"` // when this incarnation began; zero in records of earlier agents
+	Output      int64        `json:"output,omitempty"` // bytes of output before this incarnation's
 	Ready       bool         `json:"ready"`            // this incarnation has been ready
 	Exits       []time.Time  `json:"exits,omitempty"`
 	Settled     time.Time    `json:"settled,omitzero"` // ends before it count no more: a time of health followed them

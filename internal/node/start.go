@@ -88,6 +88,7 @@ func (s *service) launch(spec *agentapi.Service) error {
 	s.rec.Incarnation++
 	s.rec.RestartKey, s.rec.ReloadKey, s.rec.Process, s.rec.Ready = spec.RestartKey, reloadKey(spec.Files), nil, false
 	s.rec.Started, s.rec.Pause, s.healthy = time.Now(), nil, time.Time{}
+	s.rec.Output = sizeOf(s.output(spec))
 	s.mu.Unlock()
 	if err := s.save(); err != nil {
 		return err

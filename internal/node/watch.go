@@ -161,7 +161,18 @@ func (s *service) pause(ctx context.Context, d time.Duration) (bool, error) {
 	}
 	text := ""
 	if w.spec != nil {
-		text = lastLine(tail(s.output(w.spec), 4000))
+		text = s.lastWords(w.spec)
 	}
 	return true, &endedError{how: exit.String() + strings.TrimSuffix(": "+text, ": ")}
+}
+
+// lastWords is the line this incarnation printed that says most of why it ended.
+// What an earlier one printed says nothing of this one.
+func (s *service) lastWords(spec *agentapi.Service) string {
+	out := s.output(spec)
+	size, from := sizeOf(out), s.rec.Output
+	if size < from {
+		from = 0 // it was rotated meanwhile
+	}
+	return lastLine(tail(out, min(4000, size-from)))
 }
