@@ -126,7 +126,7 @@ type File struct {
 // put in on the way to the agent, so that no plan, digest or event holds it.
 type Secret struct {
 	Path    string     `json:"path"`
-	Kind    string     `json:"kind"` // shared, authority, token
+	Kind    string     `json:"kind"` // shared, authority, restrictions, token
 	Name    string     `json:"name,omitempty"`
 	Role    string     `json:"role,omitempty"`
 	Content SecretText `json:"content,omitempty"`
@@ -256,7 +256,26 @@ type JoinRequest struct {
 // JoinResponse brings the identity.
 type JoinResponse struct {
 	Certificate []byte `json:"certificate"` // DER
-	CA          []byte `json:"ca"`          // PEM
+	CA          []byte `json:"ca"`          // PEM; all authorities that are trusted
+}
+
+// RenewRequest asks for another certificate in the place of the one it is sent
+// with.
+type RenewRequest struct {
+	Node string `json:"node"`
+	CSR  []byte `json:"csr"` // DER, of a new key
+}
+
+// RenewResponse brings it.
+type RenewResponse struct {
+	Certificate []byte `json:"certificate"` // DER
+	CA          []byte `json:"ca"`          // PEM; all authorities that are trusted
+}
+
+// Trust says what an agent should know of the server's authorities.
+type Trust struct {
+	CA    string `json:"ca"`              // PEM; all that are trusted
+	Renew bool   `json:"renew,omitempty"` // the certificate of this connection is to be renewed now
 }
 
 // WatchRequest opens the stream of assignments. Instance is new for each
@@ -273,6 +292,7 @@ type WatchEvent struct {
 	Protocol    int         `json:"protocol,omitempty"`    // first message: what the server speaks
 	Fenced      bool        `json:"fenced,omitempty"`      // a newer agent runs this node
 	Assignment  *Assignment `json:"assignment,omitempty"`
+	Trust       *Trust      `json:"trust,omitempty"` // at the beginning, and when it changes
 	// Session asks the agent to dial back; agents of earlier versions do not.
 	Session *SessionRequest `json:"session,omitempty"`
 }
@@ -378,6 +398,7 @@ type PermitResponse struct {
 // Paths of the agent service on the server.
 const (
 	PathJoin   = "/howdah.agent.v1.Agent/Join"
+	PathRenew  = "/howdah.agent.v1.Agent/Renew"
 	PathWatch  = "/howdah.agent.v1.Agent/Watch"
 	PathReport = "/howdah.agent.v1.Agent/Report"
 	PathPermit = "/howdah.agent.v1.Agent/Permit"

@@ -8,7 +8,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
+	"sync"
+	"time"
 
 	"connectrpc.com/connect"
 
@@ -27,29 +30,52 @@ const (
 // Config is what the handler needs.
 type Config struct {
 	Manager *cluster.Manager
-	// Identify tells which node a request comes from; false when it proves none.
-	// Over a network that is ByCertificate.
-	Identify func(r *http.Request) (node string, ok bool)
+	// Identify tells which node a request comes from, or why it proves none. Over a
+	// network that is ByCertificate.
+	Identify func(r *http.Request) (tenant.Peer, error)
+	// Audit records a join or a renewal of a node from an address, which err ended
+	// where it is not nil; nil records none.
+	Audit func(ctx context.Context, what, node, origin string, err error)
 	// Blobs serves the blob {sum} of the path; nil serves none.
 	Blobs http.Handler
 	// Archives takes the archive {task} {step} of the path, of any size; nil takes
 	// none. NodeOf tells it who sends.
 	Archives http.Handler
+	Log      *slog.Logger
 }
 
-// ByCertificate takes the node from the verified certificate of the connection.
-func ByCertificate(r *http.Request) (node string, ok bool) { return tenant.NodeOf(r.TLS) }
+// ByCertificate takes the node from the certificate of the connection, as long as it
+// and its authority are good.
+func ByCertificate(a *tenant.Authority) func(r *http.Request) (tenant.Peer, error) {
+	return func(r *http.Request) (tenant.Peer, error) { return a.Peer(r.TLS, time.Now()) }
+}
 
 // New makes the handler. Only joining works without an identity.
 func New(cfg Config) http.Handler {
+	if cfg.Audit == nil {
+		cfg.Audit = func(context.Context, string, string, string, error) {}
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
 	codec := connect.WithHandlerOptions(connect.WithCodec(agentapi.Codec{}), connect.WithReadMaxBytes(maxMessage))
 	small := connect.WithHandlerOptions(connect.WithCodec(agentapi.Codec{}), connect.WithReadMaxBytes(maxJoin))
 	mux := http.NewServeMux()
 	mux.Handle(agentapi.PathJoin, connect.NewUnaryHandler(agentapi.PathJoin,
 		func(ctx context.Context, r *connect.Request[agentapi.JoinRequest]) (*connect.Response[agentapi.JoinResponse], error) {
 			out, err := cfg.Manager.Join(ctx, *r.Msg)
+			cfg.Audit(ctx, "join", r.Msg.Node, r.Peer().Addr, err)
 			return connect.NewResponse(&out), rpcError(err)
 		}, small))
+	mux.Handle(agentapi.PathRenew, cfg.identified(connect.NewUnaryHandler(agentapi.PathRenew,
+		func(ctx context.Context, r *connect.Request[agentapi.RenewRequest]) (*connect.Response[agentapi.RenewResponse], error) {
+			if err := own(ctx, r.Msg.Node); err != nil {
+				return nil, err
+			}
+			out, err := cfg.Manager.Renew(ctx, *r.Msg)
+			cfg.Audit(ctx, "renew", r.Msg.Node, r.Peer().Addr, err)
+			return connect.NewResponse(&out), rpcError(err)
+		}, small)))
 	mux.Handle(agentapi.PathWatch, cfg.identified(connect.NewServerStreamHandler(agentapi.PathWatch,
 		func(ctx context.Context, r *connect.Request[agentapi.WatchRequest], st *connect.ServerStream[agentapi.WatchEvent]) error {
 			if err := own(ctx, r.Msg.Node); err != nil {
@@ -98,16 +124,50 @@ func NodeOf(ctx context.Context) string {
 	return node
 }
 
-// identified lets only requests through that prove which node they come from.
+// identified lets only requests through that prove which node they come from, and of
+// nodes that are there. An open request ends when that is no longer so.
 func (cfg Config) identified(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		node, ok := cfg.Identify(r)
-		if !ok {
-			http.Error(w, "a node's certificate is needed", http.StatusUnauthorized)
+		peer, err := cfg.Identify(r)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusUnauthorized)
 			return
 		}
-		h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), nodeKey{}, node)))
+		ctx, leave, err := cfg.Manager.Admit(r.Context(), peer)
+		switch {
+		case errors.Is(err, cluster.ErrDenied):
+			http.Error(w, err.Error(), http.StatusForbidden)
+			return
+		case err != nil:
+			cfg.Log.Warn("cannot admit an agent", "node", peer.Node, "error", err)
+			http.Error(w, "the server cannot tell who asks; its log says why", http.StatusServiceUnavailable)
+			return
+		}
+		defer leave()
+		defer endWriting(ctx, w)()
+		h.ServeHTTP(w, r.WithContext(context.WithValue(ctx, nodeKey{}, peer.Node)))
 	})
+}
+
+// endWriting ends what is being written too, whether or not its reader takes it, when
+// a context ends with the right to it. The function it returns is called before the
+// handler returns.
+func endWriting(ctx context.Context, w http.ResponseWriter) (done func()) {
+	var mu sync.Mutex
+	over := false
+	stop := context.AfterFunc(ctx, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if !over && errors.Is(context.Cause(ctx), cluster.ErrDenied) {
+			_ = http.NewResponseController(w).SetWriteDeadline(time.Unix(1, 0)) // of a stream that may have ended
+		}
+	})
+	return func() {
+		stop()
+		mu.Lock()
+		defer mu.Unlock()
+		over = true
+	}
 }
 
 // own refuses a node that speaks for another.

@@ -44,6 +44,7 @@ func logger(w io.Writer) *slog.Logger {
 func serverFlags(c *cobra.Command, o *server.Options) {
 	c.Flags().StringSliceVar(&o.Stacks, "stacks", nil, "further directories of stacks")
 	c.Flags().BoolVar(&o.OpenPorts, "allow-open-ports", false, "accept services that listen on every address of this host")
+	c.Flags().StringVar(&o.Posture, "posture", server.PostureSingle, "security posture: single-user, for people who trust each other, or shared")
 	c.Flags().IntVar(&o.MemoryMB, "memory", 0, "memory for local nodes, in MiB; all but 1,024 MiB of the host's where absent")
 }
 
@@ -71,6 +72,12 @@ func (a *app) options(c *cobra.Command, given server.Options) (server.Options, e
 	}
 	if c.Flags().Changed("allow-open-ports") {
 		o.OpenPorts = given.OpenPorts
+	}
+	if c.Flags().Changed("posture") {
+		if !slices.Contains([]string{server.PostureSingle, server.PostureShared}, given.Posture) {
+			return o, usagef("there is no posture %q; use %s or %s", given.Posture, server.PostureSingle, server.PostureShared)
+		}
+		o.Posture = given.Posture
 	}
 	if c.Flags().Changed("memory") {
 		if given.MemoryMB < 1 {

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"howdah.dev/howdah/api"
+	"howdah.dev/howdah/internal/server"
 )
 
 // bounds are what protection ends at, whatever the installation. docs/explanation
@@ -25,6 +26,7 @@ type posture struct {
 	Posture string      `json:"posture"`
 	User    string      `json:"user"`    // everything outside of containers runs as
 	Address string      `json:"address"` // of the API
+	Risks   []api.Risk  `json:"risks"`   // that can be mended
 	Weaker  []weakPoint `json:"weaker"`  // here than it could be
 	Bounds  []string    `json:"bounds"`
 }
@@ -39,7 +41,7 @@ func (a *app) securityCmd() *cobra.Command {
 	return &cobra.Command{
 		Use: "security", Short: "Say what is protected here, what is weaker than it could be, and what is not protected", Args: args(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			info, err := a.client().Info(cmd.Context())
+			now, err := a.client().Security(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -47,7 +49,7 @@ func (a *app) securityCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			p := posture{Posture: info.Posture, User: info.User, Address: info.Address, Weaker: []weakPoint{}, Bounds: bounds()}
+			p := posture{Posture: now.Posture, User: now.User, Address: now.Address, Risks: now.Risks, Weaker: []weakPoint{}, Bounds: bounds()}
 			for _, c := range clusters {
 				for _, cond := range c.Conditions {
 					if cond.Type == api.ConditionWeakened && cond.Status {
@@ -60,10 +62,24 @@ func (a *app) securityCmd() *cobra.Command {
 	}
 }
 
+// audience says whom a posture is for.
+func audience(posture string) string {
+	if posture == server.PostureShared {
+		return "people who do not trust each other; tokens have an end, and the owner is who holds the socket"
+	}
+	return "one person, or one team that trusts each other, on a host that is theirs"
+}
+
 func (p posture) show(w io.Writer) {
-	fmt.Fprintf(w, "posture  %s: one person, or one team that trusts each other, on a host that is theirs\n", p.Posture)
+	fmt.Fprintf(w, "posture  %s: %s\n", p.Posture, audience(p.Posture))
 	fmt.Fprintf(w, "API      %s, on loopback alone; who calls shows a token (howdah token create)\n", p.Address)
 	fmt.Fprintf(w, "user     %s: services, jobs, topologies and plain commands run as this user\n", p.User)
+	if len(p.Risks) > 0 {
+		fmt.Fprintln(w, "\nTo be mended:")
+		for _, r := range p.Risks {
+			fmt.Fprintf(w, "  %s\n    %s\n", tame(r.Message), tame(r.Remedy))
+		}
+	}
 	if len(p.Weaker) == 0 {
 		fmt.Fprintln(w, "\nNo cluster says that something is weaker here than it could be.")
 	} else {

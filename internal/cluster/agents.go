@@ -20,6 +20,9 @@ import (
 // errFenced ends the stream of an agent that a newer one replaced.
 var errFenced = errors.New("a newer agent runs this node")
 
+// errMoved ends a stream whose agent has opened another, with a new certificate.
+var errMoved = errors.New("the agent has another stream")
+
 // ErrDenied is returned for a request without the right to it.
 var ErrDenied = errors.New("not allowed")
 
@@ -45,7 +48,7 @@ func (m *Manager) Join(ctx context.Context, r agentapi.JoinRequest) (agentapi.Jo
 		if err != nil {
 			return err
 		}
-		out = agentapi.JoinResponse{Certificate: der, CA: m.cfg.Authority.PEM()}
+		out = agentapi.JoinResponse{Certificate: der, CA: m.cfg.Authority.Bundle()}
 		return tx.Event(api.Event{Type: "node.joined", Cluster: clusterName(tx, n.Cluster), Node: n.Name, Message: n.Name + " joined"})
 	})
 	return out, err
@@ -78,8 +81,15 @@ func (m *Manager) Watch(ctx context.Context, r agentapi.WatchRequest, send func(
 	}
 	sub := m.cfg.Store.Subscribe(store.WishTopic(n.ID), store.MembersTopic(n.Cluster))
 	defer sub.Close()
-	sent := ""
+	sent, trust := "", trusted{peer: peerOf(ctx)}
 	for {
+		changed := m.cfg.Authority.Changed()
+		_, restricted := m.restrictions()
+		if news := trust.news(m.cfg.Authority); news != nil {
+			if err := send(&agentapi.WatchEvent{Trust: news}); err != nil {
+				return err
+			}
+		}
 		as, err := m.Assignment(ctx, n.ID)
 		switch {
 		case errors.Is(err, store.ErrNotFound):
@@ -98,6 +108,8 @@ func (m *Manager) Watch(ctx context.Context, r agentapi.WatchRequest, send func(
 				return send(&agentapi.WatchEvent{Fenced: true})
 			}
 			return context.Cause(ctx)
+		case <-changed:
+		case <-restricted:
 		case <-sub.C:
 		case r := <-me.asks:
 			if err := send(&agentapi.WatchEvent{Session: &r}); err != nil {
@@ -113,6 +125,13 @@ func version(as *agentapi.Assignment) string {
 	fmt.Fprint(&b, as.Generation)
 	for _, t := range as.Tasks {
 		fmt.Fprint(&b, " ", t.ID, t.Cancel)
+	}
+	for _, s := range as.Services {
+		for _, secret := range s.Secrets {
+			if secret.Kind == kindRestrictions { // no generation tells of it: nothing is restarted
+				fmt.Fprint(&b, " ", digestOf([]byte(secret.Content)))
+			}
+		}
 	}
 	return b.String()
 }
@@ -177,7 +196,11 @@ func (m *Manager) connect(n store.Node, cancel context.CancelCauseFunc) *agentSt
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if old := m.sessions[n.ID]; old != nil {
-		old.fence(errFenced)
+		why := errFenced
+		if old.incarnation == n.Incarnation {
+			why = errMoved
+		}
+		old.fence(why)
 	}
 	me := &agentStream{
 		incarnation: n.Incarnation, fence: cancel, asks: make(chan agentapi.SessionRequest, session.Defaults.PerNode), gone: make(chan struct{}),

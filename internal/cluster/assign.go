@@ -83,7 +83,8 @@ func (m *Manager) remembered(tx *store.Tx, n store.Node) (*rendered, error) {
 		return nil, err
 	}
 	var key strings.Builder
-	fmt.Fprint(&key, n.Revision, n.Intent, n.Facts, n.Java, slices.Sorted(maps.Keys(leaving)))
+	restrictions, _ := m.restrictions()
+	fmt.Fprint(&key, n.Revision, n.Intent, n.Facts, n.Java, slices.Sorted(maps.Keys(leaving)), restrictions)
 	for _, t := range open {
 		fmt.Fprint(&key, t.ID, t.Task.Cancel)
 	}
@@ -161,13 +162,17 @@ func (m *Manager) fill(secrets []agentapi.Secret, n store.Node) error {
 	return nil
 }
 
-// secret makes the content of one secret file. It is the same each time.
+// secret makes the content of one secret file. It is the same each time, but for
+// restrictions.
 func (m *Manager) secret(s agentapi.Secret, n store.Node) (string, error) {
 	switch s.Kind {
 	case "shared":
 		return m.cfg.Authority.Derive("cluster secret", n.Cluster, s.Name), nil
 	case "authority":
 		return string(m.cfg.Authority.PEM()), nil
+	case kindRestrictions:
+		text, _ := m.restrictions()
+		return text, nil
 	case "token":
 		return m.cfg.Authority.Sign(tenant.NodeToken(n.ID, n.Name, tenant.Role(s.Role)))
 	}

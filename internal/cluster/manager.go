@@ -68,6 +68,7 @@ type Manager struct {
 	rendered  map[string]*rendered     // last rendering of each node
 	warned    map[string]time.Duration // when this server warned of the end of each cluster, by the steady clock
 	unheard   map[string]string        // why a node's agent is not let in
+	ids       identities
 }
 
 // agentStream is one agent's open stream.
@@ -93,6 +94,7 @@ func New(cfg Config) *Manager {
 	if m.clock.Wall == nil {
 		m.clock = systemClock()
 	}
+	m.Restrict(tenant.Restrictions{})
 	m.engine = op.New(op.Config{Store: cfg.Store, Kinds: m.kinds(), Plan: m.planOperation, Log: cfg.Log, Crash: cfg.Crash})
 	return m
 }

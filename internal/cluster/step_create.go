@@ -68,5 +68,5 @@ func (m *Manager) joinFile(ctx context.Context, n store.Node) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return json.Marshal(agentapi.JoinFile{Node: n.ID, Server: m.cfg.AgentAddr, CA: string(m.cfg.Authority.PEM()), Token: token, Expires: expires})
+	return json.Marshal(agentapi.JoinFile{Node: n.ID, Server: m.cfg.AgentAddr, CA: string(m.cfg.Authority.Bundle()), Token: token, Expires: expires})
 }

@@ -3,6 +3,8 @@ package cluster
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/http"
 
 	"howdah.dev/howdah/internal/agentapi"
 	"howdah.dev/howdah/internal/op"
@@ -18,6 +20,7 @@ func (m *Manager) doDeleteNode(ctx context.Context, c op.Call) op.Result {
 	if err != nil {
 		return op.Fail(err)
 	}
+	m.dismiss(n.ID)
 	d, err := m.driver(n.Infrastructure)
 	if err != nil {
 		return op.Fail(err)
@@ -30,6 +33,9 @@ func (m *Manager) doDeleteNode(ctx context.Context, c op.Call) op.Result {
 			return err
 		}
 		m.forget(n.ID)
+		if err := tx.PutAudit(store.Audit{Who: "server", What: "revoke-node", Object: n.Name, Status: http.StatusOK, Detail: fmt.Sprintf("operation %d", c.Operation.ID)}); err != nil {
+			return err
+		}
 		return tx.DeleteNode(n.ID, n.Cluster)
 	})
 }
@@ -42,9 +48,19 @@ func (m *Manager) forget(node string) {
 	delete(m.rendered, node)
 	delete(m.invited, node)
 	delete(m.vitals, node)
+	delete(m.ids.shown, node)
 }
 
 // doForget removes the cluster's rows; its operations and events stay.
 func (m *Manager) doForget(_ context.Context, c op.Call) op.Result {
-	return op.Done(func(tx *store.Tx) error { return tx.DeleteCluster(c.Operation.Cluster) })
+	return op.Done(func(tx *store.Tx) error {
+		left, err := tx.Nodes(c.Operation.Cluster) // of steps that were skipped
+		if err != nil {
+			return err
+		}
+		for _, n := range left {
+			m.dismiss(n.ID)
+		}
+		return tx.DeleteCluster(c.Operation.Cluster)
+	})
 }

@@ -53,6 +53,12 @@ type AgentReplacer interface {
 	ReplaceAgent(ctx context.Context, ref Ref) error
 }
 
+// Inviter is a driver that can hand a node that is there another join file. The
+// agent joins again by it: for nodes whose certificate is good no longer.
+type Inviter interface {
+	Invite(ctx context.Context, ref Ref, join []byte) error
+}
+
 // Ref names a node to its driver.
 type Ref struct {
 	Key     string // id of the node, never reused

@@ -119,7 +119,8 @@ func packFile(root *os.Root, tw *tar.Writer, name string) (bool, error) {
 
 // send sends an archive of a task to the server.
 func (l *link) send(ctx context.Context, task string, step int, file string, sent agentapi.Sent) error {
-	if !l.online.Load() || l.http == nil {
+	c := l.current.Load()
+	if !l.online.Load() || c == nil {
 		return errors.New("no connection to the server")
 	}
 	f, err := os.Open(file)
@@ -127,13 +128,13 @@ func (l *link) send(ctx context.Context, task string, step int, file string, sen
 		return err
 	}
 	defer f.Close()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPut, fmt.Sprintf("%s%s%s/%d", l.base, agentapi.PathSend, task, step), f)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPut, fmt.Sprintf("%s%s%s/%d", c.base, agentapi.PathSend, task, step), f)
 	if err != nil {
 		return err
 	}
 	req.ContentLength = sent.Bytes
 	req.Header.Set("Howdah-Sha256", sent.SHA256)
-	resp, err := l.http.Do(req)
+	resp, err := c.http.Do(req)
 	if err != nil {
 		return err
 	}

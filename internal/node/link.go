@@ -2,59 +2,41 @@ package node
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/hex"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"net/http"
-	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"connectrpc.com/connect"
-	"github.com/google/renameio/v2"
 
 	"howdah.dev/howdah/internal/agentapi"
 )
 
-// heartbeat is how often a report goes out when nothing changes.
-const heartbeat = 5 * time.Second
+const (
+	heartbeat = 5 * time.Second  // how often a report goes out when nothing changes
+	callTime  = 10 * time.Second // how long one call may take
+)
 
-// link is the agent's one connection to the server.
+// link is the agent's connection to the server.
 type link struct {
 	agent       *Agent
-	identity    identity
+	id          string // of the node
+	server      string // host:port, when the agent began
 	instance    string
-	base        string
-	http        *http.Client
 	incarnation atomic.Int64
-	sequence    int64
 	online      atomic.Bool
+	current     atomic.Pointer[conn] // where calls go
+	warned      string               // what was said last of a connection that a person has to mend
 
-	watch  *connect.Client[agentapi.WatchRequest, agentapi.WatchEvent]
-	report *connect.Client[agentapi.Report, agentapi.ReportResponse]
-	ask    *connect.Client[agentapi.PermitRequest, agentapi.PermitResponse]
+	mu       sync.Mutex
+	sequence int64 // of reports
 }
-
-// identity is who the node is to the server; kept beside its key.
-type identity struct {
-	Node   string `json:"node"`
-	Server string `json:"server"`
-	CA     string `json:"ca"`
-}
-
-const (
-	fileIdentity = "identity.json"
-	fileKey      = "key.pem"
-	fileCert     = "cert.pem"
-)
 
 // newLink prepares the connection. Without an identity yet, the node's id is
 // read from the join file; joining itself waits for run.
@@ -65,8 +47,10 @@ func newLink(a *Agent) (*link, error) {
 		return nil, err
 	}
 	l.instance = hex.EncodeToString(buf)
-	switch err := readJSON(a.path(dirAgent, fileIdentity), &l.identity); {
+	id, err := a.identity()
+	switch {
 	case err == nil:
+		l.id, l.server = id.Node, id.Server
 		return l, nil
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, err
@@ -75,17 +59,17 @@ func newLink(a *Agent) (*link, error) {
 	if err := readJSON(a.path(fileJoin), &join); err != nil {
 		return nil, fmt.Errorf("cannot join: no identity and no join file: %w", err)
 	}
-	l.identity = identity{Node: join.Node, Server: join.Server, CA: join.CA}
+	l.id, l.server = join.Node, join.Server
 	return l, nil
 }
 
-func (l *link) node() string { return l.identity.Node }
+func (l *link) node() string { return l.id }
 
 // run keeps the connection until ctx ends or the agent is fenced.
 func (l *link) run(ctx context.Context) error {
-	pause, refused := 200*time.Millisecond, ""
+	pause := 200 * time.Millisecond
 	for {
-		err := l.session(ctx)
+		err := l.refused(l.serve(ctx))
 		l.online.Store(false)
 		switch {
 		case ctx.Err() != nil:
@@ -93,13 +77,7 @@ func (l *link) run(ctx context.Context) error {
 		case errors.Is(err, ErrFenced):
 			return err
 		}
-		if text := err.Error(); connect.CodeOf(err) == connect.CodeFailedPrecondition || errors.Is(err, agentapi.ErrProtocol) {
-			if text != refused { // it is asked again every few seconds
-				l.agent.log.Error("the server refuses this agent", "error", err)
-			}
-			refused = text
-		}
-		l.agent.log.Debug("no connection to the server", "error", err, "again", pause)
+		l.say(err, pause)
 		if !sleep(ctx, pause) {
 			return context.Cause(ctx)
 		}
@@ -107,29 +85,143 @@ func (l *link) run(ctx context.Context) error {
 	}
 }
 
-// session joins if needed, connects, and serves the stream until it breaks.
-func (l *link) session(ctx context.Context) error {
+// say logs why there is no connection; once, and loudly, what a person has to mend.
+func (l *link) say(err error, again time.Duration) {
+	if by, ok := errors.AsType[*identityError](err); ok {
+		if l.warned != by.msg {
+			l.warned = by.msg
+			l.agent.log.Warn("the server and this node do not know each other", "error", by.msg)
+		}
+		return
+	}
+	if text := err.Error(); connect.CodeOf(err) == connect.CodeFailedPrecondition || errors.Is(err, agentapi.ErrProtocol) {
+		if text != l.warned { // it is asked again every few seconds
+			l.agent.log.Error("the server refuses this agent", "error", err)
+		}
+		l.warned = text
+	}
+	l.agent.log.Debug("no connection to the server", "error", err, "again", again)
+}
+
+// serve joins if needed, then keeps a stream until it breaks. When the node gets
+// another certificate, a stream with it is up before the old one is closed.
+func (l *link) serve(ctx context.Context) error {
 	if err := l.join(ctx); err != nil {
 		return err
 	}
-	if l.http == nil {
-		if err := l.connect(); err != nil {
+	c, err := l.connect()
+	if err != nil {
+		return err
+	}
+	now := l.open(ctx, c)
+	defer func() { now.close() }()
+	for {
+		// Looked at from time to time: a host that slept has other clocks than timers.
+		t := time.NewTimer(min(time.Until(now.due), time.Minute))
+		renew := false
+		select {
+		case <-now.done:
+			t.Stop()
+			return now.err
+		case told := <-now.told:
+			if err := l.trust(told); err != nil {
+				l.agent.log.Warn("cannot keep the server's authorities", "error", err)
+			}
+			renew = told.Renew
+		case <-t.C:
+			renew = !time.Now().Before(now.due)
+		}
+		t.Stop()
+		if !renew || ctx.Err() != nil {
+			continue
+		}
+		next, err := l.replace(ctx, now)
+		switch {
+		case errors.Is(err, ErrFenced):
 			return err
+		case err != nil:
+			l.agent.log.Warn("cannot renew the certificate; trying again", "error", err, "ends", now.conn.ends)
+			now.due = time.Now().Add(retryAfter(time.Until(now.conn.ends)))
+		default:
+			now.close()
+			now = next
 		}
 	}
-	defer l.http.CloseIdleConnections()
+}
+
+// retryAfter is the pause before another try to renew a certificate that is good for
+// so long.
+func retryAfter(left time.Duration) time.Duration {
+	return min(max(left/20, 100*time.Millisecond), time.Hour)
+}
+
+// replace renews the certificate and opens a stream with it.
+func (l *link) replace(ctx context.Context, now *stream) (*stream, error) {
+	if err := l.renew(ctx, now.conn); err != nil {
+		return nil, err
+	}
+	c, err := l.connect()
+	if err != nil {
+		return nil, err
+	}
+	next := l.open(ctx, c)
+	t := time.NewTimer(callTime)
+	defer t.Stop()
+	select {
+	case <-next.up:
+		return next, nil
+	case <-t.C:
+		err = errors.New("cannot open a stream with the new certificate: the server does not answer")
+	case <-next.done:
+		err = fmt.Errorf("cannot open a stream with the new certificate: %w", next.err)
+	}
+	next.close()
+	return nil, err
+}
+
+// stream is one open stream of assignments.
+type stream struct {
+	conn   *conn
+	due    time.Time // when the certificate is renewed
+	cancel context.CancelFunc
+	told   chan agentapi.Trust // the newest
+	up     chan struct{}       // closed when the server has answered
+	done   chan struct{}
+	err    error // once done
+}
+
+// open opens a stream; it is up, or done, later.
+func (l *link) open(ctx context.Context, c *conn) *stream {
+	s := &stream{conn: c, due: c.due, told: make(chan agentapi.Trust, 1), up: make(chan struct{}), done: make(chan struct{})}
+	ctx, s.cancel = context.WithCancel(ctx)
+	go func() {
+		defer close(s.done)
+		s.err = l.session(ctx, s)
+	}()
+	return s
+}
+
+// close ends the stream and its connection.
+func (s *stream) close() {
+	s.cancel()
+	<-s.done
+	s.conn.http.CloseIdleConnections()
+}
+
+// session serves a stream until it breaks.
+func (l *link) session(ctx context.Context, s *stream) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stream, err := l.watch.CallServerStream(ctx, connect.NewRequest(&agentapi.WatchRequest{
-		Node: l.identity.Node, Instance: l.instance, Facts: l.agent.facts(ctx),
+	in, err := s.conn.watch.CallServerStream(ctx, connect.NewRequest(&agentapi.WatchRequest{
+		Node: l.id, Instance: l.instance, Facts: l.agent.facts(ctx),
 	}))
 	if err != nil {
 		return err
 	}
-	defer stream.Close()
+	defer in.Close()
 	reporting := false
-	for stream.Receive() {
-		ev := stream.Msg()
+	for in.Receive() {
+		ev := in.Msg()
 		switch {
 		case ev.Fenced:
 			return ErrFenced
@@ -138,27 +230,35 @@ func (l *link) session(ctx context.Context) error {
 				return err
 			}
 			l.incarnation.Store(ev.Incarnation)
+			l.current.Store(s.conn)
 			l.online.Store(true)
 			if !reporting {
 				reporting = true
+				close(s.up)
 				done := make(chan struct{})
 				defer func() { cancel(); <-done }()
-				go func() { defer close(done); l.reports(ctx, cancel) }()
+				go func() { defer close(done); l.reports(ctx, s.conn, cancel) }()
 			}
+		case ev.Trust != nil:
+			select { // the newest is the one that counts
+			case <-s.told:
+			default:
+			}
+			s.told <- *ev.Trust
 		case ev.Assignment != nil:
 			if err := l.agent.take(l.agent.life, ev.Assignment); err != nil {
 				return err
 			}
 		case ev.Session != nil:
-			d, r := dialler{l.http, l.base}, *ev.Session
+			d, r := dialler{s.conn.http, s.conn.base}, *ev.Session
 			l.agent.wg.Go(func() { l.agent.session(l.agent.life, d, r) })
 		}
 	}
-	return errors.Join(errors.New("the stream ended"), stream.Err())
+	return errors.Join(errors.New("the stream ended"), in.Err())
 }
 
 // reports sends what is observed: soon after a change, else as a heartbeat.
-func (l *link) reports(ctx context.Context, broken context.CancelFunc) {
+func (l *link) reports(ctx context.Context, c *conn, broken context.CancelFunc) {
 	for {
 		t := time.NewTimer(heartbeat)
 		select {
@@ -170,15 +270,13 @@ func (l *link) reports(ctx context.Context, broken context.CancelFunc) {
 			sleep(ctx, 30*time.Millisecond) // changes come in groups
 		case <-t.C:
 		}
-		r := l.agent.report()
+		r := l.next()
 		if r.Node == "" {
 			continue
 		}
-		l.sequence++
-		r.Incarnation, r.Sequence = l.incarnation.Load(), l.sequence
-		rctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+		rctx, cancel := context.WithTimeout(ctx, callTime)
 		sent := time.Now()
-		resp, err := l.report.CallUnary(rctx, connect.NewRequest(&r))
+		resp, err := c.report.CallUnary(rctx, connect.NewRequest(&r))
 		cancel()
 		if err == nil {
 			l.agent.vitals.compare(resp.Header().Get("Date"), time.Now(), time.Since(sent))
@@ -191,14 +289,29 @@ func (l *link) reports(ctx context.Context, broken context.CancelFunc) {
 	}
 }
 
+// next is the next report. Of two streams' reports the one with the higher number
+// was observed later.
+func (l *link) next() agentapi.Report {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r := l.agent.report()
+	if r.Node == "" {
+		return r
+	}
+	l.sequence++
+	r.Incarnation, r.Sequence = l.incarnation.Load(), l.sequence
+	return r
+}
+
 // permit asks whether a cluster-wide one-time task may run here.
 func (l *link) permit(ctx context.Context, task string) (agentapi.PermitResponse, error) {
-	if !l.online.Load() {
+	c := l.current.Load()
+	if !l.online.Load() || c == nil {
 		return agentapi.PermitResponse{}, errors.New("no connection to the server")
 	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
-	r, err := l.ask.CallUnary(ctx, connect.NewRequest(&agentapi.PermitRequest{Node: l.identity.Node, Task: task}))
+	r, err := c.ask.CallUnary(ctx, connect.NewRequest(&agentapi.PermitRequest{Node: l.id, Task: task}))
 	if err != nil {
 		return agentapi.PermitResponse{}, err
 	}
@@ -207,17 +320,18 @@ func (l *link) permit(ctx context.Context, task string) (agentapi.PermitResponse
 
 // FetchBlob reads a blob from the server, from an offset on.
 func (l *link) FetchBlob(ctx context.Context, sum string, offset int64) (io.ReadCloser, error) {
-	if !l.online.Load() || l.http == nil {
+	c := l.current.Load()
+	if !l.online.Load() || c == nil {
 		return nil, errors.New("no connection to the server")
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, l.base+agentapi.PathBlob+sum, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+agentapi.PathBlob+sum, nil)
 	if err != nil {
 		return nil, err
 	}
 	if offset > 0 {
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", offset))
 	}
-	resp, err := l.http.Do(req)
+	resp, err := c.http.Do(req)
 	if err != nil {
 		return nil, err
 	}
@@ -226,89 +340,4 @@ func (l *link) FetchBlob(ctx context.Context, sum string, offset int64) (io.Read
 		return nil, fmt.Errorf("cannot fetch %s: the server answers %s", sum, resp.Status)
 	}
 	return resp.Body, nil
-}
-
-// join gets an identity for a one-time token, unless the node has one.
-func (l *link) join(ctx context.Context) error {
-	if _, err := os.Stat(l.agent.path(dirAgent, fileIdentity)); err == nil {
-		return nil
-	}
-	var join agentapi.JoinFile
-	if err := readJSON(l.agent.path(fileJoin), &join); err != nil {
-		return fmt.Errorf("cannot join: %w", err)
-	}
-	l.identity = identity{Node: join.Node, Server: join.Server, CA: join.CA}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return err
-	}
-	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
-	if err != nil {
-		return err
-	}
-	pool, err := l.pool()
-	if err != nil {
-		return err
-	}
-	hc := client(&tls.Config{RootCAs: pool, ServerName: agentapi.ServerName, MinVersion: tls.VersionTLS13})
-	defer hc.CloseIdleConnections()
-	c := connect.NewClient[agentapi.JoinRequest, agentapi.JoinResponse](hc, "https://"+join.Server+agentapi.PathJoin, connect.WithCodec(agentapi.Codec{}))
-	r, err := c.CallUnary(ctx, connect.NewRequest(&agentapi.JoinRequest{Node: join.Node, Token: join.Token, CSR: csr, Protocol: agentapi.Protocol}))
-	if err != nil {
-		return fmt.Errorf("cannot join: %w", err)
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return err
-	}
-	l.identity.CA = string(r.Msg.CA)
-	for _, f := range []struct {
-		name, kind string
-		der        []byte
-	}{{fileKey, "PRIVATE KEY", der}, {fileCert, "CERTIFICATE", r.Msg.Certificate}} {
-		if err := renameio.WriteFile(l.agent.path(dirAgent, f.name), pem.EncodeToMemory(&pem.Block{Type: f.kind, Bytes: f.der}), 0o600); err != nil {
-			return fmt.Errorf("cannot keep identity: %w", err)
-		}
-	}
-	if err := writeJSON(l.agent.path(dirAgent, fileIdentity), l.identity); err != nil {
-		return fmt.Errorf("cannot keep identity: %w", err)
-	}
-	return os.Remove(l.agent.path(fileJoin)) // the token is used up
-}
-
-func (l *link) pool() (*x509.CertPool, error) {
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM([]byte(l.identity.CA)) {
-		return nil, errors.New("cannot use the server's CA: it is no certificate")
-	}
-	return pool, nil
-}
-
-// connect prepares clients with the node's certificate.
-func (l *link) connect() error {
-	pool, err := l.pool()
-	if err != nil {
-		return err
-	}
-	cert, err := tls.LoadX509KeyPair(l.agent.path(dirAgent, fileCert), l.agent.path(dirAgent, fileKey))
-	if err != nil {
-		return fmt.Errorf("cannot use the node's certificate: %w", err)
-	}
-	l.http = client(&tls.Config{RootCAs: pool, ServerName: agentapi.ServerName, MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{cert}})
-	l.base = "https://" + l.identity.Server
-	codec := connect.WithCodec(agentapi.Codec{})
-	l.watch = connect.NewClient[agentapi.WatchRequest, agentapi.WatchEvent](l.http, l.base+agentapi.PathWatch, codec)
-	l.report = connect.NewClient[agentapi.Report, agentapi.ReportResponse](l.http, l.base+agentapi.PathReport, codec)
-	l.ask = connect.NewClient[agentapi.PermitRequest, agentapi.PermitResponse](l.http, l.base+agentapi.PathPermit, codec)
-	return nil
-}
-
-// client makes an HTTP/2 client that notices a dead peer.
-func client(cfg *tls.Config) *http.Client {
-	p := new(http.Protocols)
-	p.SetHTTP2(true)
-	return &http.Client{Transport: &http.Transport{
-		TLSClientConfig: cfg, Protocols: p, ForceAttemptHTTP2: true, TLSHandshakeTimeout: 5 * time.Second, Proxy: nil,
-		HTTP2: &http.HTTP2Config{SendPingTimeout: 10 * time.Second, PingTimeout: 5 * time.Second},
-	}}
 }

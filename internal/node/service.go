@@ -79,9 +79,23 @@ func (s *service) want(w want) {
 	if reflect.DeepEqual(w, s.wanted) {
 		return
 	}
-	w.turn++
+	if !sameButSecrets(w, s.wanted) { // files that are written while it runs are no other wish
+		w.turn++
+	}
 	s.wanted = w
 	s.kick()
+}
+
+// sameButSecrets tells whether two wishes differ in nothing but what secret files
+// hold.
+func sameButSecrets(a, b want) bool {
+	if a.spec == nil || b.spec == nil {
+		return false
+	}
+	one, other := *a.spec, *b.spec
+	one.Secrets, other.Secrets = nil, nil
+	a.spec, b.spec = &one, &other
+	return reflect.DeepEqual(a, b)
 }
 
 // reached notes that the program is as this wish has it. Until then a ready or

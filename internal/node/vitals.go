@@ -92,7 +92,7 @@ func newVitals(a *Agent) *vitals {
 	if name, err := os.Hostname(); err == nil {
 		v.names = append(v.names, name)
 	}
-	if at, _, err := net.SplitHostPort(a.link.identity.Server); err == nil {
+	if at, _, err := net.SplitHostPort(a.link.server); err == nil {
 		v.names = append(v.names, at)
 	}
 	return v

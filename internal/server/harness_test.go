@@ -18,7 +18,12 @@ import (
 	"howdah.dev/howdah/internal/server"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if code, ok := play(os.Args[1:]); ok {
+		os.Exit(code)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // running is a server of a home of its own.
 type running struct {
@@ -49,14 +54,22 @@ func newHome(t *testing.T) server.Home {
 // serve runs a server until the test ends.
 func serve(t *testing.T, h server.Home) *running {
 	t.Helper()
+	return serveAs(t, h, func(*server.Config) {})
+}
+
+// serveAs is serve with another configuration.
+func serveAs(t *testing.T, h server.Home, change func(*server.Config)) *running {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	var log bytes.Buffer
 	go func() {
-		done <- server.Run(ctx, server.Config{
+		cfg := server.Config{
 			Home: h, Options: server.Options{MemoryMB: 1000, OpenPorts: true}, Version: "test", Build: "b", Stacks: os.DirFS("../../stacks"),
 			Clients: func(string) cluster.Clients { return nil }, Agent: []string{"/bin/false"}, Log: slog.New(slog.NewTextHandler(&log, nil)),
-		})
+		}
+		change(&cfg)
+		done <- server.Run(ctx, cfg)
 	}()
 	transport := &http.Transport{DisableKeepAlives: true}
 	t.Cleanup(func() {

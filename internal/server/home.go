@@ -131,6 +131,7 @@ type Options struct {
 	Stacks    []string `json:"stacks,omitempty"`    // further directories of stacks
 	OpenPorts bool     `json:"openPorts,omitempty"` // accept services that listen on every address
 	MemoryMB  int      `json:"memoryMB,omitempty"`  // for local nodes; from the host where 0
+	Posture   string   `json:"posture,omitempty"`   // single-user, where empty too, or shared
 }
 
 // LoadOptions reads what the home's server was started with.

@@ -30,7 +30,7 @@ var frontPage = template.Must(template.New("front").Parse(frontHTML))
 // handler serves everything but agents. Who calls is in the request's context.
 func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
-	API(mux, s)
+	s.audit = newAuditor(s.store, s.log, mux, API(mux, s))
 	mux.HandleFunc("POST /v1/blobs", s.upload)
 	mux.HandleFunc("GET /v1/blobs/{sum}", s.serveBlob)
 	mux.Handle("/v2/", registry.New(registry.Config{Store: s.images, Authorize: authorizeImage, Realm: realm, Log: s.log}))
@@ -70,6 +70,7 @@ type callerKey struct{}
 // asOwner serves callers that can be nobody but the owner.
 func asOwner(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		visited(r.Context(), owner)
 		h.ServeHTTP(w, r.WithContext(withCaller(r.Context(), owner)))
 	})
 }
@@ -105,12 +106,17 @@ func (s *Server) authenticated(h http.Handler) http.Handler {
 			return
 		}
 		who, err := s.caller(r)
+		if refused, ok := errors.AsType[*tenant.RefusedError](err); ok {
+			visited(r.Context(), tenant.Token{ID: refused.Token.ID, Name: refused.Token.Name, Project: refused.Token.Project})
+		} else {
+			visited(r.Context(), who)
+		}
 		images := r.URL.Path == "/v2" || strings.HasPrefix(r.URL.Path, "/v2/")
 		switch {
 		case images:
 		case err != nil:
-			w.Header().Set("WWW-Authenticate", `Basic realm="howdah: the password is the token in run/token of the home"`)
-			writeProblem(w, http.StatusUnauthorized, "a token is needed: the owner's is in "+s.cfg.Home.Token()+"; "+err.Error())
+			w.Header().Set("WWW-Authenticate", `Basic realm="howdah: the password is a token"`)
+			writeProblem(w, http.StatusUnauthorized, "a token is needed: "+s.whereTokens()+"; "+err.Error())
 			return
 		case !mayCall(who, r.Method):
 			writeProblem(w, http.StatusForbidden, forbidden(who))
@@ -129,6 +135,14 @@ func addressOf(r *http.Request) string {
 	return a.String()
 }
 
+// whereTokens says where one comes from.
+func (s *Server) whereTokens() string {
+	if s.shared() {
+		return "an admin makes one with howdah token create"
+	}
+	return "the owner's is in " + s.cfg.Home.Token()
+}
+
 func forbidden(who tenant.Token) string {
 	return fmt.Sprintf("the token of project %s with role %s may not do this", who.Project, who.Role)
 }
@@ -136,7 +150,7 @@ func forbidden(who tenant.Token) string {
 // caller tells whose token a request carries.
 func (s *Server) caller(r *http.Request) (tenant.Token, error) {
 	text := tenant.FromRequest(r)
-	if subtle.ConstantTimeCompare([]byte(text), []byte(s.token)) == 1 {
+	if s.token != "" && subtle.ConstantTimeCompare([]byte(text), []byte(s.token)) == 1 {
 		return owner, nil
 	}
 	return s.verifier.Verify(text, time.Now())

@@ -131,6 +131,9 @@ func API(mux *http.ServeMux, s *Server) huma.API {
 	s.artifacts(a)
 	s.tokens(a)
 	s.keeping(a)
+	s.authorities(a)
+	s.audits(a)
+	s.security(a)
 	s.events(a)
 	s.sessions(a)
 	return a
@@ -139,7 +142,10 @@ func API(mux *http.ServeMux, s *Server) huma.API {
 // onlyAdmins lists operations that take away what cannot be brought back, or
 // give access to others.
 func onlyAdmins(id string) bool {
-	return slices.Contains([]string{"delete-cluster", "shutdown", "create-token", "replace-agent", "begin-backup", "get-backup", "goroutines", "exec-node"}, id)
+	return slices.Contains([]string{
+		"delete-cluster", "shutdown", "create-token", "replace-agent", "begin-backup", "get-backup", "goroutines", "exec-node",
+		"list-tokens", "revoke-token", "list-audit", "security", "list-authorities", "rotate-authority", "retire-authority", "rejoin-node",
+	}, id)
 }
 
 // onlyFor refuses a caller who may not ask for an operation.

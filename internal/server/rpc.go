@@ -11,7 +11,8 @@ import (
 // agentHandler serves agents; a certificate is the one way to be a node.
 func (s *Server) agentHandler() http.Handler {
 	return agentserver.New(agentserver.Config{
-		Manager: s.manager, Identify: agentserver.ByCertificate, Blobs: http.HandlerFunc(s.serveBlob), Archives: http.HandlerFunc(s.takeArchive),
+		Manager: s.manager, Identify: agentserver.ByCertificate(s.authority), Audit: s.auditAgent,
+		Blobs: http.HandlerFunc(s.serveBlob), Archives: http.HandlerFunc(s.takeArchive), Log: s.log,
 	})
 }
 

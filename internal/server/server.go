@@ -5,7 +5,6 @@ package server
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,6 +17,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -58,7 +58,10 @@ type Config struct {
 	Clients func(user string) cluster.Clients // protocol clients by adapter
 	Web     WebClients                        // web APIs by adapter
 	Agent   []string                          // command of a local agent
-	Log     *slog.Logger
+	// CertificateLife is how long certificates of agents and of the server are good
+	// for; tenant.DefaultLife where 0.
+	CertificateLife time.Duration
+	Log             *slog.Logger
 }
 
 // Server is a running installation.
@@ -77,7 +80,10 @@ type Server struct {
 	token     string
 	verifier  *tenant.Verifier
 	images    *imagestore.Store
+	audit     *auditor
 	stop      context.CancelFunc
+
+	restrictions atomic.Pointer[tenant.Restrictions] // of tokens
 }
 
 // Run serves until ctx ends or the API is told to shut down. Services and
@@ -159,7 +165,7 @@ func (s *Server) open(ctx context.Context) error {
 	if u, err := user.Current(); err == nil {
 		s.user = u.Username
 	}
-	if s.authority, err = tenant.OpenAuthority(h.Authority()); err != nil {
+	if s.authority, err = tenant.Open(tenant.Config{Dir: h.Authority(), Life: s.cfg.CertificateLife}); err != nil {
 		return err
 	}
 	if s.store, err = store.Open(ctx, store.Config{Path: h.Database(), Version: s.cfg.Version, Log: s.log}); err != nil {
@@ -174,10 +180,16 @@ func (s *Server) open(ctx context.Context) error {
 		Store: s.store, Stacks: s.stacks, Drivers: map[string]infra.Driver{"local": driver}, Cache: s.cache, Authority: s.authority,
 		AgentAddr: fmt.Sprintf("%s:%d", s.address(), agentPort), API: fmt.Sprintf("http://%s:%d", s.address(), apiPort), OpenPorts: s.cfg.Options.OpenPorts, Sent: h.Sent(), Clients: s.cfg.Clients(s.user), Log: s.log,
 	})
+	if err = s.restrict(ctx); err != nil {
+		return errors.Join(err, s.store.Close())
+	}
+	if err = s.checkPosture(ctx); err != nil {
+		return errors.Join(err, s.store.Close())
+	}
 	if s.token, err = s.ownToken(); err != nil {
 		return errors.Join(err, s.store.Close())
 	}
-	if s.verifier, err = tenant.NewVerifier(s.authority.PEM(), s.revoked); err != nil {
+	if s.verifier, err = tenant.NewVerifier(s.authority.PEM(), s.refuse); err != nil {
 		return errors.Join(err, s.store.Close())
 	}
 	if s.images, err = imagestore.Open(imagestore.Config{Dir: h.Images()}); err != nil {
@@ -214,8 +226,15 @@ func (s *Server) catalog() (*stack.Catalog, error) {
 // address is the first address of the subnet: the server's own.
 func (s *Server) address() netip.Addr { return s.subnet.Masked().Addr().Next() }
 
-// ownToken returns the owner's token, made once.
+// ownToken returns the owner's token, made once. It has no end, so that the shared
+// posture has none: there the owner is who holds the socket.
 func (s *Server) ownToken() (string, error) {
+	if s.shared() {
+		if err := os.Remove(s.cfg.Home.Token()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", fmt.Errorf("cannot take back the owner's token: %w", err)
+		}
+		return "", nil
+	}
 	data, err := os.ReadFile(s.cfg.Home.Token())
 	if err == nil && len(data) > 0 {
 		return string(data), nil
@@ -240,7 +259,7 @@ func (s *Server) keepOptions() error {
 
 func (s *Server) info() api.Info {
 	return api.Info{
-		Version: s.cfg.Version, Build: s.cfg.Build, Home: s.cfg.Home.Dir, Posture: "single-user", PID: os.Getpid(), Subnet: s.subnet.String(),
+		Version: s.cfg.Version, Build: s.cfg.Build, Home: s.cfg.Home.Dir, Posture: s.cfg.Options.posture(), PID: os.Getpid(), Subnet: s.subnet.String(),
 		Address: "http://" + netip.AddrPortFrom(s.address(), apiPort).String(), Memory: s.memoryMB, CPUs: s.cpus, User: s.user,
 	}
 }
@@ -262,15 +281,12 @@ func (s *Server) serve(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, unixL.Close(), tcpL.Close())
 	}
-	tlsCfg, err := s.tls()
-	if err != nil {
-		return errors.Join(err, unixL.Close(), tcpL.Close(), agentL.Close())
-	}
 	handler := s.handler()
 	servers := []*http.Server{
-		s.http(ctx, asOwner(handler)), s.http(ctx, s.authenticated(handler)), s.http(ctx, s.agentHandler()),
+		s.http(ctx, s.audit.watch(asOwner(handler))), s.http(ctx, s.audit.watch(s.authenticated(handler))), s.http(ctx, s.agentHandler()),
 	}
-	servers[2].TLSConfig = tlsCfg
+	servers[0].ConnContext = withProcess
+	servers[2].TLSConfig = tenant.ServerTLS(s.authority, net.IP(s.address().AsSlice()))
 	servers[2].Protocols = new(http.Protocols)
 	servers[2].Protocols.SetHTTP2(true)
 	servers[2].HTTP2 = &http.HTTP2Config{
@@ -304,14 +320,6 @@ func (s *Server) serve(ctx context.Context) error {
 	return err
 }
 
-func (s *Server) tls() (*tls.Config, error) {
-	cert, err := s.authority.Server(net.IP(s.address().AsSlice()))
-	if err != nil {
-		return nil, err
-	}
-	return &tls.Config{Certificates: []tls.Certificate{cert}, ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: s.authority.Pool(), MinVersion: tls.VersionTLS13}, nil
-}
-
 // http makes a server with limits on slow and large requests.
 func (s *Server) http(ctx context.Context, h http.Handler) *http.Server {
 	return &http.Server{
@@ -323,7 +331,7 @@ func (s *Server) http(ctx context.Context, h http.Handler) *http.Server {
 // listen opens a loopback listener; nothing else is offered in this version.
 func listen(ctx context.Context, addr netip.AddrPort) (net.Listener, error) {
 	if !addr.Addr().IsLoopback() {
-		return nil, fmt.Errorf("cannot listen on %s: in single-user posture only loopback addresses are served", addr)
+		return nil, fmt.Errorf("cannot listen on %s: only loopback addresses are served", addr)
 	}
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr.String())
 	if errors.Is(err, syscall.EADDRINUSE) {

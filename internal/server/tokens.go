@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,40 +13,145 @@ import (
 	"github.com/google/uuid"
 
 	"howdah.dev/howdah/api"
+	"howdah.dev/howdah/internal/agentapi"
 	"howdah.dev/howdah/internal/cluster"
 	"howdah.dev/howdah/internal/image/registry"
 	"howdah.dev/howdah/internal/store"
 	"howdah.dev/howdah/internal/tenant"
 )
 
-// maxTokenLife is the longest a token may be good for.
-const maxTokenLife = 10 * 365 * 24 * time.Hour
+// How long a token may be good for at most, by posture.
+const (
+	maxTokenLife  = 10 * 365 * 24 * time.Hour
+	maxSharedLife = 366 * 24 * time.Hour
+)
 
 func (s *Server) tokens(a huma.API) {
 	type input struct{ Body api.TokenRequest }
-	route(a, http.MethodPost, "/v1/tokens", "create-token", "Make a token", func(_ context.Context, in *input) (*body[api.Token], error) {
-		return answer(s.makeToken(in.Body))
+	route(a, http.MethodPost, "/v1/tokens", "create-token", "Make a token", func(ctx context.Context, in *input) (*body[api.Token], error) {
+		return answer(s.makeToken(ctx, in.Body))
+	})
+	route(a, http.MethodGet, "/v1/tokens", "list-tokens", "What is kept of tokens, newest first", func(ctx context.Context, _ *struct{}) (*body[[]api.TokenInfo], error) {
+		return answer(s.listTokens(ctx))
+	})
+	type named struct {
+		ID string `path:"id" minLength:"1" maxLength:"100" doc:"Id of the token, or its beginning"`
+	}
+	route(a, http.MethodDelete, "/v1/tokens/{id}", "revoke-token", "Take a token back", func(ctx context.Context, in *named) (*body[api.TokenInfo], error) {
+		return answer(s.revokeToken(ctx, in.ID))
 	})
 }
 
-func (s *Server) makeToken(r api.TokenRequest) (api.Token, error) {
+// makeToken makes a token; what is kept of it is kept before anybody has it.
+func (s *Server) makeToken(ctx context.Context, r api.TokenRequest) (api.Token, error) {
 	role, err := tenant.ParseRole(r.Role)
 	if err != nil {
 		return api.Token{}, fmt.Errorf("%w: %w", cluster.ErrInvalid, err)
 	}
-	if r.Seconds < 0 || r.Seconds > int64(maxTokenLife/time.Second) {
+	switch {
+	case r.Seconds < 0 || r.Seconds > int64(maxTokenLife/time.Second):
 		return api.Token{}, fmt.Errorf("%w: a token may be good for at most ten years", cluster.ErrInvalid)
+	case s.shared() && (r.Seconds == 0 || r.Seconds > int64(maxSharedLife/time.Second)):
+		return api.Token{}, fmt.Errorf("%w: in the shared posture a token must have an end, within a year: howdah token create --for 720h", cluster.ErrInvalid)
 	}
 	now := time.Now().UTC().Truncate(time.Second)
 	t := tenant.Token{ID: uuid.NewString(), Name: r.Name, Project: r.Project, Role: role, Issued: now}
+	kept := store.AccessToken{ID: t.ID, Name: t.Name, Project: t.Project, Role: r.Role, CreatedBy: callerOf(ctx).ID, Issued: now}
 	if r.Seconds > 0 {
 		t.Expires = now.Add(time.Duration(r.Seconds) * time.Second)
+		kept.Expires = &t.Expires
 	}
 	text, err := s.authority.Sign(t)
 	if err != nil {
 		return api.Token{}, err
 	}
+	if err := s.store.Update(ctx, func(tx *store.Tx) error { return tx.PutAccessToken(kept) }); err != nil {
+		return api.Token{}, err
+	}
 	return api.Token{ID: t.ID, Project: t.Project, Role: string(t.Role), Expires: t.Expires, Token: text}, nil
+}
+
+func (s *Server) listTokens(ctx context.Context) ([]api.TokenInfo, error) {
+	out := []api.TokenInfo{}
+	err := s.store.View(ctx, func(tx *store.Tx) error {
+		ts, err := tx.AccessTokens()
+		for _, t := range ts {
+			out = append(out, tokenInfo(t, time.Now()))
+		}
+		return err
+	})
+	return out, err
+}
+
+func tokenInfo(t store.AccessToken, now time.Time) api.TokenInfo {
+	out := api.TokenInfo{ID: t.ID, Name: t.Name, Project: t.Project, Role: t.Role, CreatedBy: t.CreatedBy, Issued: t.Issued, State: "good"}
+	if t.Expires != nil {
+		out.Expires = *t.Expires
+		if !now.Before(*t.Expires) {
+			out.State = "ended"
+		}
+	}
+	if t.Revoked != nil {
+		out.Revoked, out.State = *t.Revoked, "revoked"
+	}
+	return out
+}
+
+// revokeToken takes back the token whose id begins so. It is in force here when this
+// returns, and in cells when their agents have heard of it.
+func (s *Server) revokeToken(ctx context.Context, beginning string) (api.TokenInfo, error) {
+	var out api.TokenInfo
+	err := s.store.Update(ctx, func(tx *store.Tx) error {
+		all, err := tx.AccessTokens()
+		if err != nil {
+			return err
+		}
+		found := slices.DeleteFunc(all, func(t store.AccessToken) bool { return !strings.HasPrefix(t.ID, beginning) })
+		switch len(found) {
+		case 0:
+			return fmt.Errorf("token %s: %w; howdah token list shows those that can be taken back", beginning, store.ErrNotFound)
+		case 1:
+		default:
+			return fmt.Errorf("%w: the ids of %d tokens begin with %s; give more of it", cluster.ErrInvalid, len(found), beginning)
+		}
+		if err := tx.RevokeAccessToken(found[0].ID); err != nil {
+			return err
+		}
+		now := tx.Now()
+		if found[0].Revoked == nil {
+			found[0].Revoked = &now
+		}
+		out = tokenInfo(found[0], now)
+		return nil
+	})
+	if err != nil {
+		return out, err
+	}
+	return out, s.restrict(ctx)
+}
+
+// restrict puts in force what the store says of tokens: here, and in cells.
+func (s *Server) restrict(ctx context.Context) error {
+	var r tenant.Restrictions
+	err := s.store.View(context.WithoutCancel(ctx), func(tx *store.Tx) error {
+		ts, err := tx.AccessTokens()
+		for _, t := range ts {
+			if t.Revoked != nil && (t.Expires == nil || time.Now().Before(*t.Expires)) {
+				r.Revoked = append(r.Revoked, t.ID)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	slices.Sort(r.Revoked)
+	if s.shared() {
+		r.MaxLife = int64(maxSharedLife / time.Second)
+	}
+	s.restrictions.Store(&r)
+	s.manager.Restrict(r)
+	return nil
 }
 
 const (
@@ -101,19 +207,26 @@ func onlyPulls(scopes []string) bool {
 	return len(scopes) > 0
 }
 
-// revoked tells whether a token is taken back. A node's token ends with its
-// node; where that cannot be found out it does not open either.
-func (s *Server) revoked(id string) bool {
-	node, ok := tenant.NodeOfToken(id)
+// refuse says why a signed token gives no access; "" where it does. A node's token
+// ends with its node; where that cannot be found out it does not open either.
+func (s *Server) refuse(t tenant.Token) string {
+	node, ok := tenant.NodeOfToken(t.ID)
 	if !ok {
-		return false
+		return s.restrictions.Load().Refuse(t)
 	}
 	err := s.store.View(context.Background(), func(tx *store.Tx) error {
-		_, err := tx.Node(node)
+		n, err := tx.Node(node)
+		if err == nil && n.Intent == agentapi.IntentGone {
+			return store.ErrNotFound
+		}
 		return err
 	})
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return "its node is not there any more"
+	case err != nil:
 		s.log.Warn("cannot check a node's token", "node", node, "error", err)
+		return "its node cannot be looked up"
 	}
-	return err != nil
+	return ""
 }

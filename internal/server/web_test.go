@@ -143,7 +143,7 @@ func call(t *testing.T, method, url, token string, headers ...string) (int, stri
 
 func (s *Server) tokenOf(t *testing.T, project string, role tenant.Role) string {
 	t.Helper()
-	made, err := s.makeToken(api.TokenRequest{Project: project, Role: string(role), Seconds: 600})
+	made, err := s.makeToken(t.Context(), api.TokenRequest{Project: project, Role: string(role), Seconds: 600})
 	if err != nil {
 		t.Fatal(err)
 	}

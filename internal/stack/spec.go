@@ -110,7 +110,7 @@ type Service struct {
 
 // Secret is a file whose content the server makes.
 type Secret struct {
-	Kind string `json:"kind" enum:"shared,authority,token" doc:"shared: 64 hexadecimal digits, the same everywhere in the cluster for one name; authority: the certificate with which tokens are checked; token: a token of this node with a role"`
+	Kind string `json:"kind" enum:"shared,authority,restrictions,token" doc:"shared: 64 hexadecimal digits, the same everywhere in the cluster for one name; authority: the certificate with which tokens are checked; restrictions: which signed tokens give no access, as JSON, written again when it changes; token: a token of this node with a role"`
 	Name string `json:"name,omitempty" doc:"Which of the cluster's shared secrets"`
 	Role string `json:"role,omitempty" enum:"viewer,operator,admin" doc:"What the token may do"`
 }

@@ -1,6 +1,9 @@
 package store
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // Keep says how much of the past is kept.
 type Keep struct {
@@ -13,10 +16,13 @@ type Keep struct {
 // those that go with them.
 const pruneBatch = 500
 
+// endedTokens is how long tokens that have ended are remembered.
+const endedTokens = 90 * 24 * time.Hour
+
 // Prune removes what is older than is to be kept: events, ended operations
-// with their steps, revisions and stacks nothing refers to, join tokens nobody
-// can use any more. It removes a bounded number of rows and reports whether
-// there are more.
+// with their steps, revisions and stacks nothing refers to, rows of the audit record
+// beyond what it keeps, tokens that ended long ago, join tokens nobody can use any
+// more. It removes a bounded number of rows and reports whether there are more.
 func (t *Tx) Prune(k Keep) (more bool, err error) {
 	now := t.now.UnixMilli()
 	for _, p := range []struct {
@@ -35,6 +41,8 @@ func (t *Tx) Prune(k Keep) (more bool, err error) {
 			WHERE digest NOT IN (SELECT json_extract(doc, '$.stackDigest') FROM revision WHERE json_extract(doc, '$.stackDigest') IS NOT NULL)
 			AND digest NOT IN (SELECT json_extract(args, '$.stackDigest') FROM operation
 				WHERE state IN ('queued','running','failed') AND json_valid(args) AND json_extract(args, '$.stackDigest') IS NOT NULL) LIMIT ?)`, nil},
+		{"rows of the audit record", "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE id <= (SELECT max(id) FROM audit) - ? ORDER BY id LIMIT ?)", []any{AuditKept}},
+		{"tokens that have ended", "DELETE FROM access_token WHERE id IN (SELECT id FROM access_token WHERE expires < ? LIMIT ?)", []any{now - endedTokens.Milliseconds()}},
 		{"tokens", "DELETE FROM token WHERE hash IN (SELECT hash FROM token WHERE expires < ? LIMIT ?)", []any{now}},
 	} {
 		n, err := t.exec(p.query, append(p.args, pruneBatch)...)

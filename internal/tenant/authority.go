@@ -1,102 +1,336 @@
-// Package tenant owns identities: the installation's certificate authority,
+// Package tenant owns identities: the installation's certificate authorities,
 // the certificates of its server and agents, and access tokens. It must not
 // know clusters.
 package tenant
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
-	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/hex"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
 	"math/big"
-	"net"
-	"net/url"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/google/renameio/v2"
-
-	"howdah.dev/howdah/internal/agentapi"
 )
 
-// Lifetimes of certificates. Agents' are not renewed in this version, so they
-// live as long as the authority.
+// DefaultLife is how long certificates of agents and of the server are good for.
+// They are renewed after two thirds of it.
+const DefaultLife = 90 * 24 * time.Hour
+
+// authorityLife is how long a certificate authority is good for.
+const authorityLife = 10 * 365 * 24 * time.Hour
+
+// Files of the authority's directory. The key in ca.key signs tokens, and secrets
+// follow from it: it stays for the life of the installation. It is the first
+// authority for certificates too, until another takes over.
 const (
-	authorityLife = 10 * 365 * 24 * time.Hour
-	serverLife    = 365 * 24 * time.Hour
+	fileCert        = "ca.pem"
+	fileKey         = "ca.key"
+	fileAuthorities = "authorities.json"
 )
 
-// Authority signs the certificates of one installation.
+// ErrOverlap is returned for a second rotation before the first is finished, and
+// for retiring the only authority.
+var ErrOverlap = errors.New("cannot change the certificate authorities")
+
+// Config says where an authority is kept.
+type Config struct {
+	Dir  string
+	Life time.Duration // of certificates of agents and of the server; DefaultLife where 0
+}
+
+// Authority signs the certificates and the tokens of one installation. It is safe
+// for concurrent use.
 type Authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	pem  []byte
+	dir     string
+	life    time.Duration
+	signing issuer // of tokens
+
+	mu      sync.Mutex
+	issuers []issuer // trusted for certificates, oldest first: one, or two while one takes over
+	changed chan struct{}
 }
 
-// OpenAuthority reads the authority in dir, or makes it on first use. The key
-// is readable by its owner only.
-func OpenAuthority(dir string) (*Authority, error) {
-	data, err := os.ReadFile(filepath.Join(dir, "ca.pem"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return makeAuthority(dir)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("cannot read certificate authority: %w", err)
-	}
-	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "ca.pem"), filepath.Join(dir, "ca.key"))
-	if err != nil {
-		return nil, fmt.Errorf("cannot read certificate authority: %w", err)
-	}
-	key, ok := pair.PrivateKey.(*ecdsa.PrivateKey)
-	if !ok {
-		return nil, errors.New("cannot use certificate authority: its key is not an ECDSA key")
-	}
-	return &Authority{cert: pair.Leaf, key: key, pem: data}, nil
+// issuer is one certificate authority.
+type issuer struct {
+	id      string
+	cert    *x509.Certificate
+	key     *ecdsa.PrivateKey
+	pem     []byte
+	created time.Time
 }
 
-func makeAuthority(dir string) (*Authority, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("cannot make certificate authority: %w", err)
+// OpenAuthority is Open with default lives.
+func OpenAuthority(dir string) (*Authority, error) { return Open(Config{Dir: dir}) }
+
+// Open reads the authority of a directory, or makes it on first use. Keys are
+// readable by their owner only.
+func Open(cfg Config) (*Authority, error) {
+	if cfg.Life == 0 {
+		cfg.Life = DefaultLife
 	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
+	a := &Authority{dir: cfg.Dir, life: cfg.Life, changed: make(chan struct{})}
+	var err error
+	if a.signing, err = openSigning(cfg.Dir); err != nil {
 		return nil, err
 	}
+	if a.issuers, err = readIssuers(filepath.Join(cfg.Dir, fileAuthorities)); err != nil {
+		return nil, err
+	}
+	if len(a.issuers) == 0 {
+		a.issuers = []issuer{a.signing}
+	}
+	return a, nil
+}
+
+// openSigning reads the pair that signs tokens, or makes it.
+func openSigning(dir string) (issuer, error) {
+	cert, err := os.ReadFile(filepath.Join(dir, fileCert))
+	if errors.Is(err, fs.ErrNotExist) {
+		return makeSigning(dir)
+	}
+	if err != nil {
+		return issuer{}, fmt.Errorf("cannot read certificate authority: %w", err)
+	}
+	key, err := os.ReadFile(filepath.Join(dir, fileKey))
+	if err != nil {
+		return issuer{}, fmt.Errorf("cannot read certificate authority: %w", err)
+	}
+	return parseIssuer(cert, key)
+}
+
+func makeSigning(dir string) (issuer, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return issuer{}, fmt.Errorf("cannot make certificate authority: %w", err)
+	}
+	i, key, err := newIssuer()
+	if err != nil {
+		return issuer{}, err
+	}
+	// The key first: a certificate without its key would not be noticed as missing.
+	if err := renameio.WriteFile(filepath.Join(dir, fileKey), key, 0o600); err != nil {
+		return issuer{}, fmt.Errorf("cannot keep certificate authority: %w", err)
+	}
+	if err := renameio.WriteFile(filepath.Join(dir, fileCert), i.pem, 0o644); err != nil {
+		return issuer{}, fmt.Errorf("cannot keep certificate authority: %w", err)
+	}
+	return i, nil
+}
+
+// newIssuer makes a certificate authority, and its key as PEM.
+func newIssuer() (issuer, []byte, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return issuer{}, nil, err
+	}
+	now := time.Now()
 	tmpl := &x509.Certificate{
 		SerialNumber: serial(), Subject: pkix.Name{CommonName: "howdah authority"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(authorityLife),
+		NotBefore: now.Add(-slack(authorityLife)), NotAfter: now.Add(authorityLife),
 		IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true, KeyUsage: x509.KeyUsageCertSign,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)
 	if err != nil {
-		return nil, fmt.Errorf("cannot make certificate authority: %w", err)
+		return issuer{}, nil, fmt.Errorf("cannot make certificate authority: %w", err)
 	}
 	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
-		return nil, err
+		return issuer{}, nil, err
 	}
-	// The key first: a certificate without its key would not be noticed as missing.
-	if err := renameio.WriteFile(filepath.Join(dir, "ca.key"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), 0o600); err != nil {
-		return nil, fmt.Errorf("cannot keep certificate authority: %w", err)
+	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})
+	i, err := parseIssuer(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), keyPEM)
+	return i, keyPEM, err
+}
+
+// parseIssuer reads a pair that belongs together.
+func parseIssuer(certPEM, keyPEM []byte) (issuer, error) {
+	i := issuer{pem: certPEM}
+	certBlock, _ := pem.Decode(certPEM)
+	keyBlock, _ := pem.Decode(keyPEM)
+	if certBlock == nil || keyBlock == nil {
+		return i, errors.New("cannot read certificate authority: it is not PEM")
 	}
-	out := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	if err := renameio.WriteFile(filepath.Join(dir, "ca.pem"), out, 0o644); err != nil {
-		return nil, fmt.Errorf("cannot keep certificate authority: %w", err)
+	var err error
+	if i.cert, err = x509.ParseCertificate(certBlock.Bytes); err != nil {
+		return i, fmt.Errorf("cannot read certificate authority: %w", err)
 	}
-	cert, err := x509.ParseCertificate(der)
+	key, err := x509.ParsePKCS8PrivateKey(keyBlock.Bytes)
 	if err != nil {
-		return nil, err
+		return i, fmt.Errorf("cannot read certificate authority: %w", err)
 	}
-	return &Authority{cert: cert, key: key, pem: out}, nil
+	var ok bool
+	if i.key, ok = key.(*ecdsa.PrivateKey); !ok {
+		return i, errors.New("cannot use certificate authority: its key is not an ECDSA key")
+	}
+	if !i.key.PublicKey.Equal(i.cert.PublicKey) {
+		return i, errors.New("cannot use certificate authority: its key belongs to another certificate")
+	}
+	i.id, i.created = idOf(i.cert), i.cert.NotBefore.Add(slack(authorityLife))
+	return i, nil
+}
+
+// idOf names an authority by its certificate.
+func idOf(cert *x509.Certificate) string {
+	sum := sha256.Sum256(cert.Raw)
+	return hex.EncodeToString(sum[:4])
+}
+
+// keptIssuer is an authority in its file. All are in one file, which is replaced as
+// a whole: a crash leaves the state before or after, and nothing between.
+type keptIssuer struct {
+	Certificate string `json:"certificate"` // PEM
+	Key         string `json:"key"`         // PEM
+}
+
+// readIssuers reads the authorities for certificates; none before the first
+// rotation.
+func readIssuers(path string) ([]issuer, error) {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot read certificate authorities: %w", err)
+	}
+	var kept []keptIssuer
+	if err := json.Unmarshal(data, &kept); err != nil || len(kept) == 0 {
+		return nil, errors.Join(fmt.Errorf("cannot read certificate authorities %s; restore it from a backup of the home", path), err)
+	}
+	var out []issuer
+	for _, k := range kept {
+		i, err := parseIssuer([]byte(k.Certificate), []byte(k.Key))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		out = append(out, i)
+	}
+	return out, nil
+}
+
+// replace keeps other authorities and tells those who wait for it. The caller
+// holds the lock.
+func (a *Authority) replace(issuers []issuer) error {
+	var kept []keptIssuer
+	for _, i := range issuers {
+		der, err := x509.MarshalPKCS8PrivateKey(i.key)
+		if err != nil {
+			return err
+		}
+		kept = append(kept, keptIssuer{string(i.pem), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))})
+	}
+	data, err := json.MarshalIndent(kept, "", " ")
+	if err != nil {
+		return err
+	}
+	if err := renameio.WriteFile(filepath.Join(a.dir, fileAuthorities), data, 0o600); err != nil {
+		return fmt.Errorf("cannot keep certificate authorities: %w", err)
+	}
+	a.issuers = issuers
+	close(a.changed)
+	a.changed = make(chan struct{})
+	return nil
+}
+
+// Rotate makes a new authority, which issues agents' certificates from now on. The
+// old one stays trusted until it is retired.
+func (a *Authority) Rotate() (id string, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.issuers) > 1 {
+		return "", fmt.Errorf("%w: %s is still taking over from %s; retire that one first: howdah ca retire", ErrOverlap, a.newest().id, a.oldest().id)
+	}
+	i, _, err := newIssuer()
+	if err != nil {
+		return "", err
+	}
+	return i.id, a.replace([]issuer{a.oldest(), i})
+}
+
+// Retire ends the trust in the older of two authorities.
+func (a *Authority) Retire() (id string, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.issuers) < 2 {
+		return "", fmt.Errorf("%w: %s is the only one; make its successor first: howdah ca rotate", ErrOverlap, a.oldest().id)
+	}
+	old := a.oldest()
+	return old.id, a.replace([]issuer{a.newest()})
+}
+
+// The caller of either holds the lock.
+func (a *Authority) oldest() issuer { return a.issuers[0] }
+func (a *Authority) newest() issuer { return a.issuers[len(a.issuers)-1] }
+
+// Changed returns a channel that is closed when the authorities change.
+func (a *Authority) Changed() <-chan struct{} {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.changed
+}
+
+// Issuer says what an authority is.
+type Issuer struct {
+	ID      string
+	Created time.Time
+	Expires time.Time
+	Issues  bool // it signs what agents get now
+}
+
+// Issuers returns the trusted authorities, oldest first.
+func (a *Authority) Issuers() []Issuer {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var out []Issuer
+	for n, i := range a.issuers {
+		out = append(out, Issuer{i.id, i.created, i.cert.NotAfter, n == len(a.issuers)-1})
+	}
+	return out
+}
+
+// Issues tells whether an authority issues what agents get now.
+func (a *Authority) Issues(id string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.newest().id == id
+}
+
+// PEM returns the certificate that tokens are checked with. It stays the same for
+// the life of the installation.
+func (a *Authority) PEM() []byte { return a.signing.pem }
+
+// Bundle returns the certificates of all trusted authorities as PEM.
+func (a *Authority) Bundle() []byte {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var b bytes.Buffer
+	for _, i := range a.issuers {
+		b.Write(i.pem)
+	}
+	return b.Bytes()
+}
+
+// Pool returns a pool of all trusted authorities.
+func (a *Authority) Pool() *x509.CertPool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	p := x509.NewCertPool()
+	for _, i := range a.issuers {
+		p.AddCert(i.cert)
+	}
+	return p
 }
 
 func serial() *big.Int {
@@ -105,72 +339,6 @@ func serial() *big.Int {
 		panic(err)
 	}
 	return n
-}
-
-// PEM returns the authority's certificate.
-func (a *Authority) PEM() []byte { return a.pem }
-
-// Pool returns a pool with just this authority.
-func (a *Authority) Pool() *x509.CertPool {
-	p := x509.NewCertPool()
-	p.AddCert(a.cert)
-	return p
-}
-
-// Server issues a certificate for the server at an address. Each start of the
-// server has a new one.
-func (a *Authority) Server(ip net.IP) (tls.Certificate, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return tls.Certificate{}, err
-	}
-	der, err := a.sign(&x509.Certificate{
-		Subject: pkix.Name{CommonName: agentapi.ServerName}, DNSNames: []string{agentapi.ServerName}, IPAddresses: []net.IP{ip},
-		NotAfter: time.Now().Add(serverLife), ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}, key.Public())
-	if err != nil {
-		return tls.Certificate{}, err
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, nil
-}
-
-// Node issues a certificate for a node's agent out of its request.
-func (a *Authority) Node(id string, csr []byte) ([]byte, error) {
-	req, err := x509.ParseCertificateRequest(csr)
-	if err != nil {
-		return nil, fmt.Errorf("cannot read certificate request: %w", err)
-	}
-	if err := req.CheckSignature(); err != nil {
-		return nil, fmt.Errorf("cannot use certificate request: %w", err)
-	}
-	return a.sign(&x509.Certificate{
-		Subject: pkix.Name{CommonName: id}, URIs: []*url.URL{nodeURI(id)},
-		NotAfter: a.cert.NotAfter, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-	}, req.PublicKey)
-}
-
-func (a *Authority) sign(tmpl *x509.Certificate, pub any) ([]byte, error) {
-	tmpl.SerialNumber, tmpl.NotBefore, tmpl.KeyUsage = serial(), time.Now().Add(-time.Hour), x509.KeyUsageDigitalSignature
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, a.cert, pub, a.key)
-	if err != nil {
-		return nil, fmt.Errorf("cannot issue certificate: %w", err)
-	}
-	return der, nil
-}
-
-func nodeURI(id string) *url.URL { return &url.URL{Scheme: "howdah", Host: "node", Path: "/" + id} }
-
-// NodeOf returns the node a verified client certificate names.
-func NodeOf(state *tls.ConnectionState) (string, bool) {
-	if state == nil || len(state.VerifiedChains) == 0 {
-		return "", false
-	}
-	for _, u := range state.VerifiedChains[0][0].URIs {
-		if u.Scheme == "howdah" && u.Host == "node" && len(u.Path) > 1 {
-			return u.Path[1:], true
-		}
-	}
-	return "", false
 }
 
 // NewSecret makes a random token and the digest of it that is kept.

@@ -89,7 +89,7 @@ func (a *Authority) Sign(t Token) (string, error) {
 		return "", fmt.Errorf("cannot encode token: %w", err)
 	}
 	sum := sha256.Sum256(append([]byte(tokenDomain), body...))
-	sig, err := a.key.Sign(nil, sum[:], crypto.SHA256) // without chance: the same token again is the same text (RFC 6979)
+	sig, err := a.signing.key.Sign(nil, sum[:], crypto.SHA256) // without chance: the same token again is the same text (RFC 6979)
 	if err != nil {
 		return "", fmt.Errorf("cannot sign token: %w", err)
 	}
@@ -100,7 +100,7 @@ func (a *Authority) Sign(t Token) (string, error) {
 // Derive returns 64 hexadecimal digits that only this authority can make of the
 // labels: a secret that need not be kept anywhere.
 func (a *Authority) Derive(labels ...string) string {
-	key, err := a.key.Bytes()
+	key, err := a.signing.key.Bytes()
 	if err != nil { // a key that was read is well-formed
 		panic(err)
 	}
@@ -111,15 +111,54 @@ func (a *Authority) Derive(labels ...string) string {
 	return hex.EncodeToString(mac.Sum(nil))
 }
 
+// RefusedError is a token of this installation that gives no access.
+type RefusedError struct {
+	Token  Token // for records; it must give nothing
+	Reason string
+}
+
+// Error says why.
+func (e *RefusedError) Error() string { return ErrToken.Error() + ": " + e.Reason }
+
+// Unwrap returns ErrToken.
+func (e *RefusedError) Unwrap() error { return ErrToken }
+
+// Restrictions are what a token's own text cannot say: which ones are good no longer.
+// Listeners that know no server read them from a file.
+type Restrictions struct {
+	Revoked []string `json:"revoked"` // ids
+	// MaxLife is the longest a token may be good for, in seconds; 0 for any.
+	MaxLife int64 `json:"maxLife,omitempty"`
+}
+
+// Refuse says why a token gives no access; "" where it does.
+func (r Restrictions) Refuse(t Token) string {
+	if slices.Contains(r.Revoked, t.ID) {
+		return "it was revoked"
+	}
+	if r.MaxLife == 0 {
+		return ""
+	}
+	most := time.Duration(r.MaxLife) * time.Second
+	switch {
+	case t.Expires.IsZero():
+		return "it has no end, which is not allowed here; make another with: howdah token create --for 720h"
+	case t.Expires.Sub(t.Issued) > most:
+		return fmt.Sprintf("it is good for longer than %d days, which is not allowed here; make another with: howdah token create --for 720h", int(most/(24*time.Hour)))
+	}
+	return ""
+}
+
 // Verifier checks tokens of one authority.
 type Verifier struct {
-	key     *ecdsa.PublicKey
-	revoked func(id string) bool
+	key    *ecdsa.PublicKey
+	refuse func(Token) string
 }
 
 // NewVerifier returns a verifier for the authority whose certificate is given as
-// PEM. revoked tells which tokens are taken back; nil means none.
-func NewVerifier(authority []byte, revoked func(id string) bool) (*Verifier, error) {
+// PEM. refuse says of a signed token why it gives no access all the same, "" where it
+// does; nil refuses none.
+func NewVerifier(authority []byte, refuse func(Token) string) (*Verifier, error) {
 	block, _ := pem.Decode(authority)
 	if block == nil {
 		return nil, errors.New("cannot read certificate of the authority: it is not PEM")
@@ -132,41 +171,42 @@ func NewVerifier(authority []byte, revoked func(id string) bool) (*Verifier, err
 	if !ok {
 		return nil, errors.New("cannot use certificate of the authority: its key is not an ECDSA key")
 	}
-	if revoked == nil {
-		revoked = func(string) bool { return false }
+	if refuse == nil {
+		refuse = func(Token) string { return "" }
 	}
-	return &Verifier{key: key, revoked: revoked}, nil
+	return &Verifier{key: key, refuse: refuse}, nil
 }
 
-// Verify returns what a token's text says, or an error that is ErrToken.
+// Verify returns what a token's text says, or an error that is ErrToken; for one of
+// this installation a *RefusedError.
 func (v *Verifier) Verify(text string, now time.Time) (Token, error) {
-	var t Token
 	rest, ok := strings.CutPrefix(text, tokenPrefix)
 	body, sig, dot := strings.Cut(rest, ".")
 	if !ok || !dot || len(text) > maxToken {
-		return t, fmt.Errorf("%w: it is not one of howdah's", ErrToken)
+		return Token{}, fmt.Errorf("%w: it is not one of howdah's", ErrToken)
 	}
 	enc := base64.RawURLEncoding.Strict()
 	payload, err := enc.DecodeString(body)
 	if err != nil {
-		return t, fmt.Errorf("%w: it is not one of howdah's", ErrToken)
+		return Token{}, fmt.Errorf("%w: it is not one of howdah's", ErrToken)
 	}
 	signature, err := enc.DecodeString(sig)
 	if err != nil {
-		return t, fmt.Errorf("%w: it is not one of howdah's", ErrToken)
+		return Token{}, fmt.Errorf("%w: it is not one of howdah's", ErrToken)
 	}
 	sum := sha256.Sum256(append([]byte(tokenDomain), payload...))
 	if !ecdsa.VerifyASN1(v.key, sum[:], signature) {
-		return t, fmt.Errorf("%w: another authority signed it", ErrToken)
+		return Token{}, fmt.Errorf("%w: another authority signed it", ErrToken)
 	}
+	var t Token
 	if err := json.Unmarshal(payload, &t); err != nil {
 		return Token{}, fmt.Errorf("%w: %w", ErrToken, err)
 	}
-	switch {
-	case !t.Expires.IsZero() && !now.Before(t.Expires):
-		return Token{}, fmt.Errorf("%w: it ended %s", ErrToken, t.Expires.UTC().Format(time.RFC3339))
-	case v.revoked(t.ID):
-		return Token{}, fmt.Errorf("%w: it was revoked", ErrToken)
+	if !t.Expires.IsZero() && !now.Before(t.Expires) {
+		return Token{}, &RefusedError{t, "it ended " + t.Expires.UTC().Format(time.RFC3339)}
+	}
+	if why := v.refuse(t); why != "" {
+		return Token{}, &RefusedError{t, why}
 	}
 	return t, nil
 }

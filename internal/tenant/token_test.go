@@ -31,7 +31,12 @@ func TestTokens(t *testing.T) {
 		t.Fatal(err)
 	}
 	revoked := false
-	v, err := tenant.NewVerifier(a.PEM(), func(id string) bool { return revoked && id == "t1" })
+	v, err := tenant.NewVerifier(a.PEM(), func(t tenant.Token) string {
+		if revoked {
+			return tenant.Restrictions{Revoked: []string{"t0", "t1"}}.Refuse(t)
+		}
+		return tenant.Restrictions{Revoked: []string{"t0"}, MaxLife: 3600}.Refuse(t)
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,8 +74,12 @@ func TestTokens(t *testing.T) {
 		})
 	}
 	revoked = true
-	if _, err := v.Verify(text, now); err == nil || err.Error() != "the token gives no access: it was revoked" {
+	who, err := v.Verify(text, now)
+	if err == nil || err.Error() != "the token gives no access: it was revoked" || who != (tenant.Token{}) {
 		t.Errorf("a revoked token: %v", err)
+	}
+	if e, ok := errors.AsType[*tenant.RefusedError](err); !ok || e.Token.ID != "t1" {
+		t.Errorf("a record of it cannot name it: %v", err)
 	}
 }
 
@@ -103,5 +112,30 @@ func TestFromRequest(t *testing.T) {
 	r.Header.Set("Authorization", "Bearer other")
 	if got := tenant.FromRequest(r); got != "other" {
 		t.Errorf("got %q of a bearer", got)
+	}
+}
+
+// TestRestrictions: where tokens must have an end, those without are refused although
+// they are signed.
+func TestRestrictions(t *testing.T) {
+	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	for _, tt := range []struct {
+		r    tenant.Restrictions
+		life time.Duration // 0: no end
+		want string
+	}{
+		{tenant.Restrictions{}, 0, ""},
+		{tenant.Restrictions{MaxLife: 86400}, 24 * time.Hour, ""},
+		{tenant.Restrictions{MaxLife: 86400}, 0, "it has no end, which is not allowed here; make another with: howdah token create --for 720h"},
+		{tenant.Restrictions{MaxLife: 86400}, 25 * time.Hour, "it is good for longer than 1 days, which is not allowed here; make another with: howdah token create --for 720h"},
+		{tenant.Restrictions{Revoked: []string{"t"}}, time.Hour, "it was revoked"},
+	} {
+		k := tenant.Token{ID: "t", Issued: now}
+		if tt.life > 0 {
+			k.Expires = now.Add(tt.life)
+		}
+		if got := tt.r.Refuse(k); got != tt.want {
+			t.Errorf("%+v of %s: %q, want %q", tt.r, tt.life, got, tt.want)
+		}
 	}
 }

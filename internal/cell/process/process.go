@@ -127,6 +127,9 @@ type gate struct {
 type Access struct {
 	Secret    string `json:"secret"`    // shared by the cell's programs
 	Authority string `json:"authority"` // certificate that tokens are checked with
+	// Restrictions says which tokens are good no longer; none where absent. The file
+	// is read again when it changes.
+	Restrictions string `json:"restrictions"`
 }
 
 func (a Access) open() (*gate, error) {
@@ -138,8 +141,11 @@ func (a Access) open() (*gate, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the authority's certificate: %w", err)
 	}
-	// A node's token ends with its node, which the server alone knows.
-	v, err := tenant.NewVerifier(pem, func(id string) bool { _, node := tenant.NodeOfToken(id); return node })
+	known := &restrictions{path: a.Restrictions}
+	if err := known.read(); err != nil {
+		return nil, err
+	}
+	v, err := tenant.NewVerifier(pem, known.refuse)
 	if err != nil {
 		return nil, err
 	}

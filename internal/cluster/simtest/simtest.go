@@ -206,10 +206,10 @@ func (w *World) listen() (net.Listener, *tls.Config, error) {
 
 // server serves agents: by their certificates, or in memory by their word.
 func (w *World) server(ctx context.Context, config *tls.Config) *http.Server {
-	identify := sim.Identify
+	identify := byWord
 	p := new(http.Protocols)
 	if config != nil {
-		identify = agentserver.ByCertificate
+		identify = agentserver.ByCertificate(w.authority)
 		p.SetHTTP2(true)
 	} else {
 		p.SetUnencryptedHTTP2(true)
@@ -220,6 +220,15 @@ func (w *World) server(ctx context.Context, config *tls.Config) *http.Server {
 		ReadHeaderTimeout: 10 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx },
 		ErrorLog: slog.NewLogLogger(w.cfg.Log.Handler(), slog.LevelDebug),
 	}
+}
+
+// byWord takes the node a request names: in memory nobody else can ask.
+func byWord(r *http.Request) (tenant.Peer, error) {
+	node, ok := sim.Identify(r)
+	if !ok {
+		return tenant.Peer{}, tenant.ErrCertificate
+	}
+	return tenant.Peer{Node: node}, nil
 }
 
 // maxStreams lets all agents of a connection watch and report at once.

@@ -149,6 +149,18 @@ func (d *Driver) Create(_ context.Context, r infra.CreateRequest) error {
 	return d.setPower(r.Ref, true)
 }
 
+// Invite puts another join file into a node's directory; its agent looks for one
+// before each connection.
+func (d *Driver) Invite(_ context.Context, ref infra.Ref, join []byte) error {
+	if _, err := d.claimOf(ref); err != nil {
+		return err
+	}
+	if err := renameio.WriteFile(filepath.Join(d.dir(ref), fileJoin), join, 0o600); err != nil {
+		return fmt.Errorf("cannot write join file of %s: %w", ref.Name, err)
+	}
+	return nil
+}
+
 // make makes a node's directory with its claim.
 func (d *Driver) make(ref infra.Ref) error {
 	parent := filepath.Dir(d.dir(ref))
