@@ -25,6 +25,7 @@ type cloud struct {
 	bears int // 0 for any
 	takes time.Duration
 	after time.Duration // told with a refusal
+	mulls time.Duration // before it refuses or takes a call
 
 	mu      sync.Mutex
 	calls   int
@@ -34,6 +35,7 @@ type cloud struct {
 }
 
 func (c *cloud) call(ctx context.Context, name string) error {
+	time.Sleep(c.mulls)
 	c.mu.Lock()
 	if c.bears > 0 && c.calls >= c.bears {
 		c.refused++
@@ -211,6 +213,24 @@ func TestThrottled(t *testing.T) {
 		}
 		if c.most != 16 || d.Allowed() != 16 {
 			t.Errorf("after successes %d calls are made at once, %d are allowed; want 16 again", c.most, d.Allowed())
+		}
+	})
+}
+
+// TestRefusedTogether: calls that were under way together and are all refused
+// count as one refusal.
+func TestRefusedTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &cloud{takes: time.Second, bears: 6, mulls: time.Second, after: time.Minute}
+		d := limit.New(c)
+		errs := make(chan error, 1)
+		go func() { errs <- errors.Join(all(t.Context(), d, 16)...) }()
+		time.Sleep(3 * time.Second)
+		if refused, made := c.counts(); refused != 10 || made != 6 || d.Allowed() != 8 {
+			t.Errorf("%d calls are refused, %d made, %d allowed; want 10, 6 and 8", refused, made, d.Allowed())
+		}
+		if err := <-errs; err != nil {
+			t.Fatal(err)
 		}
 	})
 }
