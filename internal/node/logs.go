@@ -70,18 +70,15 @@ func (a *Agent) sendLogs(ctx context.Context, st *session.Stream, r agentapi.Log
 }
 
 // look finds the logs that are asked for and not among the sources yet.
-func (s *logSession) look() (found []*logSource) {
+func (s *logSession) look() {
 	a := s.agent
 	for _, f := range a.logs() {
 		known := slices.ContainsFunc(s.sources, func(have *logSource) bool { return have.service == f.service })
 		if known || !s.wants(f.service) {
 			continue
 		}
-		src := &logSource{service: f.service, reader: logReader{file: logFile{&a.rotations, f.dir, f.name}}}
-		found = append(found, src)
+		s.sources = append(s.sources, &logSource{service: f.service, reader: logReader{file: logFile{&a.rotations, f.dir, f.name}}})
 	}
-	s.sources = append(s.sources, found...)
-	return found
 }
 
 // wants tells whether a log was asked for; what one-time tasks printed comes with

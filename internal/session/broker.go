@@ -134,7 +134,7 @@ func (b *Broker) leave(node string) {
 	}
 }
 
-// Open sessions, and those waited for.
+// Len counts sessions that are open or waited for.
 func (b *Broker) Len() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
