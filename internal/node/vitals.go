@@ -24,7 +24,7 @@ import (
 // be looked up.
 const (
 	vitalsEvery  = 10 * time.Second
-	memoryEvery  = 3 // rounds; it reads all of /proc
+	memoryEvery  = 6 // rounds; it reads all of /proc
 	namesEvery   = 6 // rounds
 	nameDeadline = 2 * time.Second
 )

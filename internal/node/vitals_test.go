@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -174,6 +176,56 @@ func TestVitals(t *testing.T) {
 	h.condition(api.ConditionNameResolution, "NotResolved 127.0.0.1 does not resolve: no such host")
 	w.change(func(w *world) { w.lost = "" })
 	h.condition(api.ConditionNameResolution, "Resolved")
+}
+
+// TestRealDisk looks at a real file system that shrinks, grows and runs out of
+// inodes.
+func TestRealDisk(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root may mount a file system")
+	}
+	h := newHub(t)
+	cache := h.path("cache")
+	if err := os.Mkdir(cache, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("tmpfs", cache, "tmpfs", 0, "size=4g,nr_inodes=200"); err != nil {
+		t.Skip("this environment mounts nothing: ", err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(cache, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	size := func(options string) {
+		t.Helper()
+		if err := unix.Mount("tmpfs", cache, "tmpfs", unix.MS_REMOUNT, options); err != nil {
+			t.Fatal(err)
+		}
+	}
+	real := senses{}.orReal()
+	real.every = 5 * time.Millisecond
+	// The disk of the node itself is this machine's, which may be full.
+	real.disk = func(path string) (disk, error) {
+		if path != cache {
+			return disk{free: 1 << 40, total: 1 << 40}, nil
+		}
+		return statDisk(path)
+	}
+	h.senses = real
+	h.serve(h.service(""))
+	h.agent()
+	h.condition(api.ConditionDiskPressure, "Enough")
+	size("size=1g,nr_inodes=200")
+	h.condition(api.ConditionDiskPressure, "LittleRoom 1.0 GiB free of 1.0 GiB on the disk of "+cache)
+	size("size=100m,nr_inodes=200")
+	h.condition(api.ConditionDiskPressure, "Full 0.1 GiB free of 0.1 GiB on the disk of "+cache+"; nothing can be started on it")
+	size("size=4g,nr_inodes=200")
+	h.condition(api.ConditionDiskPressure, "Enough")
+	for i := range 195 {
+		writeFile(t, filepath.Join(cache, strconv.Itoa(i)), "")
+	}
+	h.condition(api.ConditionDiskPressure, "FewInodes 2 % of the inodes free on the disk of "+cache)
 }
 
 // TestMemoryOfTheNode counts what its processes really use.
