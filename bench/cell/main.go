@@ -105,7 +105,7 @@ type figure struct {
 func (b *bench) of(n int) int { return max(1, int(float64(n)*b.share)) }
 
 func (b *bench) measure(ctx context.Context, asked []string, rounds int) error {
-	b.note("machine: %s", machine())
+	b.note("machine: %s", report.Machine())
 	for _, p := range parts {
 		if !slices.Contains(asked, p) {
 			continue
@@ -138,7 +138,7 @@ func (b *bench) keep(f figure, value float64) {
 		b.figures = append(b.figures, f)
 	}
 	b.values[f.name] = append(b.values[f.name], value)
-	fmt.Printf("%s  %s: %s\n", time.Now().Format(time.TimeOnly), f.name, number(value))
+	fmt.Printf("%s  %s: %s\n", time.Now().Format(time.TimeOnly), f.name, report.Number(value))
 }
 
 // note prints a line and keeps it for the results.

@@ -4,9 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -22,13 +20,13 @@ func (b *bench) write(path string) error {
 		values := b.values[f.name]
 		all := make([]string, len(values))
 		for i, v := range values {
-			all[i] = number(v)
+			all[i] = report.Number(v)
 		}
 		verdict := ""
 		if b.share == 1 { // goals are for the whole load
 			verdict = f.verdict(report.Median(values))
 		}
-		rows = append(rows, []string{f.name, number(report.Median(values)), strings.Join(all, " "), verdict})
+		rows = append(rows, []string{f.name, report.Number(report.Median(values)), strings.Join(all, " "), verdict})
 	}
 	report.Table(&text, rows)
 	fmt.Println()
@@ -52,17 +50,10 @@ func (f figure) verdict(v float64) string {
 	case f.goal == 0:
 		return ""
 	case met:
-		return word + " " + number(f.goal)
+		return word + " " + report.Number(f.goal)
 	default:
-		return word + " " + number(f.goal) + ": missed"
+		return word + " " + report.Number(f.goal) + ": missed"
 	}
-}
-
-func number(v float64) string {
-	if v >= 100 {
-		return strconv.FormatFloat(v, 'f', 0, 64)
-	}
-	return strconv.FormatFloat(v, 'f', 2, 64)
 }
 
 // quantile is the value below which a part of all lies.
@@ -75,16 +66,3 @@ func quantile(values []float64, part float64) float64 {
 }
 
 func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-
-// machine says what the figures were taken on.
-func machine() string {
-	model := "unknown processor"
-	text, _ := os.ReadFile("/proc/cpuinfo") // a line of the notes may be poorer
-	for line := range strings.Lines(string(text)) {
-		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
-			model = strings.TrimSpace(value)
-			break
-		}
-	}
-	return fmt.Sprintf("%d × %s, %s/%s, %s", runtime.NumCPU(), model, runtime.GOOS, runtime.GOARCH, runtime.Version())
-}

@@ -1,89 +1,175 @@
-// Command sim measures what it costs to make clusters of many nodes: the real server
-// side (store, planner, operation engine, handler of agents) over an infrastructure in
-// memory. See README.md beside it.
+// Command sim measures what clusters of many nodes cost: the real server side (store,
+// planner, operation engine, handler of agents, API) over an infrastructure in memory,
+// whose agents say at once that all is well. bench/sim/run calls it. It owns no test.
 package main
 
 import (
 	"context"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
-	"runtime"
-	"runtime/pprof"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
 	"time"
 
-	"howdah.dev/howdah/internal/cluster/simtest"
-	"howdah.dev/howdah/internal/infra/sim"
+	"howdah.dev/howdah/bench/report"
 )
 
+// limit bounds the whole run.
+const limit = time.Hour
+
+// measurement is one figure of one round.
+type measurement struct {
+	Name  string
+	Goal  float64 // the most it may be; 0 for none
+	Value float64
+}
+
+// part is a measurement that has a process of its own, so that what it takes is its
+// own too.
+type part struct {
+	name string
+	do   func(ctx context.Context, dir string) ([]measurement, error)
+}
+
+func parts() []part {
+	made := func(nodes int, call time.Duration) func(context.Context, string) ([]measurement, error) {
+		return func(ctx context.Context, dir string) ([]measurement, error) { return create(ctx, dir, nodes, call) }
+	}
+	return []part{
+		{"100", made(100, 0)},
+		{"1000", made(1000, 0)},
+		{"3000", made(3000, 0)},
+		{"10000", made(10000, 0)},
+		{"slow", made(1000, 2*time.Second)},
+		{"clients", clients},
+	}
+}
+
 func main() {
-	nodes := flag.Int("nodes", 1000, "nodes of the cluster")
-	call := flag.Duration("call", 0, "how long each call of the driver takes")
-	profile := flag.String("profile", "", "write a profile of the processor to this file")
-	flag.Parse()
-	if err := run(*nodes, *call, *profile); err != nil {
-		fmt.Fprintln(os.Stderr, "sim:", err)
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "bench/sim:", err)
 		os.Exit(1)
 	}
 }
 
-func definition(nodes int) string {
-	return fmt.Sprintf(`
-name: big
-stack: toy
-nodeGroups:
-  - {name: head, roles: [head], instanceNum: 1, memCapacityMB: 100, cpuNum: 1}
-  - {name: worker, roles: [worker], instanceNum: %d, memCapacityMB: 100, cpuNum: 1}
-`, nodes-1)
+func run() error {
+	child := flag.String("as", "", "for the program's own use")
+	rounds := flag.Int("rounds", 3, "rounds of each part")
+	out := flag.String("out", "", "file for the results")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("it took longer than %s", limit))
+	defer cancel()
+	if *child != "" {
+		return one(ctx, *child)
+	}
+	asked := flag.Args()
+	var rows []row
+	var notes strings.Builder
+	fmt.Fprintf(&notes, "machine: %s\n", report.Machine())
+	for _, p := range parts() {
+		if len(asked) > 0 && !slices.Contains(asked, p.name) {
+			continue
+		}
+		for r := range *rounds {
+			load := report.Load()
+			got, err := apart(ctx, p.name)
+			if err != nil {
+				return fmt.Errorf("%s: %w", p.name, err)
+			}
+			line := fmt.Sprintf("%s  %s, round %d; load before %s", time.Now().Format(time.TimeOnly), p.name, r+1, load)
+			fmt.Println(line)
+			fmt.Fprintln(&notes, line)
+			rows = add(rows, got)
+		}
+	}
+	return write(*out, rows, notes.String())
 }
 
-func run(nodes int, call time.Duration, profile string) error {
-	dir, err := os.MkdirTemp("", "howdah-sim-")
+// apart has a process of its own make the measurement.
+func apart(ctx context.Context, name string) ([]measurement, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, self, "-as", name)
+	cmd.Stderr = os.Stderr
+	text, err := cmd.Output()
+	if err != nil {
+		return nil, err
+	}
+	var got []measurement
+	return got, json.Unmarshal(text, &got)
+}
+
+// one makes a measurement in this process.
+func one(ctx context.Context, name string) error {
+	i := slices.IndexFunc(parts(), func(p part) bool { return p.name == name })
+	if i < 0 {
+		return fmt.Errorf("there is no part %s", name)
+	}
+	dir, err := os.MkdirTemp("", "howdah-b-") // short: the path of a unix socket
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	cfg := simtest.Config{Dir: dir}
-	if call > 0 {
-		cfg.Sim.Latency = map[sim.Call]time.Duration{sim.CallCreate: call, sim.CallPower: call, sim.CallDelete: call, sim.CallDescribe: call}
-		cfg.Sim.Limit = 100
-	}
-	w, err := simtest.Open(cfg)
+	got, err := parts()[i].do(ctx, dir)
 	if err != nil {
 		return err
 	}
-	defer w.Close()
-	if profile != "" {
-		f, err := os.Create(profile)
-		if err != nil {
-			return err
+	return json.NewEncoder(os.Stdout).Encode(got)
+}
+
+// row is a figure with the values of its rounds.
+type row struct {
+	measurement
+	values []float64
+}
+
+func add(rows []row, got []measurement) []row {
+	for _, m := range got {
+		i := slices.IndexFunc(rows, func(r row) bool { return r.Name == m.Name })
+		if i < 0 {
+			rows, i = append(rows, row{measurement: m}), len(rows)
 		}
-		defer f.Close()
-		if err := pprof.StartCPUProfile(f); err != nil {
-			return err
+		rows[i].values = append(rows[i].values, m.Value)
+	}
+	return rows
+}
+
+// write prints the table and puts it and the notes into a file.
+func write(path string, rows []row, notes string) error {
+	var text strings.Builder
+	fmt.Fprintf(&text, "bench/sim/run, %s\n\n", time.Now().Format("2006-01-02 15:04"))
+	table := [][]string{{"FIGURE", "MEDIAN", "ROUNDS", "GOAL"}}
+	for _, r := range rows {
+		middle, goal := report.Median(r.values), ""
+		if r.Goal > 0 {
+			goal = "at most " + report.Number(r.Goal)
+			if middle > r.Goal {
+				goal += ": missed"
+			}
 		}
-		defer pprof.StopCPUProfile()
+		var all []string
+		for _, v := range r.values {
+			all = append(all, report.Number(v))
+		}
+		table = append(table, []string{r.Name, report.Number(middle), strings.Join(all, " "), goal})
 	}
-	ctx := context.Background()
-	begun := time.Now()
-	ops, err := w.Apply(ctx, definition(nodes))
-	if err == nil {
-		err = w.Done(ctx, ops...)
+	report.Table(&text, table)
+	fmt.Print("\n" + text.String())
+	if path == "" {
+		return nil
 	}
-	if err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	created := time.Since(begun)
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	begun = time.Now()
-	ops, err = w.Apply(ctx, definition(nodes))
-	if err == nil {
-		err = w.Done(ctx, ops...)
-	}
-	if err != nil {
-		return err
-	}
-	fmt.Printf("%d nodes: created %.2f s, applied again %.3f s (%d operations), %d MiB from the system\n", nodes, created.Seconds(), time.Since(begun).Seconds(), len(ops), m.Sys>>20)
-	return nil
+	return os.WriteFile(path, []byte(text.String()+"\n"+notes), 0o644)
 }

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -58,6 +59,7 @@ type Config struct {
 	Clients func(user string) cluster.Clients // protocol clients by adapter
 	Web     WebClients                        // web APIs by adapter
 	Agent   []string                          // command of a local agent
+	Drivers map[string]infra.Driver           // infrastructures beside local, by name
 	// CertificateLife is how long certificates of agents and of the server are good
 	// for; tenant.DefaultLife where 0.
 	CertificateLife time.Duration
@@ -176,8 +178,10 @@ func (s *Server) open(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, s.store.Close())
 	}
+	drivers := map[string]infra.Driver{"local": driver}
+	maps.Copy(drivers, s.cfg.Drivers)
 	s.manager = cluster.New(cluster.Config{
-		Store: s.store, Stacks: s.stacks, Drivers: map[string]infra.Driver{"local": driver}, Cache: s.cache, Authority: s.authority,
+		Store: s.store, Stacks: s.stacks, Drivers: drivers, Cache: s.cache, Authority: s.authority,
 		AgentAddr: fmt.Sprintf("%s:%d", s.address(), agentPort), API: fmt.Sprintf("http://%s:%d", s.address(), apiPort), OpenPorts: s.cfg.Options.OpenPorts, Sent: h.Sent(), Clients: s.cfg.Clients(s.user), Log: s.log,
 	})
 	if err = s.restrict(ctx); err != nil {
