@@ -176,7 +176,7 @@ func (s *scene) findNodes(c *api.ClusterStatus) {
 func (s *scene) findService(c *api.ClusterStatus, n *api.NodeStatus, svc *api.ServiceStatus) {
 	var t *trouble
 	if (svc.State != api.StateReady || svc.Message != "") && svc.State != api.StateStopped {
-		t = &trouble{cluster: c.Name, object: n.Name + "/" + svc.Name, severity: severity(svc.State), message: saidOf(svc, n.Name), next: nextOf(svc), since: svc.Since}
+		t = &trouble{cluster: c.Name, object: n.Name + "/" + svc.Name, severity: severity(svc.State), message: saidOf(svc, n.Name), next: nextOf(svc, c.Name), since: svc.Since}
 		s.services[t.object] = s.add(t)
 		s.near(n.Address, t)
 	}
@@ -204,7 +204,10 @@ func saidOf(svc *api.ServiceStatus, node string) string {
 	return msg
 }
 
-func nextOf(svc *api.ServiceStatus) string {
+func nextOf(svc *api.ServiceStatus, cluster string) string {
+	if severity(svc.State) > severityWaiting {
+		return "it goes on; look again with: howdah explain " + cluster
+	}
 	if slices.ContainsFunc(svc.Conditions, func(c api.Condition) bool { return c.Type == api.ConditionDataMissing && c.Status }) {
 		return "put the missing directory back; it is never made anew over data that may still exist"
 	}

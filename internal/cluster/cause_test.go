@@ -180,6 +180,14 @@ func TestCause(t *testing.T) {
 			},
 			want: "z on a-2 is failed: m | read its output: /z.out | 0 | x on a-1 is gated: m",
 		},
+		"one that gives up what it holds": {
+			scene: func(s *site) {
+				s.store("a", "ready", "ready", 1)
+				s.clusters[0].Nodes[1].Services[0].Message = "draining: it is empty: not yet"
+			},
+			op:   &api.Operation{ID: 7, Kind: "apply", State: api.OperationRunning, Steps: []api.Step{{ID: 1, Title: "drain a-2", State: api.StepWaiting, Waiting: "work"}}},
+			want: "work on a-2 is ready: draining: it is empty: not yet | it goes on; look again with: howdah explain a | 1 |",
+		},
 		"data is missing": {
 			scene: func(s *site) {
 				s.store("a", "blocked", "gated", 1)

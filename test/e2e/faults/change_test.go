@@ -128,7 +128,7 @@ func drainKilled(t *testing.T, h *harness.Home) {
 		return n.Connected && n.AgentPID != agent, fmt.Sprintf("%+v", n)
 	})
 	waits("after the agent was killed")
-	harness.Contains(t, "explain", h.OK("explain", "warehouse"), "drain "+leaving+" waits for datanode ready: draining: NameNode has copied the blocks of "+leaving+" elsewhere")
+	harness.Contains(t, "explain", h.OK("explain", "warehouse", "-o", "wide"), "drain "+leaving+" waits for datanode ready: draining: NameNode has copied the blocks of "+leaving+" elsewhere")
 	if pid := node().Services[0].PID; pid != datanode || !harness.Alive(pid) {
 		t.Errorf("the DataNode that drains had pid %d, it has %d", datanode, pid)
 	}
