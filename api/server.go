@@ -71,6 +71,7 @@ const (
 	ProblemGuard       = "guard"
 	ProblemBusy        = "busy"
 	ProblemUnsupported = "unsupported"
+	ProblemFull        = "full" // the disk of the home has no room
 )
 
 // Stack describes a kind of cluster.

@@ -192,6 +192,10 @@ func authorizeImage(r *http.Request, repo, action string) error {
 
 // upload keeps a file under its digest.
 func (s *Server) upload(w http.ResponseWriter, r *http.Request) {
+	if err := s.noRoom(); err != nil {
+		writeJSON(w, http.StatusInsufficientStorage, "application/problem+json", full(err))
+		return
+	}
 	sum, n, err := s.cache.Put(r.Context(), http.MaxBytesReader(w, r.Body, maxUpload))
 	if err != nil {
 		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {

@@ -89,6 +89,8 @@ func problem(err error) error {
 		p.Status, p.Type = http.StatusNotFound, api.ProblemNotFound
 	case errors.Is(err, cluster.ErrBusy), errors.Is(err, op.ErrState):
 		p.Status, p.Type = http.StatusConflict, api.ProblemBusy
+	case errors.Is(err, store.ErrFull):
+		return full(fmt.Errorf("%w; free some space and ask again", err))
 	case errors.Is(err, cluster.ErrInvalid):
 		p.Status, p.Type = http.StatusUnprocessableEntity, api.ProblemInvalid
 	case errors.Is(err, cluster.ErrUnsupported):
@@ -124,6 +126,7 @@ func API(mux *http.ServeMux, s *Server) huma.API {
 	cfg.Info.Description = "Deploys and runs data platform clusters. Long work returns operations; /v1/events streams what happens."
 	cfg.DocsPath, cfg.SchemasPath, cfg.CreateHooks = "", "", nil
 	a := humago.New(mux, cfg)
+	a.UseMiddleware(s.room)
 	s.definitions(a)
 	s.clusters(a)
 	s.operations(a)
@@ -169,6 +172,7 @@ func route[I, O any](a huma.API, method, path, id, summary string, do func(conte
 		Errors: []int{
 			http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusConflict,
 			http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity, http.StatusInternalServerError,
+			http.StatusServiceUnavailable, http.StatusInsufficientStorage,
 		},
 	}, h)
 }

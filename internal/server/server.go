@@ -285,7 +285,7 @@ func (s *Server) serve(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, unixL.Close(), tcpL.Close())
 	}
-	handler := s.handler()
+	handler := newGate(usual).limited(s.handler())
 	servers := []*http.Server{
 		s.http(ctx, s.audit.watch(asOwner(handler))), s.http(ctx, s.audit.watch(s.authenticated(handler))), s.http(ctx, s.agentHandler()),
 	}
@@ -300,7 +300,7 @@ func (s *Server) serve(ctx context.Context) error {
 	}
 	errs := make(chan error, 4)
 	go func() { errs <- servers[0].Serve(unixL) }()
-	go func() { errs <- servers[1].Serve(tcpL) }()
+	go func() { errs <- servers[1].Serve(atMost(maxConnections, tcpL)) }()
 	go func() { errs <- servers[2].ServeTLS(agentL, "", "") }()
 	var web sync.WaitGroup
 	defer web.Wait()
