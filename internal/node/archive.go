@@ -42,7 +42,7 @@ func (t *task) archive(ctx context.Context, step int, spec agentapi.Archived) er
 }
 
 // pack writes the files of a directory that match patterns, in the patterns'
-// order. A file that grows meanwhile is taken as long as it was when its turn came.
+// order. A name, which is a pattern without wildcards, must be there. A file that grows meanwhile is taken as long as it was when its turn came.
 func pack(ctx context.Context, to string, spec agentapi.Archived) (agentapi.Sent, error) {
 	var sent agentapi.Sent
 	root, err := os.OpenRoot(spec.Dir)
@@ -64,6 +64,9 @@ func pack(ctx context.Context, to string, spec agentapi.Archived) (agentapi.Sent
 		if err != nil {
 			return sent, fmt.Errorf("cannot look for %s: %w", pattern, err)
 		}
+		if len(names) == 0 && !strings.ContainsAny(pattern, `*?[`) {
+			return sent, fmt.Errorf("there is no %s in %s", pattern, spec.Dir)
+		}
 		for _, name := range names {
 			if err := ctx.Err(); err != nil {
 				return sent, context.Cause(ctx)
@@ -80,9 +83,6 @@ func pack(ctx context.Context, to string, spec agentapi.Archived) (agentapi.Sent
 				sent.Files++
 			}
 		}
-	}
-	if sent.Files == 0 {
-		return sent, fmt.Errorf("nothing in %s is %s", spec.Dir, strings.Join(spec.Files, " or "))
 	}
 	if err := errors.Join(tw.Close(), zw.Close(), out.Close()); err != nil {
 		return sent, fmt.Errorf("cannot write an archive: %w", err)

@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -68,8 +67,11 @@ func TestPack(t *testing.T) {
 		t.Error(diff)
 	}
 
-	if _, err := pack(t.Context(), to, agentapi.Archived{Dir: dir, Files: []string{"none*"}}); err == nil || !strings.Contains(err.Error(), "nothing in "+dir+" is none*") {
-		t.Errorf("nothing to copy: %v", err)
+	if sent, err := pack(t.Context(), to, agentapi.Archived{Dir: dir, Files: []string{"none*"}}); err != nil || sent.Files != 0 || sent.Bytes == 0 {
+		t.Errorf("nothing that matches: %+v, %v", sent, err)
+	}
+	if _, err := pack(t.Context(), to, agentapi.Archived{Dir: dir, Files: []string{"none"}}); err == nil || err.Error() != "there is no none in "+dir {
+		t.Errorf("a file that must be there: %v", err)
 	}
 	if _, err := pack(t.Context(), to, agentapi.Archived{Dir: dir + "-not", Files: []string{"*"}}); err == nil {
 		t.Error("a directory that is not there was copied")

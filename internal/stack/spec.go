@@ -196,7 +196,7 @@ type BackupStep struct {
 	Title   string     `json:"title" doc:"What is done"`
 	Command []Template `json:"command,omitempty" doc:"Command that must end with 0, with the service's environment"`
 	Capture string     `json:"capture,omitempty" doc:"Regular expression; its first match in what the command prints is ${value}"`
-	Files   []string   `json:"files,omitempty" doc:"Files to copy as they are then: patterns relative to the directory, as current/edits_*"`
+	Files   []string   `json:"files,omitempty" doc:"Files to copy as they are then: patterns relative to the directory, as current/edits_*; one without a wildcard must be there"`
 }
 
 // Client is the command line side of a stack.

@@ -130,9 +130,9 @@ var looks = []*regexp.Regexp{
 	regexp.MustCompile(`(?i)((?:basic|bearer)\s+)[A-Za-z0-9+/=._~-]{8,}`),
 	regexp.MustCompile(`([a-z][a-z0-9+.-]*://[^/\s:@"']*:)[^/\s@"']+@`),
 	regexp.MustCompile(`(?i)(<name>[^<]*` + named + `[^<]*</name>\s*<value>)[^<]+`),
-	regexp.MustCompile(`(?i)(--?[a-z0-9.-]*` + named + `[a-z0-9.-]*(?:=|\s+))[^\s"',-][^\s"',]*`),
+	regexp.MustCompile(`(?im)((?:^|[\s"',\[])--?[a-z0-9.-]*` + named + `[a-z0-9.-]*(?:=|[ \t]+|"\s*,\s*"))[^\s"',-][^\s"',]*`),
 	regexp.MustCompile(`(?i)("[^"]*` + named + `[^"]*"\s*:\s*\\*")(?:[^"\\]|\\.)+`), // also as JSON within JSON
-	regexp.MustCompile(`(?i)([a-z0-9_.-]*` + named + `[a-z0-9_.-]*\s*[:=]\s*)(?:"[^"]+"|'[^']+'|[^\s"',;&}<]+)`),
+	regexp.MustCompile(`(?i)([a-z0-9_.-]*` + named + `[a-z0-9_.-]*[ \t]*[:=][ \t]*)(?:"[^"]+"|'[^']+'|[^\s"',;&}<]+)`),
 }
 
 // digits are what a digest looks like, and a secret of ours too: enough of it stays

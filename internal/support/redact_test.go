@@ -67,7 +67,7 @@ func planted(t *testing.T) (server.Home, secrets) {
 		"a user's token": token, "a line of the authority's key": line, "a cut user's token": token[:60],
 		"a password in a definition": "pa<ss>&word-1", "a password in a log": "pass-log-2", "a password in an environment": "pass-env-3",
 		"a password of an address": "pass-url-4", "a bearer": "bearer-text-5", "a flag": "pass-flag-6", "a property": "pass-prop-7",
-		"JSON within JSON": "pass-json-8", "a foreign key": "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49foreign", "a word in quotes": "pass word 9",
+		"JSON within JSON": "pass-json-8", "a foreign key": "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49foreign", "a word in quotes": "pass word 9", "an argument": "pass-arg-10",
 	}
 	put(h.Token(), s["the owner's token"])
 	put(h.Settings(), `{"memoryMB": 900}`)
@@ -82,6 +82,7 @@ func planted(t *testing.T) (server.Home, secrets) {
 		"dbPassword: " + s["a password in a log"] + ", " + "MY_SECRET=" + s["a password in an environment"], `keystore.password = "` + s["a word in quotes"] + `"`,
 		"jdbc://user:" + s["a password of an address"] + "@host/db", "Authorization: Bearer " + s["a bearer"], "cmd --auth-token " + s["a flag"] + " run",
 		"<name>fs.s3a.secret.key</name><value>" + s["a property"] + "</value>", asJSON(map[string]string{"args": asJSON(map[string]string{"api_key": s["JSON within JSON"], "b": "c"})}),
+		`["run",` + "\n" + ` "--password",` + "\n" + ` "` + s["an argument"] + `"]`, "cannot read signature-secret\n2026-11-22 words go on", "the secret:\n2026-11-23 too",
 		"a harmless last line",
 	}, "\n")
 	put(h.Log(), strings.Repeat("x", 2000)+s["a user's token"]+"\n"+everything)
@@ -135,7 +136,7 @@ func TestNoSecretIsInABundle(t *testing.T) {
 		}
 	}
 	for name, words := range map[string][]string{
-		"logs/server.log": {"a harmless last line", "it said [redacted] and ", "keystore.password = [redacted]", "jdbc://user:[redacted]host/db", "cmd --auth-token [redacted] run"},
+		"logs/server.log": {"a harmless last line", "it said [redacted] and ", "keystore.password = [redacted]", "jdbc://user:[redacted]host/db", "cmd --auth-token [redacted] run", "signature-secret\n2026-11-22 words go on", "the secret:\n2026-11-23 too"},
 		"events.json":     {"it failed: token=[redacted] kept words"}, "settings.json": {`"memoryMB": 900`}, "clusters/cc/database.json": {`"fs.s3a.secret.key": "[redacted]"`},
 	} {
 		for _, w := range words {
