@@ -53,6 +53,8 @@ func (s *Server) keeping(a huma.API) {
 			return answer(s.manager.Backup(ctx, in.ID))
 		})
 	route(a, http.MethodGet, "/v1/goroutines", "goroutines", "What every goroutine of the server does", goroutines)
+	// The document takes an answer's kind from its type, and this one is text.
+	a.OpenAPI().Paths["/v1/goroutines"].Get.Responses["200"].Content = map[string]*huma.MediaType{"text/plain": {Schema: &huma.Schema{Type: huma.TypeString}}}
 }
 
 // plain is an answer that is text.
