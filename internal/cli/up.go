@@ -167,8 +167,9 @@ func (u *upper) spawn(ctx context.Context) error {
 	for _, dir := range u.opts.Stacks {
 		argv = append(argv, "--stacks", dir)
 	}
-	if u.opts.OpenPorts {
-		argv = append(argv, "--allow-open-ports")
+	argv = append(argv, fmt.Sprintf("--allow-open-ports=%v", u.opts.OpenPorts)) // also to take it back
+	if u.opts.Posture != "" {
+		argv = append(argv, "--posture", u.opts.Posture)
 	}
 	if u.opts.MemoryMB > 0 {
 		argv = append(argv, fmt.Sprintf("--memory=%d", u.opts.MemoryMB))
