@@ -14,8 +14,12 @@ import (
 // what follows is counted, or listed where all is asked for.
 func TestChain(t *testing.T) {
 	fs := []api.Finding{
-		{Kind: "is", Message: "b is degraded"}, {Kind: "cause", Message: "head on a-1\x1b is failed"}, {Kind: "next", Message: "read its output"},
-		{Kind: "because", Message: "make b-9 is under way"}, {Kind: "follows", Message: "job on b-1 is gated"}, {Kind: "follows", Message: "job on b-2 is gated"},
+		{Kind: "is", Message: "b is degraded"},
+		{Kind: "cause", Message: "head on a-1\x1b is failed"},
+		{Kind: "next", Message: "read its output"},
+		{Kind: "because", Message: "make b-9 is under way"},
+		{Kind: "follows", Message: "job on b-1 is gated"},
+		{Kind: "follows", Message: "job on b-2 is gated"},
 	}
 	const head = "Cause: head on a-1  is failed\nNext:  read its output\nb is degraded\n  because  make b-9 is under way\n"
 	for all, want := range map[bool]string{
@@ -89,7 +93,8 @@ func TestWarnings(t *testing.T) {
 	printClusters(&out, []api.ClusterStatus{{
 		Name: "b", Stack: "s", State: "ready",
 		Conditions: []api.Condition{
-			{Type: api.ConditionReady, Status: true}, {Type: api.ConditionAgentsConnected, Status: true},
+			{Type: api.ConditionReady, Status: true},
+			{Type: api.ConditionAgentsConnected, Status: true},
 			{Type: api.ConditionDiskPressure, Status: true, Reason: "LittleRoom", Message: "b-1: 1.0 GiB free"},
 			{Type: api.ConditionNameResolution, Reason: "NotResolved", Message: "b-1: x does not resolve"},
 			{Type: api.ConditionMemoryPressure, Reason: api.ReasonUnknown, Message: "b-1: no answer"},
