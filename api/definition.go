@@ -20,6 +20,8 @@ type Cluster struct {
 	Type           string            `json:"type,omitempty" doc:"BDE cluster type (HDFS, HDFS_MAPRED, ...); chooses a stack where none is named"`
 	Stack          string            `json:"stack,omitempty" doc:"Kind of cluster: the name of a stack (howdah stack show lists them)"`
 	Infrastructure string            `json:"infrastructure,omitempty" doc:"Where its nodes are made; local by default"`
+	Project        string            `json:"project,omitempty" pattern:"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$" maxLength:"63" doc:"Project that owns it; that of who applies it where absent"`
+	SharedWith     []string          `json:"sharedWith,omitempty" pattern:"^([*]|[a-z0-9]([a-z0-9-]*[a-z0-9])?)$" doc:"Other projects whose clusters may link to this one; * is all"`
 	Links          map[string]string `json:"links,omitempty" doc:"Clusters this one uses: link name to cluster name"`
 	ExternalHDFS   string            `json:"externalHDFS,omitempty" pattern:"^hdfs://[^/ ]+$" doc:"Address of an HDFS that Howdah does not manage, as hdfs://host:port"`
 	TTL            string            `json:"ttl,omitempty" doc:"Time to live, such as 8h: the cluster is deleted when it ends; for ever where absent"`

@@ -20,6 +20,7 @@ type Info struct {
 type File struct {
 	Name    string `json:"name" doc:"File name, for findings"`
 	Content string `json:"content" doc:"Its text"`
+	Project string `json:"project,omitempty" pattern:"^([a-z0-9]([a-z0-9-]*[a-z0-9])?)?$" maxLength:"63" doc:"Project of new clusters that name none; that of the caller where absent"`
 	// Resume is how "howdah up" comes back, also with a newer binary, without
 	// reconfiguring what runs or starting what somebody stopped.
 	Resume bool `json:"resume,omitempty" doc:"Clusters that are there keep the stack they were made with, and stopped ones stay stopped"`

@@ -14,6 +14,7 @@ type Condition struct {
 // ClusterStatus is a cluster as it is.
 type ClusterStatus struct {
 	Name           string            `json:"name" doc:"Name of the cluster"`
+	Project        string            `json:"project" doc:"Project that owns it"`
 	Stack          string            `json:"stack" doc:"Its stack"`
 	StackVersion   string            `json:"stackVersion,omitempty" doc:"Version the stack brings"`
 	StackDigest    string            `json:"stackDigest" doc:"Digest of the stack it was made with"`

@@ -60,7 +60,7 @@ func readRegular(name string) ([]byte, error) {
 }
 
 func (a *app) planCmd() *cobra.Command {
-	var file string
+	var file, project string
 	c := &cobra.Command{
 		Use: "plan -f FILE", Short: "Show what applying a file would do; changes nothing", Args: args(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -68,6 +68,7 @@ func (a *app) planCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			f.Project = project
 			p, err := a.client().Plan(cmd.Context(), f)
 			if err != nil {
 				return err
@@ -84,11 +85,17 @@ func (a *app) planCmd() *cobra.Command {
 		},
 	}
 	c.Flags().StringVarP(&file, "file", "f", "", "definition file; - for standard input")
+	projectFlag(c, &project)
 	return c
 }
 
+// projectFlag says whose the clusters of a file are.
+func projectFlag(c *cobra.Command, project *string) {
+	c.Flags().StringVar(project, "project", "", "project that owns the file's clusters that name none")
+}
+
 func (a *app) applyCmd() *cobra.Command {
-	var file string
+	var file, project string
 	var yes, noWait bool
 	c := &cobra.Command{
 		Use: "apply -f FILE", Short: "Make clusters be as a file says", Args: args(0, 0, ""),
@@ -97,10 +104,12 @@ func (a *app) applyCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			f.Project = project
 			return a.apply(cmd.Context(), f, yes, noWait)
 		},
 	}
 	c.Flags().StringVarP(&file, "file", "f", "", "definition file; - for standard input")
+	projectFlag(c, &project)
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	c.Flags().BoolVar(&noWait, "no-wait", false, "return when the operations have begun")
 	return c

@@ -86,7 +86,7 @@ All state lives in one directory: $HOWDAH_HOME, or ~/.local/state/howdah.`,
 	add("platform", a.upCmd(), a.downCmd(), a.cleanCmd(), a.serverCmd(), a.upgradeCmd(), a.backupCmd(), a.restoreCmd())
 	add("clusters", a.planCmd(), a.applyCmd(), a.getCmd(), a.describeCmd(), a.explainCmd(), a.startCmd(), a.stopCmd(), a.smokeCmd(), a.deleteCmd(), a.opCmd(), a.clusterLogsCmd(), a.execCmd())
 	add("work", a.pipelineCmd(), a.datasetCmd(), a.appCmd(), a.drainCmd(), a.jobCmd(), a.topologyCmd(), a.runCmd(), a.envCmd())
-	add("more", a.imageCmd(), a.stackCmd(), a.artifactCmd(), a.doctorCmd(), a.tokenCmd(), a.caCmd(), a.auditCmd(), a.securityCmd(), a.supportCmd(), a.versionCmd())
+	add("more", a.imageCmd(), a.stackCmd(), a.artifactCmd(), a.doctorCmd(), a.projectCmd(), a.tokenCmd(), a.caCmd(), a.auditCmd(), a.securityCmd(), a.supportCmd(), a.versionCmd())
 	root.AddCommand(a.agentCmd(), a.cellCmd())
 	root.SetCompletionCommandGroupID("more")
 	root.SetHelpCommandGroupID("more")

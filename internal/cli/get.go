@@ -85,7 +85,7 @@ func printClusters(w io.Writer, cs []api.ClusterStatus, wide bool) {
 	}
 	header := []string{"CLUSTER", "STACK", "STATE", "NODES", "ADDRESS"}
 	if wide {
-		header = append(header, "VERSION", "LINKS", "AGE", "EXPIRES", "REVISION", "DIGEST")
+		header = append(header, "PROJECT", "VERSION", "LINKS", "AGE", "EXPIRES", "REVISION", "DIGEST")
 	}
 	var rows [][]string
 	for _, c := range cs {
@@ -95,7 +95,7 @@ func printClusters(w io.Writer, cs []api.ClusterStatus, wide bool) {
 		}
 		row := []string{c.Name, c.Stack, c.State, groupCounts(c), addr}
 		if wide {
-			row = append(row, c.StackVersion, pairs(c.Links), since(c.Created), expires(c.Expires), fmt.Sprint(c.Revision), short(c.StackDigest))
+			row = append(row, c.Project, c.StackVersion, pairs(c.Links), since(c.Created), expires(c.Expires), fmt.Sprint(c.Revision), short(c.StackDigest))
 		}
 		rows = append(rows, row)
 	}
@@ -214,6 +214,7 @@ func printCluster(w io.Writer, c api.ClusterStatus, wide bool) {
 	}
 	rows := [][]string{
 		{"name", c.Name},
+		{"project", c.Project},
 		{"state", c.State},
 		{"stack", fmt.Sprintf("%s %s (digest %s)", c.Stack, c.StackVersion, short(c.StackDigest))},
 		{"infrastructure", c.Infrastructure},

@@ -23,7 +23,7 @@ var (
 )
 
 // completed reads a file and completes every cluster in it.
-func (m *Manager) completed(tx *store.Tx, f api.File) ([]definition.Completed, api.Diagnostics) {
+func (m *Manager) completed(tx *store.Tx, f api.File, who Scope) ([]definition.Completed, api.Diagnostics) {
 	ps, ds := definition.Read(f.Name, []byte(f.Content))
 	if ps == nil {
 		return nil, ds
@@ -44,15 +44,25 @@ func (m *Manager) completed(tx *store.Tx, f api.File) ([]definition.Completed, a
 		return nil, append(ds, failure(err))
 	}
 	made := map[string]*stack.Stack{}
+	there := map[string]target{}
 	for _, c := range clusters {
-		if _, s, err := m.revision(tx, c.ID, c.Revision); err == nil && c.Intent != agentapi.IntentGone {
+		there[c.Name] = target{project: c.Project}
+		rev, s, err := m.revision(tx, c.ID, c.Revision)
+		if err == nil {
+			there[c.Name] = target{c.Project, rev.Cluster}
+		}
+		if err == nil && c.Intent != agentapi.IntentGone {
 			made[c.Name] = s
+			if !who.sees(c.Project) && !sharedWith(rev.Cluster, c.Project, who.Project) {
+				continue
+			}
 			for e := range s.Exports {
 				w.Exports[c.Name] = append(w.Exports[c.Name], e)
 			}
 		}
 	}
 	out, more := definition.Complete(ps, w)
+	more = append(more, m.owners(f, who, out, there)...)
 	if f.Resume {
 		out = resumed(out, clusters, made)
 	}
@@ -108,8 +118,13 @@ func (m *Manager) Plan(ctx context.Context, f api.File) ([]api.Plan, api.Diagnos
 	var plans []api.Plan
 	var ds api.Diagnostics
 	err := m.cfg.Store.View(ctx, func(tx *store.Tx) error {
-		cs, more := m.completed(tx, f)
+		cs, more := m.completed(tx, f, ScopeOf(ctx))
 		ds = more
+		over, err := m.overQuota(tx, cs)
+		if err != nil {
+			return err
+		}
+		ds = append(ds, over...)
 		if ds.HasErrors() {
 			also, err := m.checkAll(tx, cs)
 			ds = append(ds, also...)
@@ -262,13 +277,17 @@ func (m *Manager) Apply(ctx context.Context, f api.File) ([]api.Operation, []api
 	var ops []api.Operation
 	err = m.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		ops = nil
-		cs, more := m.completed(tx, f)
-		if err := more.Err(); err != nil {
+		cs, more := m.completed(tx, f, ScopeOf(ctx))
+		over, err := m.overQuota(tx, cs)
+		if err != nil {
+			return err
+		}
+		if err := append(more, over...).Err(); err != nil {
 			return err
 		}
 		// Linked clusters first: their nodes get addresses the others refer to.
 		for _, c := range linkedFirst(cs) {
-			o, err := m.submitApply(tx, c, planOf(plans, c.Cluster.Name), scopeOf(ctx).By)
+			o, err := m.submitApply(tx, c, planOf(plans, c.Cluster.Name), ScopeOf(ctx).By)
 			if err != nil {
 				return err
 			}
@@ -330,6 +349,7 @@ func (m *Manager) submitApply(tx *store.Tx, c definition.Completed, p *api.Plan,
 	}
 	if fresh {
 		row = newCluster(c.Cluster)
+		row.Project = c.Project
 	}
 	if ds := m.refused(tx, row, c); !fresh && ds.HasErrors() {
 		return nil, ds

@@ -93,14 +93,14 @@ func idle(tx *store.Tx, c store.Cluster, matters func(store.Operation) bool) err
 func (m *Manager) change(ctx context.Context, name, kind, args string, check func(*store.Tx, store.Cluster) error) (*api.Operation, error) {
 	var o *api.Operation
 	err := m.cfg.Store.Update(ctx, func(tx *store.Tx) error {
-		c, err := tx.Cluster(name)
+		c, err := own(ctx, tx, name)
 		if err != nil {
 			return err
 		}
 		if err := check(tx, c); err != nil {
 			return err
 		}
-		o, err = submit(tx, c, kind, args, asked{by: scopeOf(ctx).By})
+		o, err = submit(tx, c, kind, args, asked{by: ScopeOf(ctx).By})
 		return err
 	})
 	return o, err
@@ -111,14 +111,14 @@ func (m *Manager) change(ctx context.Context, name, kind, args string, check fun
 func (m *Manager) Delete(ctx context.Context, name, destroy string) (*api.Operation, error) {
 	var o *api.Operation
 	err := m.cfg.Store.Update(ctx, func(tx *store.Tx) error {
-		c, err := tx.Cluster(name)
+		c, err := own(ctx, tx, name)
 		if err != nil {
 			return err
 		}
 		if err := m.guard(tx, c, destroy); err != nil {
 			return err
 		}
-		o, err = submit(tx, c, opDelete, "", asked{by: scopeOf(ctx).By})
+		o, err = submit(tx, c, opDelete, "", asked{by: ScopeOf(ctx).By})
 		return err
 	})
 	return o, err

@@ -15,8 +15,8 @@ func WithScope(ctx context.Context, s Scope) context.Context {
 	return context.WithValue(ctx, scopeKey{}, s)
 }
 
-// scopeOf returns for whom something is asked; Howdah itself where nobody is named.
-func scopeOf(ctx context.Context) Scope {
+// ScopeOf returns for whom something is asked; Howdah itself where nobody is named.
+func ScopeOf(ctx context.Context) Scope {
 	s, _ := ctx.Value(scopeKey{}).(Scope)
 	if s.By == "" {
 		s.By = byItself

@@ -23,6 +23,9 @@ func (m *Manager) List(ctx context.Context) ([]api.ClusterStatus, error) {
 			return err
 		}
 		for _, c := range cs {
+			if !ScopeOf(ctx).sees(c.Project) {
+				continue
+			}
 			st, err := m.status(tx, c)
 			if err != nil {
 				return err
@@ -38,7 +41,7 @@ func (m *Manager) List(ctx context.Context) ([]api.ClusterStatus, error) {
 func (m *Manager) Get(ctx context.Context, name string) (api.ClusterStatus, error) {
 	var out api.ClusterStatus
 	err := m.cfg.Store.View(ctx, func(tx *store.Tx) error {
-		c, err := tx.Cluster(name)
+		c, err := own(ctx, tx, name)
 		if err != nil {
 			return err
 		}
@@ -53,7 +56,7 @@ func (m *Manager) Get(ctx context.Context, name string) (api.ClusterStatus, erro
 
 // status derives everything about a cluster from its rows and reports.
 func (m *Manager) status(tx *store.Tx, c store.Cluster) (api.ClusterStatus, error) {
-	st := api.ClusterStatus{Name: c.Name, Infrastructure: c.Infrastructure, Suspended: c.Suspended, Revision: c.Revision, Created: c.Created, Conditions: []api.Condition{}}
+	st := api.ClusterStatus{Name: c.Name, Project: c.Project, Infrastructure: c.Infrastructure, Suspended: c.Suspended, Revision: c.Revision, Created: c.Created, Conditions: []api.Condition{}}
 	var err error
 	if st.UsedBy, err = m.usedBy(tx, c.Name); err != nil {
 		return st, err
@@ -392,7 +395,7 @@ func nodeNames(tx *store.Tx, cluster string, steps []api.Step) error {
 func (m *Manager) Operations(ctx context.Context, cluster string, limit int) ([]api.Operation, error) {
 	var out []api.Operation
 	err := m.cfg.Store.View(ctx, func(tx *store.Tx) error {
-		os, err := tx.Operations(cluster, limit)
+		os, err := tx.OperationsOf(ScopeOf(ctx).Project, cluster, limit)
 		for _, o := range os {
 			out = append(out, o.API(nil))
 		}

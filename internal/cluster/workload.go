@@ -261,8 +261,12 @@ func (m *Manager) Workload(ctx context.Context, cluster, kind, id string) (api.W
 	}
 	var sub *store.Task
 	err = m.cfg.Store.View(ctx, func(tx *store.Tx) error {
+		c, err := tx.Cluster(cluster)
+		if err != nil {
+			return err
+		}
 		t, err := tx.Task(id)
-		if err == nil && t.Kind == kind {
+		if err == nil && t.Kind == kind && t.Cluster == c.ID {
 			sub = &t
 		}
 		return nil //nolint:nilerr // it may be the program's own id

@@ -33,6 +33,7 @@ type Completed struct {
 	Stack   *stack.Stack
 	Node    *document.Node
 	TTL     time.Duration // its time to live; 0 for ever
+	Project string        // that owns it; the caller settles it
 	// Unsure lists groups whose number, size or roles could not be read. It is
 	// empty where there is no error.
 	Unsure []string

@@ -53,9 +53,9 @@ func (s *Server) events(a huma.API) {
 	route(a, http.MethodGet, "/v1/history", "history", "The newest events, oldest first", func(ctx context.Context, in *recent) (*body[[]api.Event], error) {
 		out := []api.Event{}
 		err := s.store.View(ctx, func(tx *store.Tx) error {
-			es, err := tx.RecentEvents(in.Cluster, in.Limit)
+			es, err := tx.RecentEventsOf(projectOf(ctx), in.Cluster, in.Limit)
 			if in.Operation != 0 {
-				es, err = tx.Events(0, in.Cluster, in.Operation, in.Limit)
+				es, err = tx.EventsOf(projectOf(ctx), 0, in.Cluster, in.Operation, in.Limit)
 			}
 			out = append(out, es...)
 			return err
@@ -82,7 +82,7 @@ func (s *Server) stream(ctx context.Context, in EventsInput, send sse.Sender) {
 	for {
 		var events []api.Event
 		err := s.store.View(ctx, func(tx *store.Tx) (err error) {
-			events, err = tx.Events(after, in.Cluster, in.Operation, eventBatch)
+			events, err = tx.EventsOf(projectOf(ctx), after, in.Cluster, in.Operation, eventBatch)
 			return err
 		})
 		if err != nil {

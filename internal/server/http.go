@@ -118,7 +118,7 @@ func (s *Server) authenticated(h http.Handler) http.Handler {
 			w.Header().Set("WWW-Authenticate", `Basic realm="howdah: the password is a token"`)
 			writeProblem(w, http.StatusUnauthorized, "a token is needed: "+s.whereTokens()+"; "+err.Error())
 			return
-		case !mayCall(who, r.Method):
+		case !s.mayCall(who, r.Method):
 			writeProblem(w, http.StatusForbidden, forbidden(who))
 			return
 		}
@@ -156,15 +156,15 @@ func (s *Server) caller(r *http.Request) (tenant.Token, error) {
 	return s.verifier.Verify(text, time.Now())
 }
 
-// mayCall tells whether a token opens the API: clusters belong to the default
-// project, whose viewers read and whose other members change; what is left to
-// admins, onlyAdmins says.
-func mayCall(who tenant.Token, method string) bool {
+// mayCall tells whether a token opens the API: viewers read, others change; what is
+// left to admins, onlyAdmins says. In the posture single-user only tokens of the
+// default project do; what those of other projects reach otherwise, scoped says.
+func (s *Server) mayCall(who tenant.Token, method string) bool {
 	need := tenant.Operator
 	if method == http.MethodGet || method == http.MethodHead {
 		need = tenant.Viewer
 	}
-	return who.Project == tenant.DefaultProject && who.Role.Covers(need)
+	return (who.Project == tenant.DefaultProject || s.shared()) && who.Role.Covers(need)
 }
 
 // authorizeImage tells whether a caller may use a repository: a project's

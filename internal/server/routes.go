@@ -137,6 +137,7 @@ func API(mux *http.ServeMux, s *Server) huma.API {
 	s.authorities(a)
 	s.audits(a)
 	s.security(a)
+	s.projects(a)
 	s.events(a)
 	s.sessions(a)
 	return a
@@ -147,7 +148,7 @@ func API(mux *http.ServeMux, s *Server) huma.API {
 func onlyAdmins(id string) bool {
 	return slices.Contains([]string{
 		"delete-cluster", "shutdown", "create-token", "replace-agent", "begin-backup", "get-backup", "goroutines", "exec-node",
-		"list-tokens", "revoke-token", "list-audit", "security", "list-authorities", "rotate-authority", "retire-authority", "rejoin-node",
+		"list-tokens", "revoke-token", "list-audit", "security", "list-authorities", "rotate-authority", "retire-authority", "rejoin-node", "set-quota",
 	}, id)
 }
 

@@ -287,7 +287,7 @@ func (s *Server) serve(ctx context.Context) error {
 	}
 	handler := newGate(usual).limited(s.handler())
 	servers := []*http.Server{
-		s.http(ctx, s.audit.watch(asOwner(handler))), s.http(ctx, s.audit.watch(s.authenticated(handler))), s.http(ctx, s.agentHandler()),
+		s.http(ctx, s.audit.watch(asOwner(s.scoped(handler)))), s.http(ctx, s.audit.watch(s.authenticated(s.scoped(handler)))), s.http(ctx, s.agentHandler()),
 	}
 	servers[0].ConnContext = withProcess
 	servers[2].TLSConfig = tenant.ServerTLS(s.authority, net.IP(s.address().AsSlice()))

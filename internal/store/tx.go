@@ -165,15 +165,12 @@ func (t *Tx) Event(e api.Event) error {
 // Events returns up to limit events after an id, oldest first. cluster and
 // operation filter where given.
 func (t *Tx) Events(after int64, cluster string, operation int64, limit int) ([]api.Event, error) {
-	return rows(t, scanEvent, `SELECT id, at, type, cluster, node, service, operation, message, data FROM event
-		WHERE id > ? AND (? = '' OR cluster = ?) AND (? = 0 OR operation = ?) ORDER BY id LIMIT ?`,
-		after, cluster, cluster, operation, operation, limit)
+	return t.EventsOf("", after, cluster, operation, limit)
 }
 
 // RecentEvents returns the newest events, oldest first.
 func (t *Tx) RecentEvents(cluster string, limit int) ([]api.Event, error) {
-	return rows(t, scanEvent, `SELECT * FROM (SELECT id, at, type, cluster, node, service, operation, message, data FROM event
-		WHERE ? = '' OR cluster = ? ORDER BY id DESC LIMIT ?) ORDER BY id`, cluster, cluster, limit)
+	return t.RecentEventsOf("", cluster, limit)
 }
 
 // LastEvent returns the id of the newest event, 0 without any.
