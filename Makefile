@@ -74,6 +74,10 @@ bench: ## Go benchmarks, then README's figures (20 minutes); BENCH=regexp: only 
 fuzz: ## each fuzz target for FUZZ seconds (10)
 	@scripts/test fuzz
 
+.PHONY: sim
+sim: ## the simulation of operations: SEEDS seeds (10000), or SEED to see one again
+	@SIM_SEEDS=$(or $(SEEDS),10000) SIM_SEED=$(SEED) scripts/test sim
+
 .PHONY: soak
 soak: ## a platform under 100 kills, and the long outages (20 minutes); SOAK_SEED repeats one
 	@scripts/test soak

@@ -73,6 +73,8 @@ func (e *Engine) drop(ctx context.Context, o store.Operation) error {
 	if acting {
 		return nil // its goroutines nudge when they end
 	}
+	e.cfg.Crash("drop:before")
+	defer e.cfg.Crash("drop:after")
 	return e.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		steps, err := tx.Steps(o.ID) // as they are now that nothing acts
 		if err != nil {

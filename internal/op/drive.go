@@ -98,6 +98,8 @@ func (e *Engine) drive(ctx context.Context, f *flight, o store.Operation, s stor
 			return s.State, nil //nolint:nilerr // the step stays as it is in the journal
 		}
 		e.setWaiting(f, false)
+		e.cfg.Crash("do:" + s.Key)
+		seen(sub.C)
 		r := kind.Do(ctx, Call{Step: s, Operation: o, Waits: func(on bool) { e.setWaiting(f, on) }})
 		if ctx.Err() != nil && r.state != resultDone {
 			return s.State, nil
@@ -137,7 +139,7 @@ func (e *Engine) setWaiting(f *flight, on bool) {
 // survey saw may be over by now: a step that has ended, or whose operation is to stop,
 // is not open. From here on nobody else works on it.
 func (e *Engine) begin(ctx context.Context, s *store.Step) (open bool, err error) {
-	e.cfg.Crash("begin:before:" + s.Kind)
+	e.cfg.Crash("begin:before:" + s.Key)
 	err = e.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		o, err := tx.Operation(s.Operation)
 		if err != nil {
@@ -167,7 +169,7 @@ func (e *Engine) begin(ctx context.Context, s *store.Step) (open bool, err error
 		}
 		return tx.UpdateStep(*s)
 	})
-	e.cfg.Crash("begin:after:" + s.Kind)
+	e.cfg.Crash("begin:after:" + s.Key)
 	return open, err
 }
 
@@ -213,7 +215,7 @@ func (e *Engine) record(ctx context.Context, o store.Operation, s *store.Step, r
 	if next.State == api.StepFailed && s.Optional {
 		next.State, ev.Type, ev.Message = api.StepSkipped, "step.skipped", s.Title+": "+next.Error+"; going on without it"
 	}
-	e.cfg.Crash("record:before:" + s.Kind)
+	e.cfg.Crash("record:before:" + s.Key)
 	// The result of an act that happened is recorded even while the engine stops.
 	err := e.cfg.Store.Update(context.WithoutCancel(ctx), func(tx *store.Tx) error {
 		if r.Commit != nil {
@@ -226,7 +228,7 @@ func (e *Engine) record(ctx context.Context, o store.Operation, s *store.Step, r
 		}
 		return tx.Event(ev)
 	})
-	e.cfg.Crash("record:after:" + s.Kind)
+	e.cfg.Crash("record:after:" + s.Key)
 	if err != nil {
 		return err
 	}
@@ -257,7 +259,15 @@ func pause(ctx context.Context, until *time.Time) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	case <-t.C:
-		return nil
+		return context.Cause(ctx) // both may be so: who is dropped acts no more
+	}
+}
+
+// seen takes a signal whose cause is about to be looked at anyway.
+func seen(signal <-chan struct{}) {
+	select {
+	case <-signal:
+	default:
 	}
 }
 
@@ -272,8 +282,8 @@ func rouse(ctx context.Context, sub *store.Subscription, until *time.Time, wait 
 	case <-ctx.Done():
 		return false, false
 	case <-sub.C:
-		return true, true
+		return true, ctx.Err() == nil // both may be so: who is dropped acts no more
 	case <-t.C:
-		return false, true
+		return false, ctx.Err() == nil
 	}
 }

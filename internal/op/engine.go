@@ -108,8 +108,10 @@ type Config struct {
 	Kinds map[string]Kind
 	Plan  Planner
 	Log   *slog.Logger
-	// Crash, where set, is called at named points before and after each
-	// commit, for tests that end the process there.
+	// Crash, where set, is called named after their step's key where they have
+	// one: before each look at all operations and each attempt at a step, before
+	// and after each commit. It is for tests that end the
+	// process there, or choose who goes first.
 	Crash func(point string)
 }
 
@@ -155,6 +157,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	defer e.wg.Wait()
 	for {
 		var again <-chan time.Time
+		e.cfg.Crash("look")
+		seen(sub.C)
+		seen(e.wake)
 		if err := e.pass(ctx); err != nil && ctx.Err() == nil {
 			e.cfg.Log.Error("cannot advance operations", "error", err)
 			again = time.After(2 * time.Second)
@@ -276,6 +281,8 @@ func (e *Engine) plan(ctx context.Context, o store.Operation) error {
 
 // endFailed records that an operation could not even be planned.
 func (e *Engine) endFailed(ctx context.Context, o store.Operation, cause error) error {
+	e.cfg.Crash("unplanned:before")
+	defer e.cfg.Crash("unplanned:after")
 	return e.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		o, err := tx.Operation(o.ID)
 		if err != nil {
@@ -294,6 +301,8 @@ func (e *Engine) finish(ctx context.Context, o store.Operation, sv surveyed) err
 	e.mu.Lock()
 	delete(e.graphs, o.ID)
 	e.mu.Unlock()
+	e.cfg.Crash("finish:before")
+	defer e.cfg.Crash("finish:after")
 	return e.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		o, err := tx.Operation(o.ID)
 		if err != nil || o.State != api.OperationRunning || stopping(o) {

@@ -1,0 +1,101 @@
+package simulation
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// number reads a number from the environment.
+func number(t *testing.T, name string, otherwise uint64) uint64 {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Fatalf("%s is %q, not a number", name, text)
+	}
+	return n
+}
+
+// report fails the test with all that is needed to see a broken seed again.
+func report(t *testing.T, v verdict) {
+	t.Helper()
+	if len(v.broken) == 0 {
+		return
+	}
+	for _, b := range v.broken {
+		t.Error(b)
+	}
+	t.Errorf("seed %d, digest %s; again: make sim SEED=%d; the last of it:\n%s", v.seed, v.digest, v.seed, v.last)
+}
+
+// inTest is how many seeds a plain test plays.
+const inTest = 15
+
+// TestSeeds plays seeds, SIM_SEEDS of them from 1, or SIM_SEED alone.
+func TestSeeds(t *testing.T) {
+	first, n := uint64(1), number(t, "SIM_SEEDS", inTest)
+	if one := number(t, "SIM_SEED", 0); one > 0 {
+		first, n = one, 1
+	}
+	if from := number(t, "SIM_FROM", 0); from > 0 {
+		first = from
+	}
+	began := time.Now()
+	var mu sync.Mutex
+	var all counts
+	played := 0
+	t.Run("seeds", func(t *testing.T) {
+		for seed := first; seed < first+n; seed++ {
+			t.Run(fmt.Sprint(seed), func(t *testing.T) {
+				t.Parallel()
+				v := play(t, seed)
+				report(t, v)
+				mu.Lock()
+				defer mu.Unlock()
+				played++
+				all.add(v.counts)
+				if n == 1 {
+					t.Logf("seed %d, digest %s", v.seed, v.digest)
+				}
+			})
+		}
+	})
+	t.Logf("%d seeds in %s: %d operations, %d lives of servers, %d driver calls delivered twice, %d held up, %d points passed, %d effects; all held",
+		played, time.Since(began).Round(time.Second), all.operations, all.lives, all.twice, all.held, all.points, all.effects)
+}
+
+// TestSame: a seed played again does the same: what is decided and what it does.
+func TestSame(t *testing.T) {
+	digests := map[string]uint64{}
+	for seed := uint64(1); seed <= 3; seed++ {
+		a, b := play(t, seed), play(t, seed)
+		if a.digest != b.digest {
+			i := 0
+			for i < min(len(a.trace), len(b.trace)) && a.trace[i] == b.trace[i] {
+				i++
+			}
+			t.Errorf("seed %d: %s, and then %s; they part after\n%s\n\n%s\n\n%s", seed, a.digest, b.digest, cut(a.trace, i-20, i), cut(a.trace, i, i+20), cut(b.trace, i, i+20))
+		}
+		if other, was := digests[a.digest]; was {
+			t.Errorf("seeds %d and %d are the same", other, seed)
+		}
+		digests[a.digest] = seed
+	}
+}
+
+// cut returns some lines of a trace.
+func cut(trace []string, from, to int) string {
+	return strings.Join(trace[max(0, from):min(len(trace), to)], "\n")
+}
