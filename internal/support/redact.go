@@ -49,6 +49,7 @@ func newRedactor(h server.Home) (r *redactor, problems []error) {
 		filepath.Join(h.Authority(), "*", "*"):           r.learnPEM,
 		filepath.Join(nodes, "agent", "*.pem"):           r.learnPEM,
 		filepath.Join(nodes, "agent", "*", "*.pem"):      r.learnPEM,
+		filepath.Join(nodes, "agent", "identity.json"):   r.learnPEM,
 		filepath.Join(nodes, "join.json"):                r.learnJoin,
 		filepath.Join(nodes, "agent", "assignment.json"): r.learnAssignment,
 	} {
@@ -79,12 +80,13 @@ func (r *redactor) learn(secret string) {
 // certificate is no secret.
 func (r *redactor) learnPEM(data []byte) {
 	private := false
-	for line := range strings.Lines(string(data)) {
+	for line := range strings.Lines(strings.ReplaceAll(string(data), `\n`, "\n")) { // also inside JSON
 		line = strings.TrimSpace(line)
 		switch {
-		case strings.HasPrefix(line, "-----BEGIN"):
+		case strings.Contains(line, "-----BEGIN"):
 			private = strings.Contains(line, "PRIVATE KEY")
-		case strings.HasPrefix(line, "-----"):
+		case strings.Contains(line, "-----END"):
+			private = false
 		case private:
 			r.learn(line)
 		}

@@ -67,17 +67,18 @@ func planted(t *testing.T) (server.Home, secrets) {
 		"a user's token": token, "a line of the authority's key": line, "a cut user's token": token[:60],
 		"a password in a definition": "pa<ss>&word-1", "a password in a log": "pass-log-2", "a password in an environment": "pass-env-3",
 		"a password of an address": "pass-url-4", "a bearer": "bearer-text-5", "a flag": "pass-flag-6", "a property": "pass-prop-7",
-		"JSON within JSON": "pass-json-8", "a foreign key": "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49foreign", "a word in quotes": "pass word 9", "an argument": "pass-arg-10",
+		"JSON within JSON": "pass-json-8", "a foreign key": "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49foreign", "a word in quotes": "pass word 9", "a line of an agent's key": "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49agent", "an argument": "pass-arg-10",
 	}
 	put(h.Token(), s["the owner's token"])
 	put(h.Settings(), `{"memoryMB": 900}`)
 	node := filepath.Join(h.Nodes(), "c", "c-1")
 	put(filepath.Join(node, "join.json"), asJSON(agentapi.JoinFile{Token: s["a join token"]}))
+	put(filepath.Join(node, "agent", "identity.json"), asJSON(map[string]string{"key": "-----BEGIN PRIVATE KEY-----\n" + s["a line of an agent's key"] + "\n-----END PRIVATE KEY-----\n"}))
 	put(filepath.Join(node, "node.json"), `{"key": "n1"}`)
 	put(filepath.Join(node, "agent", "assignment.json"), asJSON(agentapi.Assignment{Services: []agentapi.Service{{Secrets: []agentapi.Secret{{Kind: "shared", Content: agentapi.SecretText(s["a shared secret"])}}}}}))
 	everything := strings.Join([]string{
 		"it said " + s["the owner's token"] + " and " + base64.StdEncoding.EncodeToString([]byte(s["a join token"])) + ", " + s["a join token"],
-		"key=" + s["a shared secret"] + " " + s["a user's token"] + " then " + s["a cut user's token"], string(key), "one line alone: " + s["a line of the authority's key"],
+		"key=" + s["a shared secret"] + " " + s["a user's token"] + " then " + s["a cut user's token"], string(key), "one line alone: " + s["a line of the authority's key"], "and " + s["a line of an agent's key"],
 		"-----BEGIN EC PRIVATE KEY-----\n" + s["a foreign key"] + "\n-----END EC PRIVATE KEY-----",
 		"dbPassword: " + s["a password in a log"] + ", " + "MY_SECRET=" + s["a password in an environment"], `keystore.password = "` + s["a word in quotes"] + `"`,
 		"jdbc://user:" + s["a password of an address"] + "@host/db", "Authorization: Bearer " + s["a bearer"], "cmd --auth-token " + s["a flag"] + " run",

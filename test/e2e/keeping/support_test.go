@@ -2,6 +2,7 @@ package keeping
 
 import (
 	"archive/tar"
+	"encoding/json"
 	"errors"
 	"io"
 	"os"
@@ -23,7 +24,11 @@ func TestSupport(t *testing.T) {
 	h.Apply("zk", oneMember)
 	owner := read(t, filepath.Join(h.Dir, "run", "token"))
 	key := strings.Split(read(t, filepath.Join(h.Dir, "ca", "ca.key")), "\n")[1]
-	agent := strings.Split(read(t, filepath.Join(h.Dir, "nodes/zk/zk-server-1/agent/key.pem")), "\n")[1]
+	var identity struct{ Key string }
+	if err := json.Unmarshal([]byte(read(t, filepath.Join(h.Dir, "nodes/zk/zk-server-1/agent/identity.json"))), &identity); err != nil || identity.Key == "" {
+		t.Fatalf("the agent has no key: %v", err)
+	}
+	agent := strings.Split(identity.Key, "\n")[1]
 	user := harness.JSON[api.Token](h, "token", "create").Token
 	log, err := os.OpenFile(filepath.Join(h.Dir, "nodes/zk/zk-server-1/zookeeper/logs/zookeeper.out"), os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
