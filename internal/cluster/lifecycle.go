@@ -84,10 +84,37 @@ func idle(tx *store.Tx, c store.Cluster, matters func(store.Operation) bool) err
 	}
 	for _, o := range open {
 		if o.Cluster == c.ID && matters(o) {
-			return fmt.Errorf("%w: %s is busy with operation %d (%s, %s)", ErrBusy, c.Name, o.ID, o.Kind, o.State)
+			text, err := busyWith(tx, o)
+			if err != nil {
+				return err
+			}
+			return fmt.Errorf("%w: %s is busy with %s", ErrBusy, c.Name, text)
 		}
 	}
 	return nil
+}
+
+// busyWith says which operation holds a cluster: since when, by whom, and what it
+// waits for.
+func busyWith(tx *store.Tx, o store.Operation) (string, error) {
+	steps, err := tx.Steps(o.ID)
+	if err != nil {
+		return "", err
+	}
+	since, at := "asked for", o.Created
+	if o.Started != nil {
+		since, at = "started", *o.Started
+	}
+	text := fmt.Sprintf("operation %d (%s, %s), %s %s ago", o.ID, o.Kind, o.State, since, words(max(0, tx.Now().Sub(at))))
+	if o.By != "" {
+		text += " by " + o.By
+	}
+	for _, s := range steps {
+		if s.State == api.StepWaiting {
+			return text + ", waiting for " + s.Waiting, nil
+		}
+	}
+	return text, nil
 }
 
 func (m *Manager) change(ctx context.Context, name, kind, args string, check func(*store.Tx, store.Cluster) error) (*api.Operation, error) {
