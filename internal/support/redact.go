@@ -107,7 +107,7 @@ func (r *redactor) learnAssignment(data []byte) {
 	}
 	take := func(secrets []agentapi.Secret) {
 		for _, s := range secrets {
-			if s.Kind != "authority" { // a certificate
+			if s.Kind != "authority" && s.Kind != "restrictions" { // a certificate, and ids of tokens
 				r.learn(string(s.Content))
 			}
 		}
