@@ -40,7 +40,10 @@ func TestDiskFull(t *testing.T) {
 	refused := 0
 	for _, tt := range []struct{ path, body string }{
 		{"/v1/apply", `{"name":"a.yaml","content":"name: zk\nstack: zookeeper\n"}`},
-		{"/v1/clusters/zk/start", ""}, {"/v1/clusters/zk/smoke", ""}, {"/v1/tokens", name}, {"/v1/blobs", "x"},
+		{"/v1/clusters/zk/start", ""},
+		{"/v1/clusters/zk/smoke", ""},
+		{"/v1/tokens", name},
+		{"/v1/blobs", "x"},
 	} {
 		got := r.overSocket(t, http.MethodPost, tt.path, strings.NewReader(tt.body))
 		p := problem(t, got)
