@@ -34,7 +34,7 @@ clean: ## stop the platform, delete its data and bin; asks first, FORCE=1 does n
 	rm -rf bin
 
 .PHONY: test
-test: ## everything: unit tests, drift, lint, then the end-to-end scenarios
+test: ## everything: unit tests, drift, lint, fuzz targets, then the end-to-end scenarios
 	@scripts/prereqs test
 	@scripts/test
 
@@ -71,7 +71,7 @@ bench: ## Go benchmarks, then README's figures (20 minutes); BENCH=regexp: only 
 	@scripts/test bench
 
 .PHONY: fuzz
-fuzz: ## each fuzz target for FUZZ seconds (10)
+fuzz: ## each fuzz target for a while; FUZZ says how long (10s)
 	@scripts/test fuzz
 
 .PHONY: sim
