@@ -54,6 +54,7 @@ type lab struct {
 
 	mu      sync.Mutex
 	parked  []*waiter
+	asking  int    // users who wait for an answer
 	said    string // the last answer to a user
 	arrived chan struct{}
 	dead    bool
@@ -342,7 +343,15 @@ func (l *lab) ask(what string, do func(context.Context) (string, error)) (answer
 	l.note("%s", what)
 	ctx, life := context.WithValue(l.life, asked{}, what), l.lives
 	over := false
+	l.mu.Lock()
+	l.asking++
+	l.mu.Unlock()
 	go func() {
+		defer func() {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.asking--
+		}()
 		answer, err := do(ctx)
 		if _, on := l.pass("answer:" + what); !on {
 			return
@@ -360,6 +369,13 @@ func (l *lab) ask(what string, do func(context.Context) (string, error)) (answer
 		defer l.mu.Unlock()
 		return over || life != l.lives
 	}
+}
+
+// answered reports whether nobody waits for an answer.
+func (l *lab) answered() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.asking == 0
 }
 
 // driver is the infrastructure as the server reaches it: calls and answers wait

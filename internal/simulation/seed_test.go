@@ -257,6 +257,9 @@ func (p *player) rest() bool {
 func (p *player) calm() {
 	p.quiet = true
 	p.power()
+	if !p.run(time.Now().Add(patience), p.answered) {
+		p.wrong("after %s without trouble a user still waits for an answer", patience)
+	}
 	p.ends()
 }
 

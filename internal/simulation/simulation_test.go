@@ -67,7 +67,7 @@ func TestSeeds(t *testing.T) {
 				played++
 				all.add(v.counts)
 				if n == 1 {
-					t.Logf("seed %d, digest %s", v.seed, v.digest)
+					t.Logf("seed %d, digest %s, all of it:\n%s", v.seed, v.digest, strings.Join(v.trace, "\n"))
 				}
 			})
 		}
