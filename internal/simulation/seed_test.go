@@ -282,7 +282,10 @@ func (p *player) power() {
 		}
 		p.note("%s has power again", n.Name)
 		for failed := true; failed; { // until no fault hits it
-			failed = p.Cloud.Power(context.Background(), n.Ref, true) != nil
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			failed = p.Cloud.Power(ctx, n.Ref, true) != nil
+			cancel()
+			p.run(time.Now().Add(time.Second), never)
 		}
 	}
 }
