@@ -354,9 +354,16 @@ func (m *Manager) applySteps(b *steps, res plan.Result, ids map[string]string, k
 		} else if r.Effect == agentapi.ChangeRolling {
 			after = append(after, kept...) // and only beside others that run
 		}
+		stopped, is := off[r.Member.Name]
+		if is { // an earlier operation stopped it, and did not come to remove it
+			after = append(after, b.on(stopped))
+		}
 		i := b.add("configure-node", ids[r.Member.Name], "reconfigure "+r.Member.Name, "services", after...)
 		// A rolling restart ends with the first node that does not come back.
 		b.specs[i].Optional = b.spare[r.Member.Group] && r.Effect != agentapi.ChangeRolling
+		if is {
+			i = b.node(r.Member.Group, "run-node", ids[r.Member.Name], "bring up "+r.Member.Name, "services", i)
+		}
 		last[r.Member.Group] = i
 		up = append(up, i)
 	}

@@ -76,6 +76,18 @@ func TestSeeds(t *testing.T) {
 		played, time.Since(began).Round(time.Second), all.operations, all.lives, all.twice, all.held, all.points, all.effects)
 }
 
+// TestFound plays the seeds that once found a fault of the product.
+func TestFound(t *testing.T) {
+	for seed, what := range map[uint64]string{
+		80: "a node that an earlier operation stopped, and did not come to remove, is reconfigured and stays stopped",
+	} {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Log(what)
+			report(t, play(t, seed))
+		})
+	}
+}
+
 // TestSame: a seed played again does the same: what is decided and what it does.
 func TestSame(t *testing.T) {
 	digests := map[string]uint64{}
