@@ -340,7 +340,8 @@ func linkedFirst(cs []definition.Completed) []definition.Completed {
 }
 
 // submitApply stores what an apply of one cluster wants. A plan that changes
-// nothing, of a cluster that passed its test, makes no operation.
+// nothing, of a cluster that passed its test, makes no operation, unless an earlier
+// apply is still to be planned: the newer one counts.
 func (m *Manager) submitApply(tx *store.Tx, c definition.Completed, p *api.Plan, by string) (*api.Operation, error) {
 	row, err := tx.Cluster(c.Cluster.Name)
 	fresh := errors.Is(err, store.ErrNotFound)
@@ -360,7 +361,9 @@ func (m *Manager) submitApply(tx *store.Tx, c definition.Completed, p *api.Plan,
 		}
 	}
 	if p != nil && p.Empty() && row.Smoked == row.Revision && row.Revision > 0 {
-		return nil, nil //nolint:nilnil // nothing to do is an answer
+		if waits, err := applyWaits(tx, row.ID); err != nil || !waits {
+			return nil, err // nothing to do is an answer
+		}
 	}
 	if err := tx.PutStack(c.Stack.Digest, c.Stack.Name, c.Stack.Bundle); err != nil {
 		return nil, err
@@ -370,4 +373,12 @@ func (m *Manager) submitApply(tx *store.Tx, c definition.Completed, p *api.Plan,
 		return nil, err
 	}
 	return submit(tx, row, opApply, string(args), asked{by: by})
+}
+
+// applyWaits reports whether an apply of a cluster was accepted and is not planned yet.
+func applyWaits(tx *store.Tx, cluster string) (bool, error) {
+	open, err := tx.OpenOperations()
+	return slices.ContainsFunc(open, func(o store.Operation) bool {
+		return o.Cluster == cluster && o.Kind == opApply && o.State == api.OperationQueued
+	}), err
 }

@@ -72,3 +72,30 @@ func TestBusy(t *testing.T) {
 	}
 	c.until(o.ID, api.OperationDone)
 }
+
+// TestNewestApply: a definition that is in force already counts all the same where an
+// older apply of another has not begun.
+func TestNewestApply(t *testing.T) {
+	c := idle(t)
+	stop := c.run()
+	c.apply(sized(1))
+	stop()
+	grown, refused := c.try(as("default"), sized(2))
+	if refused != "" || len(grown) != 1 {
+		t.Fatalf("%v %s", grown, refused)
+	}
+	back, refused := c.try(as("default"), sized(1))
+	if refused != "" || len(back) != 1 {
+		t.Fatalf("the newer apply makes %d operations %s", len(back), refused)
+	}
+	c.run()
+	c.until(grown[0].ID, api.OperationSuperseded)
+	c.until(back[0].ID, api.OperationDone)
+	if n := len(c.get("a").Nodes); n != 1 {
+		t.Errorf("there are %d nodes", n)
+	}
+}
+
+func sized(n int) string {
+	return fmt.Sprintf("name: a\nstack: plain\nnodeGroups: [{name: thing, roles: [thing], instanceNum: %d}]\n", n)
+}
