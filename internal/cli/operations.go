@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -108,9 +109,9 @@ func (a *app) listOps(ctx context.Context, name string) error {
 	return a.print(os, func(w io.Writer) {
 		var rows [][]string
 		for _, o := range os {
-			rows = append(rows, []string{fmt.Sprint(o.ID), o.Cluster, o.Kind, string(o.State), since(o.Created) + " ago", o.Reason})
+			rows = append(rows, []string{fmt.Sprint(o.ID), o.Cluster, o.Kind, string(o.State), since(o.Created) + " ago", o.By, cmp.Or(o.Reason, o.Cause)})
 		}
-		table(w, []string{"ID", "CLUSTER", "KIND", "STATE", "AGE", "REASON"}, rows)
+		table(w, []string{"ID", "CLUSTER", "KIND", "STATE", "AGE", "BY", "REASON"}, rows)
 	})
 }
 
