@@ -436,8 +436,10 @@ func smokeStep(after []int) op.StepSpec {
 	return op.StepSpec{Kind: "smoke", Title: "test the cluster", Phase: "smoke", After: after}
 }
 
-// planStart powers nodes on and brings their services up side by side.
+// planStart powers nodes on and brings their services up side by side. A node that was
+// to be removed is left to the next apply, unless the deletion of them all is taken back.
 func (m *Manager) planStart(tx *store.Tx, c store.Cluster) ([]op.StepSpec, error) {
+	back := c.Intent == agentapi.IntentGone
 	c.Intent, c.Suspended = agentapi.IntentRun, false
 	if err := tx.PutCluster(c); err != nil {
 		return nil, err
@@ -457,6 +459,9 @@ func (m *Manager) planStart(tx *store.Tx, c store.Cluster) ([]op.StepSpec, error
 	b.artifacts = b.add("artifacts", "", "get the artifacts of "+c.Name, "artifacts")
 	var up []int
 	for _, n := range nodes {
+		if n.Intent == agentapi.IntentGone && !back {
+			continue
+		}
 		up = append(up, b.node(n.Group, "run-node", n.ID, "bring up "+n.Name, "services", b.artifacts, b.on(n)))
 	}
 	b.test(up)

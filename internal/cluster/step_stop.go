@@ -16,7 +16,8 @@ import (
 // doStopNode wants a node's services stopped and waits until they are.
 func (m *Manager) doStopNode(ctx context.Context, c op.Call) op.Result {
 	n, err := m.intend(ctx, c.Step.Node, func(n *store.Node) {
-		if n.Intent != agentapi.IntentNew { // one that was never made is still to be made
+		// One that was never made is still to be made, one that goes is still to go.
+		if n.Intent != agentapi.IntentNew && n.Intent != agentapi.IntentGone {
 			n.Intent = agentapi.IntentStop
 		}
 	})

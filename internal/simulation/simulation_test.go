@@ -79,7 +79,8 @@ func TestSeeds(t *testing.T) {
 // TestFound plays the seeds that once found a fault of the product.
 func TestFound(t *testing.T) {
 	for seed, what := range map[uint64]string{
-		80: "a node that an earlier operation stopped, and did not come to remove, is reconfigured and stays stopped",
+		80:   "a node that an earlier operation stopped, and did not come to remove, is reconfigured and stays stopped",
+		9195: "a node that is being removed is stopped with its cluster, and then counts as one that stays",
 	} {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Log(what)
