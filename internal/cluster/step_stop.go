@@ -61,8 +61,14 @@ func (m *Manager) doStopNode(ctx context.Context, c op.Call) op.Result {
 }
 
 // isOff reports whether a node is switched off, so that nothing of it can
-// answer.
+// answer. The driver need not be asked of one whose agent is connected.
 func (m *Manager) isOff(ctx context.Context, c op.Call, n store.Node) (bool, error) {
+	m.mu.Lock()
+	_, connected := m.sessions[n.ID]
+	m.mu.Unlock()
+	if connected {
+		return false, nil
+	}
 	d, err := m.driver(n.Infrastructure)
 	if err != nil {
 		return false, err
