@@ -71,7 +71,7 @@ func create(ctx context.Context, dir string, nodes int, call time.Duration) (out
 	goal := goals[nodes]
 	return []measurement{
 		{fmt.Sprintf("%d nodes: create, s", nodes), goal.create, made.Seconds()},
-		{"  for each node, ms", 0, made.Seconds() * 1000 / float64(nodes)},
+		{fmt.Sprintf("  for each of %d nodes, ms", nodes), 0, made.Seconds() * 1000 / float64(nodes)},
 		{fmt.Sprintf("%d nodes: apply again, s", nodes), goal.again, again.Seconds()},
 		{fmt.Sprintf("%d nodes: server and simulated machines, peak RSS, MiB", nodes), goal.memory, peak},
 	}, nil
