@@ -27,6 +27,9 @@ func (m *Manager) doStopNode(ctx context.Context, c op.Call) op.Result {
 	if err != nil {
 		return op.Fail(err)
 	}
+	if n.Intent == agentapi.IntentGone {
+		return op.Done(nil) // its agent is not let in any more; the driver ends what runs
+	}
 	now, err := m.see(ctx, n.ID)
 	if errors.Is(err, errNoHost) {
 		return op.Done(nil) // nothing ever ran
