@@ -262,7 +262,7 @@ func (c *cell) crashes(info mesos.TaskInfo, kill func() bool) (id string, crashe
 			id = c.launch(info, "")
 		case rec != nil && rec.Phase == phaseEnded && len(rec.Pending) == 0:
 			return id, crashed
-		case !strings.Contains(states, "KILL") && kill(): // again: it may be lost with the connection
+		case strings.Contains(states, "RUNNING") && !strings.Contains(states, "KILL") && kill(): // again: it may be lost with the connection
 			c.kill(id)
 		}
 		if time.Now().After(end) {
