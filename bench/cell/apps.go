@@ -58,7 +58,7 @@ func (b *bench) manyApps(ctx context.Context, instances int, goal float64) error
 	if instances > 0 {
 		b.atLeast(goal, "  and until all of them run, apps/s", float64(n)/time.Since(begun).Seconds())
 	}
-	b.note("apps%d: processor %s; %d answers were too many deployments", instances, c.usage().since(before), busy)
+	b.Note("apps%d: processor %s; %d answers were too many deployments", instances, c.usage().since(before), busy)
 	if running, err := c.api.running(ctx); err != nil || running != n*instances {
 		return fmt.Errorf("%d tasks run: %w", running, err)
 	}
@@ -82,7 +82,7 @@ func (b *bench) lost(ctx context.Context, c *cell, ears []*listener, n int, name
 		l.mu.Unlock()
 	}
 	b.atMost(0.001, name, float64(lost))
-	b.note("%s: the clients were cut off %d times", strings.TrimSpace(name), cuts)
+	b.Note("%s: the clients were cut off %d times", strings.TrimSpace(name), cuts)
 	return err
 }
 

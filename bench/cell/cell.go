@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"howdah.dev/howdah/bench/report"
 	"howdah.dev/howdah/internal/tenant"
 )
 
@@ -219,7 +220,7 @@ func (c *cell) close() {
 		c.api.close()
 	}
 	if err := c.remove(); err != nil {
-		c.b.note("the cell cannot be removed: %v", err)
+		c.b.Note("the cell cannot be removed: %v", err)
 	}
 }
 
@@ -265,17 +266,8 @@ func (c *cell) used(role string) float64 {
 
 // peak is the most memory a process had, in MB (RSS).
 func (c *cell) peak(role string) (float64, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.procs[role].cmd.Process.Pid))
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(text)) {
-		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-			kib, err := strconv.ParseFloat(strings.Fields(rest)[0], 64)
-			return kib * 1024 / 1e6, err
-		}
-	}
-	return 0, errors.New("the kernel does not tell a process's peak of memory")
+	bytes, err := report.Peak(c.procs[role].cmd.Process.Pid)
+	return bytes / 1e6, err
 }
 
 // usage is what each process of a cell has used of the processor, in seconds.

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"howdah.dev/howdah/bench/report"
 )
 
 const (
@@ -79,7 +81,7 @@ func (b *bench) heard(ctx context.Context, c *cell, clients int) (p99 float64, e
 		lost, cuts = lost+l.lost, cuts+l.cuts
 		l.mu.Unlock()
 	}
-	b.note("%d clients lost %d events and were cut off %d times", clients, lost, cuts)
+	b.Note("%d clients lost %d events and were cut off %d times", clients, lost, cuts)
 	if err == nil && lost > 0 {
 		err = fmt.Errorf("%d events were lost", lost)
 	}
@@ -96,12 +98,12 @@ func (b *bench) posts(ctx context.Context, c *cell) (float64, error) {
 		if _, err := c.api.call(ctx, http.MethodPut, "/v2/apps/told?force=true", change, nil); err != nil {
 			return 0, err
 		}
-		took = append(took, millis(time.Since(begun)))
+		took = append(took, report.Millis(time.Since(begun)))
 		begun = time.Now()
 		if _, err := c.api.call(ctx, http.MethodGet, "/v2/apps/told", nil, nil); err != nil {
 			return 0, err
 		}
-		took = append(took, millis(time.Since(begun)))
+		took = append(took, report.Millis(time.Since(begun)))
 	}
-	return quantile(took, 0.99), nil
+	return report.Quantile(took, 0.99), nil
 }

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"howdah.dev/howdah/bench/report"
 )
 
 const (
@@ -86,10 +88,10 @@ func (b *bench) one(ctx context.Context, c *cell, h *heard, what string, app fun
 		}
 		took, first = append(took, s.whole), append(first, s.first)
 	}
-	b.atMost(goal50, fmt.Sprintf("offer to RUNNING, %s, p50, ms", what), quantile(took, 0.5))
-	b.atMost(goal95, "  "+what+", p95, ms", quantile(took, 0.95))
-	b.note("%s: p50 %.1f ms to TASK_STARTING, which the worker says once the task is in its records", what, quantile(first, 0.5))
-	b.note("%s: processor for %d: %s", what, len(took), c.usage().since(before))
+	b.atMost(goal50, fmt.Sprintf("offer to RUNNING, %s, p50, ms", what), report.Quantile(took, 0.5))
+	b.atMost(goal95, "  "+what+", p95, ms", report.Quantile(took, 0.95))
+	b.Note("%s: p50 %.1f ms to TASK_STARTING, which the worker says once the task is in its records", what, report.Quantile(first, 0.5))
+	b.Note("%s: processor for %d: %s", what, len(took), c.usage().since(before))
 	return nil
 }
 
@@ -106,7 +108,7 @@ func (c *cell) launchOne(ctx context.Context, h *heard, app appSpec) (span, erro
 		return span{}, err
 	}
 	from := h.at(app.id(), provisioned)
-	s := span{millis(h.at(app.id(), running).Sub(from)), millis(h.at(app.id(), starting).Sub(from))}
+	s := span{report.Millis(h.at(app.id(), running).Sub(from)), report.Millis(h.at(app.id(), starting).Sub(from))}
 	return s, c.drop(ctx, app.id())
 }
 
@@ -132,7 +134,7 @@ func (b *bench) many(ctx context.Context, c *cell, h *heard) error {
 		return err
 	}
 	b.atMost(8, "100 containers at once, POST to all RUNNING, s", h.last(app.id(), running).Sub(begun).Seconds())
-	b.note("100 at once: processor %s", c.usage().since(before))
+	b.Note("100 at once: processor %s", c.usage().since(before))
 	return c.drop(ctx, app.id())
 }
 

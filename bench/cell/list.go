@@ -41,7 +41,7 @@ func (b *bench) list(ctx context.Context) error {
 		return err
 	}
 	b.atMost(0, "a group of 1,000 × 8 instances created, s", took)
-	b.note("list: processor %s", c.usage().since(before))
+	b.Note("list: processor %s", c.usage().since(before))
 	return b.polls(ctx, c)
 }
 
@@ -50,7 +50,7 @@ func (b *bench) polls(ctx context.Context, c *cell) error {
 	if err != nil {
 		return err
 	}
-	b.note("the list has %.1f MB", float64(first.size)/1e6)
+	b.Note("the list has %.1f MB", float64(first.size)/1e6)
 	var same, cached, changed []float64
 	for range looks {
 		p, err := c.api.poll(ctx, first.tag)
@@ -60,11 +60,11 @@ func (b *bench) polls(ctx context.Context, c *cell) error {
 		if p.status != http.StatusNotModified {
 			return fmt.Errorf("the list changed though nothing did: %d", p.status)
 		}
-		same = append(same, millis(p.took))
+		same = append(same, report.Millis(p.took))
 		if p, err = c.api.poll(ctx, ""); err != nil {
 			return err
 		}
-		cached = append(cached, millis(p.took))
+		cached = append(cached, report.Millis(p.took))
 	}
 	tag := first.tag
 	for k := range changes {
@@ -73,12 +73,12 @@ func (b *bench) polls(ctx context.Context, c *cell) error {
 			return err
 		}
 		tag = p.tag
-		changed = append(changed, millis(p.took))
+		changed = append(changed, report.Millis(p.took))
 	}
 	b.atMost(2, "the list of 1,000 apps × 8 tasks: 304, ms", report.Median(same))
 	b.atMost(10, "  200 cached, ms", report.Median(cached))
 	b.atMost(20, "  200 after one task changed, ms", report.Median(changed))
-	b.note("list: slowest 304 %.1f ms, cached %.1f ms, after a change %.1f ms", quantile(same, 1), quantile(cached, 1), quantile(changed, 1))
+	b.Note("list: slowest 304 %.1f ms, cached %.1f ms, after a change %.1f ms", report.Quantile(same, 1), report.Quantile(cached, 1), report.Quantile(changed, 1))
 	return nil
 }
 

@@ -65,7 +65,7 @@ func run() error {
 	if *rounds < 1 || *share <= 0 || *share > 1 {
 		return fmt.Errorf("%d rounds of a share of %g give no figure", *rounds, *share)
 	}
-	b := &bench{dir: *dir, profile: *profile, content: *content, share: *share, begun: time.Now(), values: map[string][]float64{}}
+	b := &bench{dir: *dir, profile: *profile, content: *content, share: *share, begun: time.Now()}
 	if slices.Contains(asked, "launch") { // not after a quarter of an hour
 		if err := b.canLaunch(); err != nil {
 			return err
@@ -89,23 +89,15 @@ type bench struct {
 	round        int
 	started      int // processes that are profiled
 
-	figures []figure
-	values  map[string][]float64 // by figure's name
-	notes   strings.Builder
-}
-
-// figure is one line of the table.
-type figure struct {
-	name string
-	goal float64 // 0: none
-	most bool    // the goal is the most it may be; else the least
+	figures report.Figures
+	report.Notes
 }
 
 // of scales a number of things.
 func (b *bench) of(n int) int { return max(1, int(float64(n)*b.share)) }
 
 func (b *bench) measure(ctx context.Context, asked []string, rounds int) error {
-	b.note("machine: %s", report.Machine())
+	b.Note("machine: %s", report.Machine())
 	for _, p := range parts {
 		if !slices.Contains(asked, p) {
 			continue
@@ -114,7 +106,7 @@ func (b *bench) measure(ctx context.Context, asked []string, rounds int) error {
 		for b.part, b.round = p, 1; b.round <= rounds; b.round++ {
 			begun, load := time.Now(), report.Load()
 			err := do(ctx)
-			b.note("%s, round %d: %.0f s; load before %s", p, b.round, time.Since(begun).Seconds(), load)
+			b.Note("%s, round %d: %.0f s; load before %s", p, b.round, time.Since(begun).Seconds(), load)
 			if err != nil {
 				return fmt.Errorf("%s, round %d: %w", p, b.round, err)
 			}
@@ -125,25 +117,25 @@ func (b *bench) measure(ctx context.Context, asked []string, rounds int) error {
 
 // atMost keeps a value of a figure that must not be above a goal; 0 is no goal.
 func (b *bench) atMost(goal float64, name string, value float64) {
-	b.keep(figure{name, goal, true}, value)
+	b.keep(report.Figure{Name: name, Goal: goal}, value)
 }
 
 // atLeast keeps a value of a figure that must not be below a goal.
 func (b *bench) atLeast(goal float64, name string, value float64) {
-	b.keep(figure{name, goal, false}, value)
+	b.keep(report.Figure{Name: name, Goal: goal, Least: true}, value)
 }
 
-func (b *bench) keep(f figure, value float64) {
-	if b.values[f.name] == nil {
-		b.figures = append(b.figures, f)
-	}
-	b.values[f.name] = append(b.values[f.name], value)
-	fmt.Printf("%s  %s: %s\n", time.Now().Format(time.TimeOnly), f.name, report.Number(value))
+func (b *bench) keep(f report.Figure, value float64) {
+	f.Rounds = []float64{value}
+	b.figures.Add(f)
+	fmt.Printf("%s  %s: %s\n", time.Now().Format(time.TimeOnly), f.Name, report.Number(value))
 }
 
-// note prints a line and keeps it for the results.
-func (b *bench) note(format string, args ...any) {
-	line := time.Now().Format(time.TimeOnly) + "  " + fmt.Sprintf(format, args...)
-	fmt.Println(line)
-	b.notes.WriteString(line + "\n")
+// write prints the table and puts it and the notes into a file. Goals are for the
+// whole load.
+func (b *bench) write(path string) error {
+	var text strings.Builder
+	fmt.Fprintf(&text, "bench/cell/run, %s, share of the load %g\n\n", b.begun.Format("2006-01-02 15:04"), b.share)
+	b.figures.Table(&text, b.share == 1)
+	return b.Save(path, text.String())
 }

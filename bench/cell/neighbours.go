@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"howdah.dev/howdah/bench/report"
 )
 
 const (
@@ -96,14 +98,14 @@ func (b *bench) neighbours(ctx context.Context, c *cell, h *heard) error {
 	if h.count(calm.id(), failed) > 0 {
 		return errors.New("the neighbour has failed")
 	}
-	b.atMost(0, "a neighbour's latency in peace, p50, ms", quantile(peace, 0.5))
-	b.atMost(0, "  in peace, p99, ms", quantile(peace, 0.99))
-	b.atMost(0, "  beside crash loop, never healthy, log, hog, fork bomb, p50, ms", quantile(beside, 0.5))
-	b.atMost(0, "  beside them, p99, ms", quantile(beside, 0.99))
-	b.atMost(2, "  ratio of the p50", quantile(beside, 0.5)/quantile(peace, 0.5))
-	b.atMost(2, "  ratio of the p99", quantile(beside, 0.99)/quantile(peace, 0.99))
+	b.atMost(0, "a neighbour's latency in peace, p50, ms", report.Quantile(peace, 0.5))
+	b.atMost(0, "  in peace, p99, ms", report.Quantile(peace, 0.99))
+	b.atMost(0, "  beside crash loop, never healthy, log, hog, fork bomb, p50, ms", report.Quantile(beside, 0.5))
+	b.atMost(0, "  beside them, p99, ms", report.Quantile(beside, 0.99))
+	b.atMost(2, "  ratio of the p50", report.Quantile(beside, 0.5)/report.Quantile(peace, 0.5))
+	b.atMost(2, "  ratio of the p99", report.Quantile(beside, 0.99)/report.Quantile(peace, 0.99))
 	for _, x := range badApps() {
-		b.note("%s: %s %d times", x.app.id(), x.what, h.count(x.app.id(), x.what))
+		b.Note("%s: %s %d times", x.app.id(), x.what, h.count(x.app.id(), x.what))
 	}
 	return c.drop(ctx, ids...)
 }
@@ -157,7 +159,7 @@ func (b *bench) ask(ctx context.Context, url string) ([]float64, error) {
 			err := get(ctx, url)
 			mu.Lock()
 			defer mu.Unlock()
-			took, errs = append(took, millis(time.Since(begun))), errors.Join(errs, err)
+			took, errs = append(took, report.Millis(time.Since(begun))), errors.Join(errs, err)
 		})
 	}
 	wg.Wait()

@@ -83,7 +83,7 @@ func (b *bench) replace(ctx context.Context, c *cell, each int) error {
 			return fmt.Errorf("%s: %w", step.name, err)
 		}
 		b.atMost(step.goal, "16 × 500 instances "+step.name+", s", took)
-		b.note("%s: processor %s", step.name, c.usage().since(before))
+		b.Note("%s: processor %s", step.name, c.usage().since(before))
 		if n, err := c.api.running(ctx); err != nil || n != each*bigApps {
 			return fmt.Errorf("%s: %d tasks run: %w", step.name, n, err)
 		}

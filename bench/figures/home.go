@@ -103,7 +103,7 @@ func (b *bench) prepare(ctx context.Context) error {
 		if _, err := b.howdah(ctx, args...); err != nil {
 			return err
 		}
-		b.note("prepare  howdah %s  %.1f s  load before %s", strings.Join(args, " "), time.Since(begun).Seconds(), before)
+		b.Note("prepare  howdah %s  %.1f s  load before %s", strings.Join(args, " "), time.Since(begun).Seconds(), before)
 	}
 	if as, err = b.assignments(); err != nil {
 		return err

@@ -53,7 +53,7 @@ func (b *bench) idle(ctx context.Context) error {
 	window := time.Since(begun).Seconds()
 	server := 100 * (cpuSeconds(info.PID) - serverWas) / window
 	all := 100 * (sum(agents, cpuSeconds) - agentsWas) / window
-	b.note("idle for %.0f s: server %.2f %% of a core, %d agents %.2f %%  load before %s", window, server, len(agents), all, before)
+	b.Note("idle for %.0f s: server %.2f %% of a core, %d agents %.2f %%  load before %s", window, server, len(agents), all, before)
 	b.table = append(b.table,
 		[]string{"idle, all of Howdah, % of a core", fmt.Sprintf("%.2f", server+all), "", fmt.Sprintf("server %.2f, %d agents %.2f", server, len(agents), all)},
 		[]string{"PSS of the server, MiB", fmt.Sprintf("%.1f", pss(info.PID)), "", ""},

@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -70,7 +69,7 @@ type bench struct {
 	rounds int
 	now    time.Time
 	table  [][]string // figure, median, all rounds, ratio or goal
-	detail strings.Builder
+	report.Notes
 }
 
 func newBench(howdah, dir string, rounds int) (*bench, error) {
@@ -83,7 +82,7 @@ func newBench(howdah, dir string, rounds int) (*bench, error) {
 
 // measure runs the parts; whatever happens, the home is suspended afterwards.
 func (b *bench) measure(ctx context.Context, asked []string) (err error) {
-	b.note("load before: %s", report.Load())
+	b.Note("load before: %s", report.Load())
 	defer func() {
 		if _, e := b.howdah(context.WithoutCancel(ctx), "down"); err == nil {
 			err = e
@@ -107,19 +106,12 @@ func (b *bench) measure(ctx context.Context, asked []string) (err error) {
 		case "idle":
 			err = b.idle(ctx)
 		}
-		b.note("%s took %.0f s", p, time.Since(begun).Seconds())
+		b.Note("%s took %.0f s", p, time.Since(begun).Seconds())
 		if err != nil {
 			return fmt.Errorf("%s: %w", p, err)
 		}
 	}
 	return nil
-}
-
-// note prints a line and keeps it for the results.
-func (b *bench) note(format string, args ...any) {
-	line := time.Now().Format(time.TimeOnly) + "  " + fmt.Sprintf(format, args...)
-	fmt.Println(line)
-	b.detail.WriteString(line + "\n")
 }
 
 // row adds a line to the table.
@@ -136,13 +128,5 @@ func (b *bench) write(path string) error {
 	var text strings.Builder
 	fmt.Fprintf(&text, "bench/run, %s\n\n%s\n", b.now.Format("2006-01-02 15:04"), b.machine())
 	report.Table(&text, append([][]string{{"FIGURE", "MEDIAN", "ROUNDS", "AGAINST"}}, b.table...))
-	fmt.Println()
-	fmt.Print(text.String())
-	if path == "" {
-		return nil
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	return os.WriteFile(path, []byte(text.String()+"\n"+b.detail.String()), 0o644)
+	return b.Save(path, text.String())
 }

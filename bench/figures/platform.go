@@ -55,7 +55,7 @@ func (b *bench) platform(ctx context.Context) error {
 			}
 		}
 		services = append(services, last.Sub(begun).Seconds())
-		b.note("round %d  up %.1f s, the last of %d services ready at %.1f s; down %.1f s  load before %s", r+1, up[r], len(svcs), services[r], down[r], before)
+		b.Note("round %d  up %.1f s, the last of %d services ready at %.1f s; down %.1f s  load before %s", r+1, up[r], len(svcs), services[r], down[r], before)
 		if err := b.phases(ctx, begun); err != nil {
 			return err
 		}
@@ -95,7 +95,7 @@ func (b *bench) phases(ctx context.Context, begun time.Time) error {
 				line = append(line, "test "+at(s.Started)+" to "+at(s.Finished))
 			}
 		}
-		b.note("         %-9s %s", c.Name, strings.Join(line, ", "))
+		b.Note("         %-9s %s", c.Name, strings.Join(line, ", "))
 	}
 	return nil
 }
@@ -123,10 +123,10 @@ func (b *bench) pipeline(ctx context.Context) error {
 			return fmt.Errorf("the pipeline did not run again:\n%s", tail(out))
 		}
 		seconds = append(seconds, time.Since(begun).Seconds())
-		b.note("round %d  %.1f s  load before %s", r+1, seconds[r], before)
+		b.Note("round %d  %.1f s  load before %s", r+1, seconds[r], before)
 		if _, steps, ok := strings.Cut(out, "\nSTEP "); ok {
 			steps, _, _ = strings.Cut(steps, "\n\n")
-			b.note("         steps\nSTEP %s", steps)
+			b.Note("         steps\nSTEP %s", steps)
 		}
 	}
 	return nil

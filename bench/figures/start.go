@@ -74,7 +74,7 @@ func (b *bench) start(ctx context.Context) error {
 			} else {
 				rounds[i] = append(rounds[i], t)
 			}
-			b.note("round %d  %-27s %5.1f s  %5.1f CPU seconds  others took %2.0f %% of the machine  load before %s%s", r, names[i], t.seconds, t.cpu, t.disturbed(), before, note)
+			b.Note("round %d  %-27s %5.1f s  %5.1f CPU seconds  others took %2.0f %% of the machine  load before %s%s", r, names[i], t.seconds, t.cpu, t.disturbed(), before, note)
 		}
 	}
 	return b.startStopped(ctx)

@@ -10,12 +10,12 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"howdah.dev/howdah/api"
+	"howdah.dev/howdah/bench/report"
 	"howdah.dev/howdah/client"
 	"howdah.dev/howdah/internal/cluster"
 	"howdah.dev/howdah/internal/cluster/simtest"
@@ -34,7 +34,7 @@ const (
 
 // clients measures a whole server with 1,000 connected agents while 200 clients ask, as
 // the command line and a page would: for all clusters, one operation, what happened.
-func clients(ctx context.Context, dir string) (out []measurement, err error) {
+func clients(ctx context.Context, dir string) (out []report.Figure, err error) {
 	cloud, err := sim.New(sim.Config{Agents: sim.Agents{TLS: true}, Dial: (&net.Dialer{}).DialContext})
 	if err != nil {
 		return nil, err
@@ -77,11 +77,10 @@ func clients(ctx context.Context, dir string) (out []measurement, err error) {
 	if err != nil {
 		return nil, err
 	}
-	slices.Sort(took)
-	return []measurement{
-		{fmt.Sprintf("%d agents connected, %d clients: requests answered", connected, callers), 0, float64(len(took))},
-		{"  p50, ms", 0, took[len(took)/2]},
-		{"  p99, ms", 100, took[len(took)*99/100]},
+	return []report.Figure{
+		figure(fmt.Sprintf("%d agents connected, %d clients: requests answered", connected, callers), 0, float64(len(took))),
+		figure("  p50, ms", 0, report.Quantile(took, 0.5)),
+		figure("  p99, ms", 100, report.Quantile(took, 0.99)),
 	}, nil
 }
 
@@ -157,5 +156,5 @@ func get(ctx context.Context, hc *http.Client, url, token string) (float64, erro
 	if resp.StatusCode != http.StatusOK {
 		return 0, fmt.Errorf("%s: %s", url, resp.Status)
 	}
-	return float64(time.Since(begun).Microseconds()) / 1000, nil
+	return report.Millis(time.Since(begun)), nil
 }

@@ -5,10 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
-	"strings"
 	"time"
 
+	"howdah.dev/howdah/bench/report"
 	"howdah.dev/howdah/internal/cluster/simtest"
 	"howdah.dev/howdah/internal/infra/sim"
 )
@@ -36,7 +35,7 @@ var goals = map[int]struct{ create, again, memory float64 }{ //nolint:gochecknog
 // create makes a cluster, applies it again, and says what the process took at most. A
 // call of the driver takes so long; where it takes any time, there are two for each
 // node, of which 100 at once.
-func create(ctx context.Context, dir string, nodes int, call time.Duration) (out []measurement, err error) {
+func create(ctx context.Context, dir string, nodes int, call time.Duration) (out []report.Figure, err error) {
 	cfg := simtest.Config{Dir: dir}
 	if call > 0 {
 		cfg.Sim.Latency = map[sim.Call]time.Duration{sim.CallCreate: call, sim.CallDescribe: call, sim.CallPower: call, sim.CallDelete: call}
@@ -58,9 +57,9 @@ func create(ctx context.Context, dir string, nodes int, call time.Duration) (out
 		if err == nil {
 			err = w.Done(ctx, *o)
 		}
-		return []measurement{{fmt.Sprintf("%d nodes, calls of %s, %d at once, two for each node, s", nodes, call, slowCalls), 45, (made + time.Since(begun)).Seconds()}}, err
+		return []report.Figure{figure(fmt.Sprintf("%d nodes, calls of %s, %d at once, two for each node, s", nodes, call, slowCalls), 45, (made + time.Since(begun)).Seconds())}, err
 	}
-	peak, err := peakMiB()
+	peak, err := report.Peak(os.Getpid())
 	if err != nil {
 		return nil, err
 	}
@@ -69,11 +68,11 @@ func create(ctx context.Context, dir string, nodes int, call time.Duration) (out
 		return nil, err
 	}
 	goal := goals[nodes]
-	return []measurement{
-		{fmt.Sprintf("%d nodes: create, s", nodes), goal.create, made.Seconds()},
-		{fmt.Sprintf("  for each of %d nodes, ms", nodes), 0, made.Seconds() * 1000 / float64(nodes)},
-		{fmt.Sprintf("%d nodes: apply again, s", nodes), goal.again, again.Seconds()},
-		{fmt.Sprintf("%d nodes: server and simulated machines, peak RSS, MiB", nodes), goal.memory, peak},
+	return []report.Figure{
+		figure(fmt.Sprintf("%d nodes: create, s", nodes), goal.create, made.Seconds()),
+		figure(fmt.Sprintf("  for each of %d nodes, ms", nodes), 0, made.Seconds()*1000/float64(nodes)),
+		figure(fmt.Sprintf("%d nodes: apply again, s", nodes), goal.again, again.Seconds()),
+		figure(fmt.Sprintf("%d nodes: server and simulated machines, peak RSS, MiB", nodes), goal.memory, peak/(1<<20)),
 	}, nil
 }
 
@@ -85,19 +84,4 @@ func applied(ctx context.Context, w *simtest.World, nodes int) (time.Duration, e
 		err = w.Done(ctx, ops...)
 	}
 	return time.Since(begun), err
-}
-
-// peakMiB is the most memory this process had at a time.
-func peakMiB() (float64, error) {
-	text, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(text)) {
-		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-			kib, err := strconv.ParseFloat(strings.Fields(rest)[0], 64)
-			return kib / 1024, err
-		}
-	}
-	return 0, errors.New("the kernel does not say how much memory was used")
 }

@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -23,23 +22,21 @@ import (
 // limit bounds the whole run.
 const limit = time.Hour
 
-// measurement is one figure of one round.
-type measurement struct {
-	Name  string
-	Goal  float64 // the most it may be; 0 for none
-	Value float64
+// figure is one of one round; the goal is the most it may be, 0 for none.
+func figure(name string, goal, value float64) report.Figure {
+	return report.Figure{Name: name, Goal: goal, Rounds: []float64{value}}
 }
 
 // part is a measurement that has a process of its own, so that what it takes is its
 // own too.
 type part struct {
 	name string
-	do   func(ctx context.Context, dir string) ([]measurement, error)
+	do   func(ctx context.Context, dir string) ([]report.Figure, error)
 }
 
 func parts() []part {
-	made := func(nodes int, call time.Duration) func(context.Context, string) ([]measurement, error) {
-		return func(ctx context.Context, dir string) ([]measurement, error) { return create(ctx, dir, nodes, call) }
+	made := func(nodes int, call time.Duration) func(context.Context, string) ([]report.Figure, error) {
+		return func(ctx context.Context, dir string) ([]report.Figure, error) { return create(ctx, dir, nodes, call) }
 	}
 	return []part{
 		{"100", made(100, 0)},
@@ -71,9 +68,9 @@ func run() error {
 		return one(ctx, *child)
 	}
 	asked := flag.Args()
-	var rows []row
-	var notes strings.Builder
-	fmt.Fprintf(&notes, "machine: %s\n", report.Machine())
+	var figures report.Figures
+	var notes report.Notes
+	notes.Note("machine: %s", report.Machine())
 	for _, p := range parts() {
 		if len(asked) > 0 && !slices.Contains(asked, p.name) {
 			continue
@@ -84,17 +81,20 @@ func run() error {
 			if err != nil {
 				return fmt.Errorf("%s: %w", p.name, err)
 			}
-			line := fmt.Sprintf("%s  %s, round %d; load before %s", time.Now().Format(time.TimeOnly), p.name, r+1, load)
-			fmt.Println(line)
-			fmt.Fprintln(&notes, line)
-			rows = add(rows, got)
+			notes.Note("%s, round %d; load before %s", p.name, r+1, load)
+			for _, f := range got {
+				figures.Add(f)
+			}
 		}
 	}
-	return write(*out, rows, notes.String())
+	var text strings.Builder
+	fmt.Fprintf(&text, "bench/sim/run, %s\n\n", time.Now().Format("2006-01-02 15:04"))
+	figures.Table(&text, true)
+	return notes.Save(*out, text.String())
 }
 
 // apart has a process of its own make the measurement.
-func apart(ctx context.Context, name string) ([]measurement, error) {
+func apart(ctx context.Context, name string) ([]report.Figure, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -105,7 +105,7 @@ func apart(ctx context.Context, name string) ([]measurement, error) {
 	if err != nil {
 		return nil, err
 	}
-	var got []measurement
+	var got []report.Figure
 	return got, json.Unmarshal(text, &got)
 }
 
@@ -125,51 +125,4 @@ func one(ctx context.Context, name string) error {
 		return err
 	}
 	return json.NewEncoder(os.Stdout).Encode(got)
-}
-
-// row is a figure with the values of its rounds.
-type row struct {
-	measurement
-	values []float64
-}
-
-func add(rows []row, got []measurement) []row {
-	for _, m := range got {
-		i := slices.IndexFunc(rows, func(r row) bool { return r.Name == m.Name })
-		if i < 0 {
-			rows, i = append(rows, row{measurement: m}), len(rows)
-		}
-		rows[i].values = append(rows[i].values, m.Value)
-	}
-	return rows
-}
-
-// write prints the table and puts it and the notes into a file.
-func write(path string, rows []row, notes string) error {
-	var text strings.Builder
-	fmt.Fprintf(&text, "bench/sim/run, %s\n\n", time.Now().Format("2006-01-02 15:04"))
-	table := [][]string{{"FIGURE", "MEDIAN", "ROUNDS", "GOAL"}}
-	for _, r := range rows {
-		middle, goal := report.Median(r.values), ""
-		if r.Goal > 0 {
-			goal = "at most " + report.Number(r.Goal)
-			if middle > r.Goal {
-				goal += ": missed"
-			}
-		}
-		var all []string
-		for _, v := range r.values {
-			all = append(all, report.Number(v))
-		}
-		table = append(table, []string{r.Name, report.Number(middle), strings.Join(all, " "), goal})
-	}
-	report.Table(&text, table)
-	fmt.Print("\n" + text.String())
-	if path == "" {
-		return nil
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	return os.WriteFile(path, []byte(text.String()+"\n"+notes), 0o644)
 }
