@@ -10,3 +10,4 @@ package storm
 // Debian's thrift-compiler 0.17 made the committed code; it works with the
 // runtime library 0.25.
 //go:generate thrift --gen go:package_prefix=howdah.dev/howdah/internal/adapter/storm/,skip_remote -out . nimbus.thrift
+//go:generate gofmt -w nimbusthrift

@@ -225,8 +225,6 @@ struct ExecutorSummary {
 }
 
 struct TopologyInfo {
-  1: required string id
-  2: required string name
   4: required list<ExecutorSummary> executors
 }
 
@@ -251,9 +249,7 @@ enum ComponentType {
 }
 
 struct ComponentPageInfo {
-  1: required string component_id
   2: required ComponentType component_type
-  3: optional string topology_id
   4: optional string topology_name
   5: optional i32 num_executors
   6: optional i32 num_tasks

@@ -57,12 +57,9 @@ type webComponentError struct {
 }
 
 type webBoltWindow struct {
+	webTuples
 	WindowPretty   string `json:"windowPretty"`
 	Window         string `json:"window"`
-	Emitted        int64  `json:"emitted"`
-	Transferred    int64  `json:"transferred"`
-	Acked          int64  `json:"acked"`
-	Failed         int64  `json:"failed"`
 	Executed       int64  `json:"executed"`
 	ExecuteLatency string `json:"executeLatency"`
 	ProcessLatency string `json:"processLatency"`
@@ -92,16 +89,13 @@ type webComponentOutput struct {
 
 // webExecutor is one executor; latencies and capacity are those of its kind.
 type webExecutor struct {
+	webTuples
 	ID              string  `json:"id"`
 	EncodedID       string  `json:"encodedId"`
 	Uptime          string  `json:"uptime"`
 	UptimeSeconds   int32   `json:"uptimeSeconds"`
 	Host            string  `json:"host"`
 	Port            int32   `json:"port"`
-	Emitted         int64   `json:"emitted"`
-	Transferred     int64   `json:"transferred"`
-	Acked           int64   `json:"acked"`
-	Failed          int64   `json:"failed"`
 	CompleteLatency *string `json:"completeLatency,omitempty"`
 	Capacity        *string `json:"capacity,omitempty"`
 	ExecuteLatency  *string `json:"executeLatency,omitempty"`
@@ -187,10 +181,7 @@ func spoutWindows(stats map[string]*nimbusthrift.ComponentAggregateStats) []webT
 	var out []webTopologyStats
 	for _, w := range windows {
 		if s := stats[w.String()]; s != nil {
-			n := countsOf(s)
-			out = append(out, webTopologyStats{
-				windowHint(w.String()), w.String(), n.Emitted, n.Transferred, float3(spoutStats(s).GetCompleteLatencyMs()), n.Acked, n.Failed,
-			})
+			out = append(out, webTopologyStats{countsOf(s).webTuples, windowHint(w.String()), w.String(), float3(spoutStats(s).GetCompleteLatencyMs())})
 		}
 	}
 	return out
@@ -200,9 +191,9 @@ func boltWindows(stats map[string]*nimbusthrift.ComponentAggregateStats) []webBo
 	var out []webBoltWindow
 	for _, w := range windows {
 		if s := stats[w.String()]; s != nil {
-			n, b := countsOf(s), boltStats(s)
+			b := boltStats(s)
 			out = append(out, webBoltWindow{
-				windowHint(w.String()), w.String(), n.Emitted, n.Transferred, n.Acked, n.Failed, b.GetExecuted(),
+				countsOf(s).webTuples, windowHint(w.String()), w.String(), b.GetExecuted(),
 				float3(b.GetExecuteLatencyMs()), float3(b.GetProcessLatencyMs()), float3(b.GetCapacity()),
 			})
 		}
@@ -236,11 +227,11 @@ func outputOf(stream string, s *nimbusthrift.ComponentAggregateStats, spout bool
 }
 
 func executorOf(e *nimbusthrift.ExecutorAggregateStats, spout bool) webExecutor {
-	s, n := e.ExecSummary, countsOf(e.Stats)
+	s := e.ExecSummary
 	id := fmt.Sprintf("[%d-%d]", s.ExecutorInfo.TaskStart, s.ExecutorInfo.TaskEnd)
 	out := webExecutor{
-		ID: id, EncodedID: encoded(id), Uptime: prettyUptime(int(s.UptimeSecs)), UptimeSeconds: s.UptimeSecs, Host: s.Host, Port: s.Port,
-		Emitted: n.Emitted, Transferred: n.Transferred, Acked: n.Acked, Failed: n.Failed, first: s.ExecutorInfo.TaskStart,
+		webTuples: countsOf(e.Stats).webTuples, ID: id, EncodedID: encoded(id),
+		Uptime: prettyUptime(int(s.UptimeSecs)), UptimeSeconds: s.UptimeSecs, Host: s.Host, Port: s.Port, first: s.ExecutorInfo.TaskStart,
 	}
 	if spout {
 		latency := float3(spoutStats(e.Stats).GetCompleteLatencyMs())

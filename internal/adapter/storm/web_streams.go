@@ -190,12 +190,11 @@ func (c *Client) flow(r *http.Request, sys bool) (flow, error) {
 		return f, err
 	}
 	var info *nimbusthrift.TopologyInfo
-	none := nimbusthrift.NumErrorsChoice_NONE
 	err = c.query(r.Context(), func(ctx context.Context, n *nimbusthrift.NimbusClient) (err error) {
 		if f.topology, err = n.GetTopology(ctx, sum.ID); err != nil {
 			return err
 		}
-		info, err = n.GetTopologyInfoWithOpts(ctx, sum.ID, &nimbusthrift.GetInfoOptions{NumErrChoice: &none})
+		info, err = infoOf(ctx, n, sum.ID)
 		return err
 	})
 	if err != nil {

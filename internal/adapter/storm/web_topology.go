@@ -1,6 +1,7 @@
 package storm
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -86,24 +87,26 @@ type webTopologyPage struct {
 	CentralLog              *string                    `json:"central-log-url"`
 }
 
+// webTuples counts tuples, of a topology, a component or an executor.
+type webTuples struct {
+	Emitted     int64 `json:"emitted"`
+	Transferred int64 `json:"transferred"`
+	Acked       int64 `json:"acked"`
+	Failed      int64 `json:"failed"`
+}
+
 type webTopologyStats struct {
+	webTuples
 	WindowPretty    string `json:"windowPretty"`
 	Window          string `json:"window"`
-	Emitted         int64  `json:"emitted"`
-	Transferred     int64  `json:"transferred"`
 	CompleteLatency string `json:"completeLatency"`
-	Acked           int64  `json:"acked"`
-	Failed          int64  `json:"failed"`
 }
 
 // webComponentCounts is what spouts and bolts of a topology's page share.
 type webComponentCounts struct {
+	webTuples
 	Executors       int32    `json:"executors"`
 	Tasks           int32    `json:"tasks"`
-	Emitted         int64    `json:"emitted"`
-	Transferred     int64    `json:"transferred"`
-	Acked           int64    `json:"acked"`
-	Failed          int64    `json:"failed"`
 	RequestedOnHeap *float64 `json:"requestedMemOnHeap,omitempty"`
 	RequestedOff    *float64 `json:"requestedMemOffHeap,omitempty"`
 	RequestedCPU    *float64 `json:"requestedCpu,omitempty"`
@@ -255,10 +258,8 @@ func topologyStatsOf(s *nimbusthrift.TopologyStats) []webTopologyStats {
 		if ms, ok := s.WindowToCompleteLatenciesMs[key]; ok {
 			latency = float3(ms)
 		}
-		out = append(out, webTopologyStats{
-			WindowPretty: windowHint(key), Window: key, Emitted: s.WindowToEmitted[key], Transferred: s.WindowToTransferred[key],
-			CompleteLatency: latency, Acked: s.WindowToAcked[key], Failed: s.WindowToFailed[key],
-		})
+		n := webTuples{s.WindowToEmitted[key], s.WindowToTransferred[key], s.WindowToAcked[key], s.WindowToFailed[key]}
+		out = append(out, webTopologyStats{n, windowHint(key), key, latency})
 	}
 	return out
 }
@@ -269,8 +270,8 @@ func countsOf(s *nimbusthrift.ComponentAggregateStats) webComponentCounts {
 		return webComponentCounts{}
 	}
 	out := webComponentCounts{
-		Executors: n.GetNumExecutors(), Tasks: n.GetNumTasks(), Emitted: n.GetEmitted(), Transferred: n.GetTransferred(),
-		Acked: n.GetAcked(), Failed: n.GetFailed(),
+		webTuples: webTuples{n.GetEmitted(), n.GetTransferred(), n.GetAcked(), n.GetFailed()},
+		Executors: n.GetNumExecutors(), Tasks: n.GetNumTasks(),
 	}
 	if n.ResourcesMap != nil {
 		out.RequestedOnHeap, out.RequestedOff, out.RequestedCPU = amount(n.ResourcesMap, "onheap.memory.mb"), amount(n.ResourcesMap, "offheap.memory.mb"), amount(n.ResourcesMap, "cpu.pcore.percent")
@@ -357,10 +358,7 @@ func (c *Client) webTopologyWorkers(r *http.Request) (any, error) {
 		}
 	}
 	slices.SortFunc(out.List, func(a, b hostPort) int {
-		if a.Host != b.Host {
-			return strings.Compare(a.Host, b.Host)
-		}
-		return int(a.Port - b.Port)
+		return cmp.Or(cmp.Compare(a.Host, b.Host), cmp.Compare(a.Port, b.Port))
 	})
 	return out, nil
 }
@@ -368,15 +366,20 @@ func (c *Client) webTopologyWorkers(r *http.Request) (any, error) {
 // executors reads every executor of a topology with its counts.
 func (c *Client) executors(ctx context.Context, id string) (*nimbusthrift.TopologyInfo, webConf, error) {
 	var info *nimbusthrift.TopologyInfo
-	none := nimbusthrift.NumErrorsChoice_NONE
 	conf, err := c.ask(ctx, func(ctx context.Context, n *nimbusthrift.NimbusClient) (err error) {
-		info, err = n.GetTopologyInfoWithOpts(ctx, id, &nimbusthrift.GetInfoOptions{NumErrChoice: &none})
+		info, err = infoOf(ctx, n, id)
 		return err
 	})
 	if err != nil {
 		return nil, conf, fmt.Errorf("cannot read topology %s: %w", id, err)
 	}
 	return info, conf, nil
+}
+
+// infoOf reads a topology's executors without what went wrong in them.
+func infoOf(ctx context.Context, n *nimbusthrift.NimbusClient, id string) (*nimbusthrift.TopologyInfo, error) {
+	none := nimbusthrift.NumErrorsChoice_NONE
+	return n.GetTopologyInfoWithOpts(ctx, id, &nimbusthrift.GetInfoOptions{NumErrChoice: &none})
 }
 
 var javaEncoding = strings.NewReplacer("%2A", "*", "~", "%7E")

@@ -43,7 +43,7 @@ type need struct {
 }
 
 func needOf(req Request) need {
-	n := need{scalar: [4]int64{milli(req.CPUs), milli(req.Mem), milli(req.Disk), int64(req.GPUs) * 1000}}
+	n := need{scalar: [4]int64{mesos.Milli(req.CPUs), mesos.Milli(req.Mem), mesos.Milli(req.Disk), int64(req.GPUs) * 1000}}
 	for _, p := range req.Ports {
 		switch number := uint64(max(0, p.Number)); { //nolint:gosec // not negative
 		case p.None:
@@ -55,8 +55,6 @@ func needOf(req Request) need {
 	}
 	return n
 }
-
-func milli(v float64) int64 { return int64(math.Round(v * 1000)) }
 
 // worker is one worker with what its offers still hold.
 type worker struct {
@@ -140,7 +138,7 @@ func (s *search) hold(w *worker, offered []mesos.Resource) {
 			continue
 		}
 		if at := scalarAt(r.Name); at >= 0 && r.Scalar != nil && r.Scalar.Value >= 0 { // not NaN either
-			w.scalar[at] = append(w.scalar[at], amount{r, milli(min(r.Scalar.Value, mostOffered))})
+			w.scalar[at] = append(w.scalar[at], amount{r, mesos.Milli(min(r.Scalar.Value, mostOffered))})
 		}
 		if r.Name == ports && r.Ranges != nil {
 			w.ports = append(w.ports, newPortPool(r))

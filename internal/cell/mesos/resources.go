@@ -83,7 +83,7 @@ func (r Resource) with(v Resource) Resource {
 func (r Resource) empty() bool {
 	switch r.Type {
 	case Scalar:
-		return r.Scalar == nil || milli(r.Scalar.Value) == 0
+		return r.Scalar == nil || Milli(r.Scalar.Value) == 0
 	case Ranges:
 		return r.Ranges == nil || len(r.Ranges.Range) == 0
 	default:
@@ -91,8 +91,8 @@ func (r Resource) empty() bool {
 	}
 }
 
-// milli is a scalar in thousandths; all arithmetic is done on these.
-func milli(v float64) int64 { return int64(math.Round(v * 1000)) }
+// Milli is a scalar in thousandths; all arithmetic is done on these.
+func Milli(v float64) int64 { return int64(math.Round(v * 1000)) }
 
 func fromMilli(n int64) *ScalarValue { return &ScalarValue{Value: float64(n) / 1000} }
 
@@ -101,7 +101,7 @@ func (r Resource) normal() Resource {
 	switch r.Type {
 	case Scalar:
 		if r.Scalar != nil {
-			r.Scalar = fromMilli(milli(r.Scalar.Value))
+			r.Scalar = fromMilli(Milli(r.Scalar.Value))
 		}
 	case Ranges:
 		if r.Ranges != nil {
@@ -118,7 +118,7 @@ func (r Resource) normal() Resource {
 func (r Resource) plus(o Resource) Resource {
 	switch r.Type {
 	case Scalar:
-		return r.with(Resource{Scalar: fromMilli(milli(r.scalar()) + milli(o.scalar()))})
+		return r.with(Resource{Scalar: fromMilli(Milli(r.scalar()) + Milli(o.scalar()))})
 	case Ranges:
 		return r.with(Resource{Ranges: &RangesValue{Range: joinRanges(slices.Concat(r.ranges(), o.ranges()))}})
 	default:
@@ -129,7 +129,7 @@ func (r Resource) plus(o Resource) Resource {
 func (r Resource) minus(o Resource) Resource {
 	switch r.Type {
 	case Scalar:
-		return r.with(Resource{Scalar: fromMilli(max(0, milli(r.scalar())-milli(o.scalar())))})
+		return r.with(Resource{Scalar: fromMilli(max(0, Milli(r.scalar())-Milli(o.scalar())))})
 	case Ranges:
 		return r.with(Resource{Ranges: &RangesValue{Range: cutRanges(r.ranges(), joinRanges(o.ranges()))}})
 	default:
@@ -142,7 +142,7 @@ func (r Resource) minus(o Resource) Resource {
 func (r Resource) contains(o Resource) bool {
 	switch r.Type {
 	case Scalar:
-		return milli(r.scalar()) >= milli(o.scalar())
+		return Milli(r.scalar()) >= Milli(o.scalar())
 	case Ranges:
 		return len(cutRanges(o.ranges(), r.ranges())) == 0
 	default:
@@ -244,7 +244,7 @@ func Sum(all ...Resources) Resources {
 			}
 			switch r.Type {
 			case Scalar:
-				sum[i].Scalar.Value = float64(milli(sum[i].scalar())+milli(r.scalar())) / 1000
+				sum[i].Scalar.Value = float64(Milli(sum[i].scalar())+Milli(r.scalar())) / 1000
 			case Ranges:
 				sum[i].Ranges.Range = append(sum[i].Ranges.Range, r.ranges()...)
 			default:
@@ -311,7 +311,7 @@ func (rs Resources) Scalar(name string) float64 {
 	var n int64
 	for _, r := range rs {
 		if r.Name == name && r.Type == Scalar {
-			n += milli(r.scalar())
+			n += Milli(r.scalar())
 		}
 	}
 	return float64(n) / 1000

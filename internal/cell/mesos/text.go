@@ -134,7 +134,7 @@ func FormatRanges(ranges []Range) string {
 
 // FormatScalar writes a scalar with no more decimals than it has.
 func FormatScalar(v float64) string {
-	return strconv.FormatFloat(float64(milli(v))/1000, 'f', -1, 64)
+	return strconv.FormatFloat(float64(Milli(v))/1000, 'f', -1, 64)
 }
 
 // String writes resources as Mesos does: cpus:4; mem(role):8192; ports:[31000-32000].

@@ -1,17 +1,13 @@
 package pull
 
 import (
-	"archive/tar"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"path"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
-	"github.com/klauspost/compress/gzip"
 )
 
 // Credentials log in to a registry. The zero value is nobody. They print as
@@ -71,31 +67,6 @@ func DockerConfig(data []byte) (Credentials, error) {
 		return Credentials{}, errors.New("the Docker configuration names a credential helper, which is not run: put the login into auths (docker login on a machine without a helper)")
 	}
 	return c, nil
-}
-
-// DockerArchive reads docker.tar.gz, Marathon's older way: a tar with
-// .docker/config.json or .dockercfg.
-func DockerArchive(r io.Reader) (Credentials, error) {
-	z, err := gzip.NewReader(io.LimitReader(r, 4*maxDockerConfig))
-	if err != nil {
-		return Credentials{}, fmt.Errorf("the archive of credentials is no gzip file: %w", err)
-	}
-	t := tar.NewReader(io.LimitReader(z, 4*maxDockerConfig))
-	for range 1000 {
-		h, err := t.Next()
-		if err != nil && !errors.Is(err, tar.ErrInsecurePath) {
-			break
-		}
-		switch path.Clean("/" + h.Name) {
-		case "/.docker/config.json", "/.dockercfg":
-			data, err := io.ReadAll(io.LimitReader(t, maxDockerConfig+1))
-			if err != nil {
-				return Credentials{}, fmt.Errorf("the archive of credentials cannot be read: %w", err)
-			}
-			return DockerConfig(data)
-		}
-	}
-	return Credentials{}, errors.New("the archive of credentials holds neither .docker/config.json nor .dockercfg")
 }
 
 // registryKey is the registry that a key of auths means: https://host/v1/ is host.

@@ -1,9 +1,7 @@
 package pull_test
 
 import (
-	"archive/tar"
 	"bytes"
-	"compress/gzip"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -387,39 +385,6 @@ func TestPush(t *testing.T) {
 	want := "cannot push " + target + ": the registry " + to.host + " asks for a login (HTTP 401): give credentials for it"
 	if err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
-	}
-}
-
-// TestDockerArchive: Marathon's older way to give a login.
-func TestDockerArchive(t *testing.T) {
-	u := serve(t)
-	u.image(t, "p/app:v1", runtime.GOARCH)
-	login := `{"auths":{"` + u.host + `":{"auth":"` + base64.StdEncoding.EncodeToString([]byte("user:secret")) + `"}}}`
-	for name, want := range map[string]string{
-		".docker/config.json": "", "./.dockercfg": "",
-		"other": "the archive of credentials holds neither .docker/config.json nor .dockercfg",
-	} {
-		var b bytes.Buffer
-		z := gzip.NewWriter(&b)
-		w := tar.NewWriter(z)
-		ok(t, w.WriteHeader(&tar.Header{Name: name, Typeflag: tar.TypeReg, Size: int64(len(login)), Mode: 0o600}))
-		_, err := io.WriteString(w, login)
-		ok(t, errors.Join(err, w.Close(), z.Close()))
-		c, err := pull.DockerArchive(&b)
-		if err != nil {
-			if err.Error() != want {
-				t.Errorf("%s: got %v", name, err)
-			}
-			continue
-		}
-		opts := options()
-		opts.Credentials = c
-		if _, err = pull.New(config(store(t))).Pull(t.Context(), u.host+"/p/app:v1", opts); err != nil || want != "" {
-			t.Errorf("%s: got %v", name, err)
-		}
-	}
-	if _, err := pull.DockerArchive(strings.NewReader("hello")); err == nil {
-		t.Error("text is taken for an archive")
 	}
 }
 

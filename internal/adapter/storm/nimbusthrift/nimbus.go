@@ -11172,26 +11172,14 @@ func (p *ExecutorSummary) String() string {
 }
 
 // Attributes:
-//   - ID
-//   - Name
 //   - Executors
 type TopologyInfo struct {
-	ID   string `thrift:"id,1,required" db:"id" json:"id"`
-	Name string `thrift:"name,2,required" db:"name" json:"name"`
-	// unused field # 3
+	// unused fields # 1 to 3
 	Executors []*ExecutorSummary `thrift:"executors,4,required" db:"executors" json:"executors"`
 }
 
 func NewTopologyInfo() *TopologyInfo {
 	return &TopologyInfo{}
-}
-
-func (p *TopologyInfo) GetID() string {
-	return p.ID
-}
-
-func (p *TopologyInfo) GetName() string {
-	return p.Name
 }
 
 func (p *TopologyInfo) GetExecutors() []*ExecutorSummary {
@@ -11202,8 +11190,6 @@ func (p *TopologyInfo) Read(ctx context.Context, iprot thrift.TProtocol) error {
 		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
 	}
 
-	var issetID bool = false
-	var issetName bool = false
 	var issetExecutors bool = false
 
 	for {
@@ -11215,28 +11201,6 @@ func (p *TopologyInfo) Read(ctx context.Context, iprot thrift.TProtocol) error {
 			break
 		}
 		switch fieldId {
-		case 1:
-			if fieldTypeId == thrift.STRING {
-				if err := p.ReadField1(ctx, iprot); err != nil {
-					return err
-				}
-				issetID = true
-			} else {
-				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-					return err
-				}
-			}
-		case 2:
-			if fieldTypeId == thrift.STRING {
-				if err := p.ReadField2(ctx, iprot); err != nil {
-					return err
-				}
-				issetName = true
-			} else {
-				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-					return err
-				}
-			}
 		case 4:
 			if fieldTypeId == thrift.LIST {
 				if err := p.ReadField4(ctx, iprot); err != nil {
@@ -11260,32 +11224,8 @@ func (p *TopologyInfo) Read(ctx context.Context, iprot thrift.TProtocol) error {
 	if err := iprot.ReadStructEnd(ctx); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
 	}
-	if !issetID {
-		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field ID is not set"))
-	}
-	if !issetName {
-		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field Name is not set"))
-	}
 	if !issetExecutors {
 		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field Executors is not set"))
-	}
-	return nil
-}
-
-func (p *TopologyInfo) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
-	if v, err := iprot.ReadString(ctx); err != nil {
-		return thrift.PrependError("error reading field 1: ", err)
-	} else {
-		p.ID = v
-	}
-	return nil
-}
-
-func (p *TopologyInfo) ReadField2(ctx context.Context, iprot thrift.TProtocol) error {
-	if v, err := iprot.ReadString(ctx); err != nil {
-		return thrift.PrependError("error reading field 2: ", err)
-	} else {
-		p.Name = v
 	}
 	return nil
 }
@@ -11315,12 +11255,6 @@ func (p *TopologyInfo) Write(ctx context.Context, oprot thrift.TProtocol) error 
 		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
 	}
 	if p != nil {
-		if err := p.writeField1(ctx, oprot); err != nil {
-			return err
-		}
-		if err := p.writeField2(ctx, oprot); err != nil {
-			return err
-		}
 		if err := p.writeField4(ctx, oprot); err != nil {
 			return err
 		}
@@ -11332,32 +11266,6 @@ func (p *TopologyInfo) Write(ctx context.Context, oprot thrift.TProtocol) error 
 		return thrift.PrependError("write struct stop error: ", err)
 	}
 	return nil
-}
-
-func (p *TopologyInfo) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
-	if err := oprot.WriteFieldBegin(ctx, "id", thrift.STRING, 1); err != nil {
-		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:id: ", p), err)
-	}
-	if err := oprot.WriteString(ctx, string(p.ID)); err != nil {
-		return thrift.PrependError(fmt.Sprintf("%T.id (1) field write error: ", p), err)
-	}
-	if err := oprot.WriteFieldEnd(ctx); err != nil {
-		return thrift.PrependError(fmt.Sprintf("%T write field end error 1:id: ", p), err)
-	}
-	return err
-}
-
-func (p *TopologyInfo) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
-	if err := oprot.WriteFieldBegin(ctx, "name", thrift.STRING, 2); err != nil {
-		return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:name: ", p), err)
-	}
-	if err := oprot.WriteString(ctx, string(p.Name)); err != nil {
-		return thrift.PrependError(fmt.Sprintf("%T.name (2) field write error: ", p), err)
-	}
-	if err := oprot.WriteFieldEnd(ctx); err != nil {
-		return thrift.PrependError(fmt.Sprintf("%T write field end error 2:name: ", p), err)
-	}
-	return err
 }
 
 func (p *TopologyInfo) writeField4(ctx context.Context, oprot thrift.TProtocol) (err error) {
@@ -11385,12 +11293,6 @@ func (p *TopologyInfo) Equals(other *TopologyInfo) bool {
 	if p == other {
 		return true
 	} else if p == nil || other == nil {
-		return false
-	}
-	if p.ID != other.ID {
-		return false
-	}
-	if p.Name != other.Name {
 		return false
 	}
 	if len(p.Executors) != len(other.Executors) {
@@ -11716,9 +11618,7 @@ func (p *ExecutorAggregateStats) String() string {
 }
 
 // Attributes:
-//   - ComponentID
 //   - ComponentType
-//   - TopologyID
 //   - TopologyName
 //   - NumExecutors
 //   - NumTasks
@@ -11731,9 +11631,9 @@ func (p *ExecutorAggregateStats) String() string {
 //   - TopologyStatus
 //   - ResourcesMap
 type ComponentPageInfo struct {
-	ComponentID      string                                       `thrift:"component_id,1,required" db:"component_id" json:"component_id"`
-	ComponentType    ComponentType                                `thrift:"component_type,2,required" db:"component_type" json:"component_type"`
-	TopologyID       *string                                      `thrift:"topology_id,3" db:"topology_id" json:"topology_id,omitempty"`
+	// unused field # 1
+	ComponentType ComponentType `thrift:"component_type,2,required" db:"component_type" json:"component_type"`
+	// unused field # 3
 	TopologyName     *string                                      `thrift:"topology_name,4" db:"topology_name" json:"topology_name,omitempty"`
 	NumExecutors     *int32                                       `thrift:"num_executors,5" db:"num_executors" json:"num_executors,omitempty"`
 	NumTasks         *int32                                       `thrift:"num_tasks,6" db:"num_tasks" json:"num_tasks,omitempty"`
@@ -11752,21 +11652,8 @@ func NewComponentPageInfo() *ComponentPageInfo {
 	return &ComponentPageInfo{}
 }
 
-func (p *ComponentPageInfo) GetComponentID() string {
-	return p.ComponentID
-}
-
 func (p *ComponentPageInfo) GetComponentType() ComponentType {
 	return p.ComponentType
-}
-
-var ComponentPageInfo_TopologyID_DEFAULT string
-
-func (p *ComponentPageInfo) GetTopologyID() string {
-	if !p.IsSetTopologyID() {
-		return ComponentPageInfo_TopologyID_DEFAULT
-	}
-	return *p.TopologyID
 }
 
 var ComponentPageInfo_TopologyName_DEFAULT string
@@ -11849,10 +11736,6 @@ var ComponentPageInfo_ResourcesMap_DEFAULT map[string]float64
 func (p *ComponentPageInfo) GetResourcesMap() map[string]float64 {
 	return p.ResourcesMap
 }
-func (p *ComponentPageInfo) IsSetTopologyID() bool {
-	return p.TopologyID != nil
-}
-
 func (p *ComponentPageInfo) IsSetTopologyName() bool {
 	return p.TopologyName != nil
 }
@@ -11902,7 +11785,6 @@ func (p *ComponentPageInfo) Read(ctx context.Context, iprot thrift.TProtocol) er
 		return thrift.PrependError(fmt.Sprintf("%T read error: ", p), err)
 	}
 
-	var issetComponentID bool = false
 	var issetComponentType bool = false
 
 	for {
@@ -11914,33 +11796,12 @@ func (p *ComponentPageInfo) Read(ctx context.Context, iprot thrift.TProtocol) er
 			break
 		}
 		switch fieldId {
-		case 1:
-			if fieldTypeId == thrift.STRING {
-				if err := p.ReadField1(ctx, iprot); err != nil {
-					return err
-				}
-				issetComponentID = true
-			} else {
-				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-					return err
-				}
-			}
 		case 2:
 			if fieldTypeId == thrift.I32 {
 				if err := p.ReadField2(ctx, iprot); err != nil {
 					return err
 				}
 				issetComponentType = true
-			} else {
-				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
-					return err
-				}
-			}
-		case 3:
-			if fieldTypeId == thrift.STRING {
-				if err := p.ReadField3(ctx, iprot); err != nil {
-					return err
-				}
 			} else {
 				if err := iprot.Skip(ctx, fieldTypeId); err != nil {
 					return err
@@ -12068,20 +11929,8 @@ func (p *ComponentPageInfo) Read(ctx context.Context, iprot thrift.TProtocol) er
 	if err := iprot.ReadStructEnd(ctx); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T read struct end error: ", p), err)
 	}
-	if !issetComponentID {
-		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field ComponentID is not set"))
-	}
 	if !issetComponentType {
 		return thrift.NewTProtocolExceptionWithType(thrift.INVALID_DATA, fmt.Errorf("Required field ComponentType is not set"))
-	}
-	return nil
-}
-
-func (p *ComponentPageInfo) ReadField1(ctx context.Context, iprot thrift.TProtocol) error {
-	if v, err := iprot.ReadString(ctx); err != nil {
-		return thrift.PrependError("error reading field 1: ", err)
-	} else {
-		p.ComponentID = v
 	}
 	return nil
 }
@@ -12092,15 +11941,6 @@ func (p *ComponentPageInfo) ReadField2(ctx context.Context, iprot thrift.TProtoc
 	} else {
 		temp := ComponentType(v)
 		p.ComponentType = temp
-	}
-	return nil
-}
-
-func (p *ComponentPageInfo) ReadField3(ctx context.Context, iprot thrift.TProtocol) error {
-	if v, err := iprot.ReadString(ctx); err != nil {
-		return thrift.PrependError("error reading field 3: ", err)
-	} else {
-		p.TopologyID = &v
 	}
 	return nil
 }
@@ -12298,13 +12138,7 @@ func (p *ComponentPageInfo) Write(ctx context.Context, oprot thrift.TProtocol) e
 		return thrift.PrependError(fmt.Sprintf("%T write struct begin error: ", p), err)
 	}
 	if p != nil {
-		if err := p.writeField1(ctx, oprot); err != nil {
-			return err
-		}
 		if err := p.writeField2(ctx, oprot); err != nil {
-			return err
-		}
-		if err := p.writeField3(ctx, oprot); err != nil {
 			return err
 		}
 		if err := p.writeField4(ctx, oprot); err != nil {
@@ -12350,19 +12184,6 @@ func (p *ComponentPageInfo) Write(ctx context.Context, oprot thrift.TProtocol) e
 	return nil
 }
 
-func (p *ComponentPageInfo) writeField1(ctx context.Context, oprot thrift.TProtocol) (err error) {
-	if err := oprot.WriteFieldBegin(ctx, "component_id", thrift.STRING, 1); err != nil {
-		return thrift.PrependError(fmt.Sprintf("%T write field begin error 1:component_id: ", p), err)
-	}
-	if err := oprot.WriteString(ctx, string(p.ComponentID)); err != nil {
-		return thrift.PrependError(fmt.Sprintf("%T.component_id (1) field write error: ", p), err)
-	}
-	if err := oprot.WriteFieldEnd(ctx); err != nil {
-		return thrift.PrependError(fmt.Sprintf("%T write field end error 1:component_id: ", p), err)
-	}
-	return err
-}
-
 func (p *ComponentPageInfo) writeField2(ctx context.Context, oprot thrift.TProtocol) (err error) {
 	if err := oprot.WriteFieldBegin(ctx, "component_type", thrift.I32, 2); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T write field begin error 2:component_type: ", p), err)
@@ -12372,21 +12193,6 @@ func (p *ComponentPageInfo) writeField2(ctx context.Context, oprot thrift.TProto
 	}
 	if err := oprot.WriteFieldEnd(ctx); err != nil {
 		return thrift.PrependError(fmt.Sprintf("%T write field end error 2:component_type: ", p), err)
-	}
-	return err
-}
-
-func (p *ComponentPageInfo) writeField3(ctx context.Context, oprot thrift.TProtocol) (err error) {
-	if p.IsSetTopologyID() {
-		if err := oprot.WriteFieldBegin(ctx, "topology_id", thrift.STRING, 3); err != nil {
-			return thrift.PrependError(fmt.Sprintf("%T write field begin error 3:topology_id: ", p), err)
-		}
-		if err := oprot.WriteString(ctx, string(*p.TopologyID)); err != nil {
-			return thrift.PrependError(fmt.Sprintf("%T.topology_id (3) field write error: ", p), err)
-		}
-		if err := oprot.WriteFieldEnd(ctx); err != nil {
-			return thrift.PrependError(fmt.Sprintf("%T write field end error 3:topology_id: ", p), err)
-		}
 	}
 	return err
 }
@@ -12622,19 +12428,8 @@ func (p *ComponentPageInfo) Equals(other *ComponentPageInfo) bool {
 	} else if p == nil || other == nil {
 		return false
 	}
-	if p.ComponentID != other.ComponentID {
-		return false
-	}
 	if p.ComponentType != other.ComponentType {
 		return false
-	}
-	if p.TopologyID != other.TopologyID {
-		if p.TopologyID == nil || other.TopologyID == nil {
-			return false
-		}
-		if (*p.TopologyID) != (*other.TopologyID) {
-			return false
-		}
 	}
 	if p.TopologyName != other.TopologyName {
 		if p.TopologyName == nil || other.TopologyName == nil {

@@ -296,9 +296,9 @@ func TestExecUnread(t *testing.T) {
 	wait(t, s)
 }
 
-// TestShimKilledInGroup: what a task started and stripped of all that tells whose it is
-// ends with a killed shim, where there are control groups.
-func TestShimKilledInGroup(t *testing.T) {
+// newTaskInGroup is a task with a control group of its own, which goes with the test.
+func newTaskInGroup(t *testing.T, script string) (*task, cgroup.Group) {
+	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("control groups need root")
 	}
@@ -306,13 +306,20 @@ func TestShimKilledInGroup(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer parent.Remove()
-	k := newTask(t, shimtest.Build(t), "", "env -i setsid sh -c 'echo $$ > daemon; exec sleep 1005' & sleep 1006")
+	t.Cleanup(parent.Remove)
+	k := newTask(t, shimtest.Build(t), "", script)
 	g := parent.Group(k.spec.Config.ID)
 	if err := g.Create(cgroup.Limits{Memory: 256 << 20, CPUShares: 64, Pids: 50}); err != nil {
 		t.Fatal(err)
 	}
 	k.spec.Config.Cgroup = &g
+	return k, g
+}
+
+// TestShimKilledInGroup: what a task started and stripped of all that tells whose it is
+// ends with a killed shim, where there are control groups.
+func TestShimKilledInGroup(t *testing.T) {
+	k, _ := newTaskInGroup(t, "env -i setsid sh -c 'echo $$ > daemon; exec sleep 1005' & sleep 1006")
 	s := k.start()
 	var pid int
 	until(t, "the daemon runs", func() bool {
@@ -335,20 +342,7 @@ func TestShimKilledInGroup(t *testing.T) {
 // TestWhoIsInTheGroup: the command and what it starts are, with each controller; the shim
 // is not, nor one of its threads: it must live when the task has no memory left.
 func TestWhoIsInTheGroup(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("control groups need root")
-	}
-	parent, err := cgroup.Find("/sys/fs/cgroup", "/proc/self/cgroup", "keeper-test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer parent.Remove()
-	k := newTask(t, shimtest.Build(t), "", "sleep 1007 & echo $! > child; wait")
-	g := parent.Group(k.spec.Config.ID)
-	if err := g.Create(cgroup.Limits{Memory: 256 << 20, CPUShares: 64, Pids: 50}); err != nil {
-		t.Fatal(err)
-	}
-	k.spec.Config.Cgroup = &g
+	k, g := newTaskInGroup(t, "sleep 1007 & echo $! > child; wait")
 	s := k.start()
 	var child int
 	until(t, "the command has a child", func() bool {
@@ -469,20 +463,7 @@ func terminal(t *testing.T, c shim.Client) {
 
 // TestForkBomb bounds a command that does nothing but fork, and ends all of it.
 func TestForkBomb(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("limits need root")
-	}
-	parent, err := cgroup.Find("/sys/fs/cgroup", "/proc/self/cgroup", "keeper-test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer parent.Remove()
-	k := newTask(t, shimtest.Build(t), "", "bomb() { bomb | bomb & }; echo up; bomb; while :; do sleep 1; done")
-	g := parent.Group(k.spec.Config.ID)
-	if err := g.Create(cgroup.Limits{Memory: 256 << 20, CPUShares: 64, Pids: 50}); err != nil {
-		t.Fatal(err)
-	}
-	k.spec.Config.Cgroup = &g
+	k, g := newTaskInGroup(t, "bomb() { bomb | bomb & }; echo up; bomb; while :; do sleep 1; done")
 	s := k.start()
 	most := int64(0)
 	until(t, "the bomb grows", func() bool {
