@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"reflect"
 	"slices"
 	"strings"
 
@@ -223,16 +222,20 @@ func (m *Manager) disconnect(n store.Node, me *agentStream) {
 
 // Report takes what an agent observes. Reports of fenced agents are refused.
 func (m *Manager) Report(ctx context.Context, r agentapi.Report) (agentapi.ReportResponse, error) {
-	if m.heartbeat(r) {
+	now, err := summarize(r)
+	if err != nil {
+		return agentapi.ReportResponse{}, err
+	}
+	if m.heartbeat(r, now) {
 		return agentapi.ReportResponse{}, nil
 	}
-	same, fenced, err := m.unchanged(ctx, r)
+	same, fenced, err := m.unchanged(ctx, r, now)
 	if err != nil || fenced {
 		return agentapi.ReportResponse{Fenced: fenced}, err
 	}
 	first := m.hear(r)
 	if same && !first {
-		m.stored(r)
+		m.stored(r.Node, now)
 		return agentapi.ReportResponse{}, nil
 	}
 	err = m.cfg.Store.Update(ctx, func(tx *store.Tx) error {
@@ -264,47 +267,9 @@ func (m *Manager) Report(ctx context.Context, r agentapi.Report) (agentapi.Repor
 		return serviceEvents(tx, c.Name, n.Name, before.Report.Services, r.Services)
 	})
 	if err == nil {
-		m.stored(r)
+		m.stored(r.Node, now)
 	}
 	return agentapi.ReportResponse{}, err
-}
-
-// unchanged tells a heartbeat from news, so that heartbeats cost no write.
-func (m *Manager) unchanged(ctx context.Context, r agentapi.Report) (same, fenced bool, err error) {
-	err = m.cfg.Store.View(ctx, func(tx *store.Tx) error {
-		n, err := tx.Node(r.Node)
-		if err != nil {
-			return err
-		}
-		fenced = r.Incarnation < n.Incarnation
-		old, err := tx.Observed(n.ID)
-		if errors.Is(err, store.ErrNotFound) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		was := old.Report
-		was.Sequence = r.Sequence
-		same = reflect.DeepEqual(normal(was), normal(r))
-		return nil
-	})
-	return same, fenced, err
-}
-
-// normal makes reports comparable: times lose what JSON does not carry.
-func normal(r agentapi.Report) agentapi.Report {
-	r = withoutProbes(r)
-	for i := range r.Services {
-		r.Services[i].Since = r.Services[i].Since.Round(0).UTC()
-		r.Services[i].Conditions = withoutSince(r.Services[i].Conditions)
-	}
-	r.Conditions = withoutSince(r.Conditions)
-	r.Tasks = slices.Clone(r.Tasks)
-	for i := range r.Tasks {
-		r.Tasks[i].Started, r.Tasks[i].Ended = r.Tasks[i].Started.Round(0).UTC(), r.Tasks[i].Ended.Round(0).UTC()
-	}
-	return r
 }
 
 // observeDone records cluster-wide one-time tasks whose evidence an agent has.

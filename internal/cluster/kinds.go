@@ -8,6 +8,7 @@ import (
 	"howdah.dev/howdah/api"
 	"howdah.dev/howdah/internal/agentapi"
 	"howdah.dev/howdah/internal/infra"
+	"howdah.dev/howdah/internal/infra/limit"
 	"howdah.dev/howdah/internal/op"
 	"howdah.dev/howdah/internal/store"
 )
@@ -47,13 +48,23 @@ const (
 	joinTokenLife = time.Hour
 )
 
-// node reads a step's node and its cluster's name.
+// node reads a step's node.
 func (m *Manager) node(ctx context.Context, c op.Call) (n store.Node, err error) {
 	err = m.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
 		n, err = tx.Node(c.Step.Node)
 		return err
 	})
 	return n, err
+}
+
+// machine reads a step's node and finds the driver that has its machine.
+func (m *Manager) machine(ctx context.Context, c op.Call) (store.Node, *limit.Driver, error) {
+	n, err := m.node(ctx, c)
+	if err != nil {
+		return n, nil, err
+	}
+	d, err := m.driver(n.Infrastructure)
+	return n, d, err
 }
 
 // driverResult turns a driver's error into what the step does about it.

@@ -78,16 +78,12 @@ func doMissingNode(_ context.Context, c op.Call) op.Result {
 // doClearNode has the driver remove a machine whose agent never joined, so that it
 // is made anew and not taken for there.
 func (m *Manager) doClearNode(ctx context.Context, c op.Call) op.Result {
-	n, err := m.node(ctx, c)
+	n, d, err := m.machine(ctx, c)
 	if err != nil {
 		return op.Fail(err)
 	}
 	if n.Facts != nil {
 		return op.Done(nil)
-	}
-	d, err := m.driver(n.Infrastructure)
-	if err != nil {
-		return op.Fail(err)
 	}
 	if err := d.Delete(ctx, ref(c.Operation.Name, n)); err != nil && infra.KindOf(err) != infra.KindNotFound {
 		return driverResult(err)

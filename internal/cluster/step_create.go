@@ -15,16 +15,12 @@ import (
 
 // doCreateNode has the driver make the machine and waits for its agent.
 func (m *Manager) doCreateNode(ctx context.Context, c op.Call) op.Result {
-	n, err := m.node(ctx, c)
+	n, d, err := m.machine(ctx, c)
 	if err != nil {
 		return op.Fail(err)
 	}
 	if n.Facts != nil {
 		return op.Done(nil)
-	}
-	d, err := m.driver(n.Infrastructure)
-	if err != nil {
-		return op.Fail(err)
 	}
 	// A token may have been used up by a join whose answer was lost with the
 	// server that gave it, so another server invites again.

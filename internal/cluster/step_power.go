@@ -16,11 +16,7 @@ func (m *Manager) doPowerOff(ctx context.Context, c op.Call) op.Result {
 }
 
 func (m *Manager) power(ctx context.Context, c op.Call, on bool) op.Result {
-	n, err := m.node(ctx, c)
-	if err != nil {
-		return op.Fail(err)
-	}
-	d, err := m.driver(n.Infrastructure)
+	n, d, err := m.machine(ctx, c)
 	if err != nil {
 		return op.Fail(err)
 	}

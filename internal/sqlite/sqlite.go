@@ -120,17 +120,17 @@ func migrate(ctx context.Context, db *sql.DB, path string, migrations fs.FS) err
 	if err != nil {
 		return fmt.Errorf("cannot read migrations: %w", err)
 	}
+	newest, err := Newest(migrations)
+	if err != nil {
+		return err
+	}
 	have, err := p.GetDBVersion(ctx)
 	if err != nil {
 		return fmt.Errorf("cannot read database %s: %w", path, err)
 	}
-	var newest int64
-	for _, s := range p.ListSources() {
-		newest = max(newest, s.Version)
-	}
 	switch {
 	case have > newest:
-		return fmt.Errorf("%w: %s has schema %d, this binary knows %d; run the newer binary, or restore a backup%s", ErrNewer, path, have, newest, copies(path))
+		return newer(path, have, newest)
 	case have == newest:
 		return nil
 	case have > 0:
@@ -159,36 +159,31 @@ func backup(ctx context.Context, db *sql.DB, to string) error {
 }
 
 // Check looks for damage in the database in a file, which may be in use, and changes
-// nothing. A schema newer than the migrations is ErrNewer.
+// nothing. A damaged file is ErrDamaged, a schema newer than the migrations ErrNewer.
 func Check(ctx context.Context, path string, migrations fs.FS) error {
 	if _, err := os.Stat(path); err != nil {
 		return fmt.Errorf("cannot read database: %w", err)
 	}
-	db, err := open(path, readers)
+	if err := whole(ctx, path); err != nil {
+		return err
+	}
+	newest, err := Newest(migrations)
+	if err != nil {
+		return err
+	}
+	db, err := Look(path)
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	var said string
-	if err := db.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&said); err != nil {
-		return fmt.Errorf("cannot read database %s: %w", path, err)
+	have, err := Schema(ctx, db)
+	if err == nil && have > newest {
+		err = newer(path, have, newest)
 	}
-	if said != "ok" {
-		return fmt.Errorf("database %s is damaged: %s", path, said)
-	}
-	p, err := goose.NewProvider(goose.DialectSQLite3, db, migrations)
-	if err != nil {
-		return fmt.Errorf("cannot read migrations: %w", err)
-	}
-	var have, newest int64
-	if err := db.QueryRowContext(ctx, "SELECT coalesce(max(version_id), 0) FROM goose_db_version WHERE is_applied").Scan(&have); err != nil {
-		return fmt.Errorf("cannot read database %s: %w", path, err)
-	}
-	for _, s := range p.ListSources() {
-		newest = max(newest, s.Version)
-	}
-	if have > newest {
-		return fmt.Errorf("%w: %s has schema %d, this binary knows %d", ErrNewer, path, have, newest)
-	}
-	return nil
+	return err
+}
+
+// newer refuses a database whose schema these migrations do not come to.
+func newer(path string, have, newest int64) error {
+	return fmt.Errorf("%w: %s has schema %d, this binary knows %d; run the newer binary, or restore a backup%s", ErrNewer, path, have, newest, copies(path))
 }

@@ -54,6 +54,12 @@ func TestMigrate(t *testing.T) {
 	if !errors.Is(err, sqlite.ErrNewer) || err.Error() != want {
 		t.Errorf("got %v\nwant %s", err, want)
 	}
+	if err := sqlite.Check(t.Context(), path, one); !errors.Is(err, sqlite.ErrNewer) || err.Error() != want {
+		t.Errorf("checked: %v", err)
+	}
+	if err := sqlite.Check(t.Context(), path, two); err != nil {
+		t.Errorf("checked: %v", err)
+	}
 }
 
 func TestFailedMigrationChangesNothing(t *testing.T) {
@@ -118,6 +124,9 @@ func TestDamaged(t *testing.T) {
 				if !strings.Contains(err.Error(), want) {
 					t.Errorf("%q lacks %q", err, want)
 				}
+			}
+			if err := sqlite.Check(t.Context(), path, one); !errors.Is(err, sqlite.ErrDamaged) {
+				t.Errorf("checked: %v", err)
 			}
 			if now, err := os.ReadFile(path); err != nil || !bytes.Equal(now, data) {
 				t.Errorf("the damaged file was changed: %v", err)

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 
 	"howdah.dev/howdah/internal/agentapi"
 	"howdah.dev/howdah/internal/sqlite"
@@ -30,13 +29,7 @@ type NodeLook struct {
 }
 
 // Newest is the schema that this program knows.
-func Newest() (int64, error) {
-	sub, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return 0, err
-	}
-	return sqlite.Newest(sub)
-}
+func Newest() (int64, error) { return sqlite.Newest(schema()) }
 
 // LookAt reads a database as it is: nothing is migrated or written, and a server
 // may have it open.
@@ -99,6 +92,10 @@ func newer(ctx context.Context, path string, refusal error) error {
 	}
 	return refusal
 }
+
+// Check looks for damage in the database in a file, which a server may be using. A
+// damaged one is sqlite.ErrDamaged, one of a newer Howdah ErrNewer.
+func Check(ctx context.Context, path string) error { return sqlite.Check(ctx, path, schema()) }
 
 // Backup copies the database in a file, whoever has it open, into a new file.
 func Backup(ctx context.Context, path, to string) error { return sqlite.Snapshot(ctx, path, to) }

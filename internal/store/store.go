@@ -20,6 +20,15 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
+// schema is the migrations as files of one directory.
+func schema() fs.FS {
+	sub, err := fs.Sub(migrations, "migrations")
+	if err != nil { // the name is no path
+		panic(err)
+	}
+	return sub
+}
+
 // ErrNotFound is returned when a row is not there.
 var ErrNotFound = errors.New("not found")
 
@@ -68,11 +77,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	sub, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return nil, err
-	}
-	db, err := sqlite.Open(ctx, cfg.Path, sub)
+	db, err := sqlite.Open(ctx, cfg.Path, schema())
 	if errors.Is(err, ErrNewer) {
 		return nil, newer(ctx, cfg.Path, err)
 	}
@@ -297,13 +302,4 @@ func (s *Store) notify(touched map[string]struct{}) {
 			}
 		}
 	}
-}
-
-// Check looks for damage in the database in a file, which a server may be using.
-func Check(ctx context.Context, path string) error {
-	sub, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return err
-	}
-	return sqlite.Check(ctx, path, sub)
 }
