@@ -205,6 +205,7 @@ func (m *Manager) connect(n store.Node, cancel context.CancelCauseFunc) *agentSt
 		incarnation: n.Incarnation, fence: cancel, asks: make(chan agentapi.SessionRequest, session.Defaults.PerNode), gone: make(chan struct{}),
 	}
 	m.sessions[n.ID] = me
+	m.pulse.Add(1)
 	return me
 }
 
@@ -217,6 +218,7 @@ func (m *Manager) disconnect(n store.Node, me *agentStream) {
 			v.last = summary{}
 		}
 		delete(m.sessions, n.ID)
+		m.pulse.Add(1)
 	}
 }
 

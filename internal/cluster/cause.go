@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -353,21 +354,31 @@ func (s *scene) inTarget(t *trouble) *api.ClusterStatus {
 }
 
 // around returns a cluster and all it links to, directly or not.
-func (m *Manager) around(tx *store.Tx, st api.ClusterStatus) ([]api.ClusterStatus, error) {
+func (m *Manager) around(ctx context.Context, st api.ClusterStatus) ([]api.ClusterStatus, error) {
+	ids := map[string]string{} // by name
+	err := m.cfg.Store.View(ctx, func(tx *store.Tx) error {
+		cs, err := tx.Clusters()
+		for _, c := range cs {
+			ids[c.Name] = c.ID
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
 	out := []api.ClusterStatus{st}
 	for i := 0; i < len(out); i++ {
 		for _, name := range slices.Sorted(maps.Values(out[i].Links)) {
 			if slices.ContainsFunc(out, func(c api.ClusterStatus) bool { return c.Name == name }) {
 				continue
 			}
-			c, err := tx.Cluster(name)
-			if errors.Is(err, store.ErrNotFound) {
+			if ids[name] == "" {
 				continue // the address of something that is not ours
 			}
-			if err != nil {
-				return nil, err
+			linked, err := m.statusOf(ctx, ids[name])
+			if errors.Is(err, store.ErrNotFound) {
+				continue // it went meanwhile
 			}
-			linked, err := m.status(tx, c)
 			if err != nil {
 				return nil, err
 			}

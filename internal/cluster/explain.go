@@ -7,43 +7,38 @@ import (
 	"time"
 
 	"howdah.dev/howdah/api"
-	"howdah.dev/howdah/internal/store"
 )
 
 // Explain says why a cluster is not ready: the one root cause and what to do
 // next, then what else keeps it, then what only follows from the cause.
 func (m *Manager) Explain(ctx context.Context, name string) ([]api.Finding, error) {
-	var out []api.Finding
-	err := m.cfg.Store.View(ctx, func(tx *store.Tx) error {
-		c, err := tx.Cluster(name)
-		if err != nil {
-			return err
-		}
-		st, err := m.status(tx, c)
-		if err != nil {
-			return err
-		}
-		_, out, err = m.cause(tx, st)
-		return err
-	})
+	c, err := m.own(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	st, err := m.statusOf(ctx, c.ID)
+	if err != nil {
+		return nil, err
+	}
+	_, out, err := m.cause(ctx, st)
 	return out, err
 }
 
 // cause finds the root cause of what keeps a cluster from being ready, nil where
 // nothing does, and the whole chain.
-func (m *Manager) cause(tx *store.Tx, st api.ClusterStatus) (*api.Cause, []api.Finding, error) {
-	e := &explainer{st: st, now: tx.Now()}
+func (m *Manager) cause(ctx context.Context, st api.ClusterStatus) (*api.Cause, []api.Finding, error) {
+	e := &explainer{st: st, now: time.Now()}
 	switch st.State {
 	case api.StateReady, api.StateStopped, api.StateSuspended:
 		e.well()
 		return nil, e.out, nil
 	}
-	clusters, err := m.around(tx, st)
+	clusters, err := m.around(ctx, st)
 	if err != nil {
 		return nil, nil, err
 	}
 	if st.Operation != 0 {
-		o, err := m.operation(tx, st.Operation)
+		o, err := m.Operation(ctx, st.Operation)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -17,6 +17,7 @@ func (m *Manager) Quiet(node string, by time.Duration) {
 	m.presence.mu.Lock()
 	m.presence.from = time.Now().Add(-time.Hour)
 	m.presence.mu.Unlock()
+	m.pulse.Add(1)
 }
 
 // Look looks after the nodes once, and returns when what it began is done.

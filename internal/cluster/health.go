@@ -29,8 +29,12 @@ func (m *Manager) hear(r agentapi.Report) (first bool) {
 		v = &vital{}
 		m.vitals[r.Node] = v
 	}
+	now := time.Now()
 	first = v.reported.IsZero()
-	v.reported, v.probes = time.Now(), map[string][]api.Probing{}
+	if now.Sub(v.reported) > silence {
+		m.pulse.Add(1)
+	}
+	v.reported, v.probes = now, map[string][]api.Probing{}
 	for _, s := range r.Services {
 		v.probes[s.Name] = s.Probes
 	}

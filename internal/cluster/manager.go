@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"howdah.dev/howdah/internal/agentapi"
@@ -68,7 +69,12 @@ type Manager struct {
 	rendered  map[string]*rendered     // last rendering of each node
 	warned    map[string]time.Duration // when this server warned of the end of each cluster, by the steady clock
 	unheard   map[string]string        // why a node's agent is not let in
+	glances   map[string]*glance       // by cluster
 	ids       identities
+
+	// pulse counts changes of what statuses are made of beside the store: which agents
+	// are connected, that a silent one is heard, what keeps one from running.
+	pulse atomic.Uint64
 }
 
 // agentStream is one agent's open stream.
@@ -88,7 +94,7 @@ func New(cfg Config) *Manager {
 		cfg: cfg, broker: session.NewBroker(session.Defaults), drivers: limited(cfg.Drivers), stacks: map[string]*stack.Stack{}, revisions: map[revisionKey]*known{}, sessions: map[string]*agentStream{},
 		vitals: map[string]*vital{}, unmended: map[string]string{}, mending: map[string]bool{},
 		progress: map[string]artifact.Progress{}, invited: map[string]bool{}, inventory: map[string]infra.Inventory{},
-		whole: map[string]bool{}, rendered: map[string]*rendered{}, warned: map[string]time.Duration{}, clock: cfg.Clock, presence: newPresence(time.Now()), unheard: map[string]string{},
+		whole: map[string]bool{}, rendered: map[string]*rendered{}, warned: map[string]time.Duration{}, clock: cfg.Clock, presence: newPresence(time.Now()), unheard: map[string]string{}, glances: map[string]*glance{},
 	}
 	m.cfg.Join, m.cfg.Repair = cmp.Or(cfg.Join, joinDeadline), cmp.Or(cfg.Repair, repairPause)
 	if m.clock.Wall == nil {

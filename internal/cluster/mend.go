@@ -195,6 +195,9 @@ func (m *Manager) setTrouble(ctx context.Context, n store.Watched, trouble strin
 	}
 	was := v.trouble
 	v.trouble = trouble
+	if was != trouble {
+		m.pulse.Add(1)
+	}
 	m.mu.Unlock()
 	if (was == "") == (trouble == "") {
 		return nil

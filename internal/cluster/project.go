@@ -32,12 +32,19 @@ func own(ctx context.Context, tx *store.Tx, name string) (store.Cluster, error) 
 	return c, err
 }
 
-// Owns returns nil where a cluster is there for a project, else that it is not found.
-func (m *Manager) Owns(ctx context.Context, name string) error {
-	return m.cfg.Store.View(ctx, func(tx *store.Tx) error {
-		_, err := own(ctx, tx, name)
+// own is as the other, in a look of its own.
+func (m *Manager) own(ctx context.Context, name string) (c store.Cluster, err error) {
+	err = m.cfg.Store.View(ctx, func(tx *store.Tx) error {
+		c, err = own(ctx, tx, name)
 		return err
 	})
+	return c, err
+}
+
+// Owns returns nil where a cluster is there for a project, else that it is not found.
+func (m *Manager) Owns(ctx context.Context, name string) error {
+	_, err := m.own(ctx, name)
+	return err
 }
 
 // OwnsOperation is Owns for an operation.

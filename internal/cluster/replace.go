@@ -16,6 +16,7 @@ func (m *Manager) understood(r agentapi.WatchRequest) error {
 	err := agentapi.CheckAgent(r.Facts.Protocol)
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	defer m.pulse.Add(1)
 	if err != nil {
 		m.unheard[r.Node] = err.Error()
 	} else {

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,44 +15,48 @@ import (
 	"howdah.dev/howdah/internal/store"
 )
 
-// List returns all clusters, without their nodes.
+// List returns all clusters, each as it was at a moment after the call. Nobody may
+// change what it returns.
 func (m *Manager) List(ctx context.Context) ([]api.ClusterStatus, error) {
-	var out []api.ClusterStatus
-	err := m.cfg.Store.View(ctx, func(tx *store.Tx) error {
-		cs, err := tx.Clusters()
-		if err != nil {
-			return err
-		}
-		for _, c := range cs {
-			if !ScopeOf(ctx).sees(c.Project) {
-				continue
-			}
-			st, err := m.status(tx, c)
-			if err != nil {
-				return err
-			}
-			out = append(out, st)
-		}
-		return nil
-	})
-	return out, err
-}
-
-// Get returns one cluster with everything known of it.
-func (m *Manager) Get(ctx context.Context, name string) (api.ClusterStatus, error) {
-	var out api.ClusterStatus
-	err := m.cfg.Store.View(ctx, func(tx *store.Tx) error {
-		c, err := own(ctx, tx, name)
-		if err != nil {
-			return err
-		}
-		if out, err = m.status(tx, c); err != nil {
-			return err
-		}
-		out.Cause, _, err = m.cause(tx, out)
+	var cs []store.Cluster
+	err := m.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
+		cs, err = tx.Clusters()
 		return err
 	})
-	return out, err
+	if err != nil {
+		return nil, err
+	}
+	m.forgetGlances(cs)
+	var out []api.ClusterStatus
+	for _, c := range cs {
+		if !ScopeOf(ctx).sees(c.Project) {
+			continue
+		}
+		st, err := m.statusOf(ctx, c.ID)
+		if errors.Is(err, store.ErrNotFound) {
+			continue // it went meanwhile
+		}
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, st)
+	}
+	return out, nil
+}
+
+// Get returns one cluster with everything known of it, and why it is not ready. Nobody
+// may change what it returns.
+func (m *Manager) Get(ctx context.Context, name string) (api.ClusterStatus, error) {
+	c, err := m.own(ctx, name)
+	if err != nil {
+		return api.ClusterStatus{}, err
+	}
+	st, err := m.statusOf(ctx, c.ID)
+	if err != nil {
+		return st, err
+	}
+	st.Cause, _, err = m.cause(ctx, st)
+	return st, err
 }
 
 // status derives everything about a cluster from its rows and reports.

@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"howdah.dev/howdah/internal/sqlite"
@@ -50,6 +51,8 @@ type Store struct {
 	log   *slog.Logger
 	queue chan *update
 	done  chan struct{}
+
+	commits atomic.Uint64
 
 	mu     sync.Mutex
 	topics map[string]map[*Subscription]struct{}
@@ -163,6 +166,11 @@ func (s *Store) View(ctx context.Context, fn func(*Tx) error) error {
 	return err
 }
 
+// Commits counts the commits of this Store. A View that begins later sees at least what
+// they brought: what was read then is as new as what could be read now, where the count
+// is the same.
+func (s *Store) Commits() uint64 { return s.commits.Load() }
+
 // prepare has what a transaction missed ready for the next. Without it the next is only
 // slower.
 func (s *Store) prepare(ctx context.Context, stmts *sqlite.Statements) {
@@ -194,6 +202,9 @@ func (s *Store) writer() {
 
 func (s *Store) commit(group []*update) {
 	touched, err := s.run(group)
+	if err == nil {
+		s.commits.Add(1)
+	}
 	for _, u := range group {
 		if err != nil && (u.err == nil || errors.Is(err, ErrFull)) {
 			u.err = err
