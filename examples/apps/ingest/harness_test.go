@@ -202,3 +202,22 @@ func mustURL(t *testing.T, text string) *url.URL {
 	}
 	return u
 }
+
+// ownIngest has Howdah's own ingest step make a dataset of the same sources.
+func ownIngest(t *testing.T, sources string, files pipeline.FileSystem, dataset string) pipeline.Manifest {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "p.yaml")
+	write(t, file, fmt.Appendf(nil, "name: ingest-test\nwarehouse: w\nsteps:\n  - {name: ingest, ingest: {from: %q, match: '*.go', partMB: 1, dataset: %s}}\n", sources, dataset))
+	d, found := pipeline.Load(t.Context(), file)
+	if d == nil {
+		t.Fatal(found)
+	}
+	if _, err := pipeline.Run(t.Context(), pipeline.Config{Definition: d, Files: files}); err != nil {
+		t.Fatal(err)
+	}
+	m, err := pipeline.ReadManifest(t.Context(), files, dataset)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}

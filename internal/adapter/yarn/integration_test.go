@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestReal reads a real cluster:
+// TestReal reads a real cluster that has run jobs, all of which succeeded:
 //
 //	HOWDAH_TEST_YARN=http://host:8088 HOWDAH_TEST_HISTORY=http://host:19888 go test ./internal/adapter/yarn
 func TestReal(t *testing.T) {
@@ -27,36 +27,34 @@ func TestReal(t *testing.T) {
 		t.Errorf("nodes = %+v, %v", nodes, err)
 	}
 	jobs, err := c.Jobs(t.Context())
-	if err != nil {
-		t.Fatal(err)
+	if err != nil || len(jobs) == 0 {
+		t.Fatalf("jobs = %+v, %v", jobs, err)
 	}
 	for _, j := range jobs {
 		realJob(t, c, j.ID)
 	}
 }
 
+// realJob reads all there is of a job that has succeeded.
 func realJob(t *testing.T, c *Client, id string) {
+	t.Helper()
 	j, err := c.Job(t.Context(), id)
-	if err != nil {
-		t.Error(err)
-		return
+	if err != nil || j.State != "FINISHED" || j.MapReduce == nil || j.MapReduce.Maps.Done == 0 || j.MapReduce.Maps.Done != j.MapReduce.Maps.Total {
+		t.Errorf("job %s = %+v, %v", id, j, err)
 	}
-	t.Logf("%s %s %s %+v %s", j.ID, j.Name, j.State, j.MapReduce, j.Note)
 	logs, err := c.LogsOf(t.Context(), id)
-	t.Logf("%d logs, %v", len(logs), err)
-	for _, l := range logs[:min(1, len(logs))] {
-		r, err := c.OpenLog(t.Context(), l, 1000)
-		if err != nil {
-			t.Error(err)
-			continue
-		}
-		b, err := io.ReadAll(r)
-		r.Close()
-		t.Logf("%s: %d bytes, %v", l.File, len(b), err)
+	if err != nil || len(logs) == 0 {
+		t.Fatalf("%d logs of %s, %v", len(logs), id, err)
 	}
-	if counters, err := c.Counters(t.Context(), id); err != nil {
-		t.Logf("counters: %v", err)
-	} else {
-		t.Logf("%d groups of counters", len(counters))
+	r, err := c.OpenLog(t.Context(), logs[0], 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if b, err := io.ReadAll(r); err != nil || len(b) == 0 {
+		t.Errorf("%s of %s: %d bytes, %v", logs[0].File, id, len(b), err)
+	}
+	if counters, err := c.Counters(t.Context(), id); err != nil || len(counters) == 0 {
+		t.Errorf("counters of %s: %d groups, %v", id, len(counters), err)
 	}
 }

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -218,46 +216,5 @@ func TestForgedRecord(t *testing.T) {
 	s.Put(recordPath("clicks"), "{torn")
 	if o, err := Look(t.Context(), files, clicks); err != nil || o.Made {
 		t.Errorf("torn: %+v, %v", o, err)
-	}
-}
-
-// TestReal does it all in a real HDFS, as its superuser:
-//
-//	HOWDAH_TEST_WEBHDFS=http://host:9870 HOWDAH_TEST_HDFS_USER=superuser go test ./internal/warehouse/dataset
-func TestReal(t *testing.T) {
-	address, user := os.Getenv("HOWDAH_TEST_WEBHDFS"), os.Getenv("HOWDAH_TEST_HDFS_USER")
-	if address == "" {
-		t.Skip("HOWDAH_TEST_WEBHDFS is not set")
-	}
-	client := &http.Client{Transport: &http.Transport{}}
-	defer client.CloseIdleConnections()
-	files := webhdfs.New(webhdfs.Config{Addresses: []string{address}, User: user, HTTP: client})
-	ctx := t.Context()
-	d := Dataset{Name: "howdah-test", Path: "/data/howdah-test/clicks", Owner: "ads", QuotaMB: 1024, RetentionDays: 1}
-	defer func() {
-		for _, name := range []string{"/data/howdah-test", recordPath(d.Name), "/user/" + user + "/.Trash/Current/data/howdah-test"} {
-			if err := ignoreMissing(files.Delete(ctx, name, true)); err != nil {
-				t.Error(err)
-			}
-		}
-	}()
-	for range 2 {
-		if e, err := Ensure(ctx, files, d, ads); err != nil || !e.Made {
-			t.Fatalf("%+v, %v", e, err)
-		}
-	}
-	if err := files.Create(ctx, d.Path+"/a", strings.NewReader("12345"), webhdfs.CreateOptions{Replication: 1}); err != nil {
-		t.Fatal(err)
-	}
-	o, err := Look(ctx, files, d)
-	if want := (Observed{Exists: true, Made: true, Owner: "ads", Files: 1, Bytes: 5, Space: 5, Quota: 1 << 30}); err != nil || o != want {
-		t.Errorf("%+v, %v", o, err)
-	}
-	moved, err := Expire(ctx, files, d, time.Now().AddDate(0, 0, 2), user)
-	if err != nil || !slices.Equal(moved.Files, []string{d.Path + "/a"}) {
-		t.Errorf("%v, %v", moved, err)
-	}
-	if s, err := files.Status(ctx, "/user/"+user+"/.Trash/Current"+d.Path+"/a"); err != nil || s.Length != 5 {
-		t.Errorf("%+v, %v", s, err)
 	}
 }

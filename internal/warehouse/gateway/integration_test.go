@@ -53,7 +53,8 @@ func TestReal(t *testing.T) {
 
 	const odd = dir + "/rw/a %41%2B+é=1"
 	big := bytes.Repeat([]byte("0123456789abcdef"), 1<<20)
-	must(c.Create(ctx, dir+"/rw/tmp", bytes.NewReader(big), webhdfs.CreateOptions{}))
+	// One copy: HDFS may refuse to append while others of a new file are being finished.
+	must(c.Create(ctx, dir+"/rw/tmp", bytes.NewReader(big), webhdfs.CreateOptions{Replication: 1}))
 	must(c.Rename(ctx, dir+"/rw/tmp", odd))
 	must(c.Append(ctx, odd, strings.NewReader("end")))
 	r, err := c.Open(ctx, odd, 0, -1)

@@ -50,6 +50,7 @@ func TestPlatform(t *testing.T) {
 	pages(t, h)
 	words(t, h)
 	containers(t, h)
+	clients(t, h)
 	if t.Failed() {
 		t.FailNow()
 	}

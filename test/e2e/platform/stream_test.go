@@ -53,8 +53,10 @@ func resizeStream(t *testing.T, h *harness.Home) {
 	acks(t, h, 2, 8)
 	spread(t, h, 2)
 	askStorm(t, h)
-	r := h.Fails(3, "topology", "rebalance", "stream", "nobody")
-	harness.Contains(t, "the refusal", r.Stderr, "nobody")
+	for _, verb := range []string{"rebalance", "kill", "get"} {
+		r := h.Fails(3, "topology", verb, "stream", "nobody")
+		harness.Contains(t, "the refusal", r.Stderr, "nobody")
+	}
 	kill(t, h)
 }
 

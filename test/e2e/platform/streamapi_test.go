@@ -159,6 +159,8 @@ func (a *stormAPI) refusals() {
 		{"POST", topology + "/kill/0", a.viewer, "", 403, "role viewer may not do this"},
 		{"POST", a.nimbus + "/topology/" + a.topoID + "/kill/0", a.operator, "", 405, "changes go to " + a.server},
 		{"GET", a.server + "/topology/nobody", a.viewer, "", 404, `"error":"404 Not Found","errorMessage":"cannot read topology nobody: no such topology"`},
+		{"POST", a.server + "/topology/nobody/activate", a.operator, "", 404, "no such topology"},
+		{"POST", a.server + "/topology/nobody/deactivate", a.operator, "", 404, "no such topology"},
 		{"GET", topology + "/component/nobody", a.viewer, "", 404, "has numbers, log"},
 		{"POST", topology + "/rebalance/0", a.operator, `{"rebalanceOptions": {"executors": {"nobody": 2}}}`, 400, "Invalid component nobody"},
 		{"GET", topology + "?window=1", a.viewer, "", 400, "one of 600, 10800, 86400 and :all-time"},
