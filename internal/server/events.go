@@ -106,15 +106,23 @@ func (s *Server) stream(ctx context.Context, in EventsInput, send sse.Sender) {
 }
 
 // resume finds where a stream begins. Who resumes behind what is kept, or after
-// what there is, is told so by an event of its own.
+// what there is, is told so by an event of its own. A project is told no number that
+// counts what others did.
 func (s *Server) resume(ctx context.Context, in *EventsInput) (*api.Event, error) {
-	var first, last int64
+	project := projectOf(ctx)
+	var first, last, seen int64 // seen is the newest the reader may know of
 	err := s.store.View(ctx, func(tx *store.Tx) (err error) {
-		first, last, err = tx.KeptEvents()
+		if first, last, err = tx.KeptEvents(); err != nil {
+			return err
+		}
+		newest, err := tx.RecentEventsOf(project, "", 1)
+		if len(newest) > 0 {
+			seen = newest[0].ID
+		}
 		return err
 	})
 	asked := in.After
-	lost := api.Event{Time: time.Now(), Type: api.EventLost}
+	lost := api.Event{ID: asked, Time: time.Now(), Type: api.EventLost}
 	switch {
 	case err != nil:
 		return nil, err
@@ -122,15 +130,16 @@ func (s *Server) resume(ctx context.Context, in *EventsInput) (*api.Event, error
 		in.After = last
 		return nil, nil
 	case asked > last:
-		in.After = last
-		lost.Message = fmt.Sprintf("event %d is not known here, the newest is %d: an earlier state was restored", asked, last)
+		in.After, lost.ID = last, seen
+		lost.Message = fmt.Sprintf("event %d is not known here, the newest is %d: an earlier state was restored", asked, seen)
+	case asked > 0 && asked < first-1 && project != "":
+		lost.Message = fmt.Sprintf("not all events after %d are kept any more; yours may be among those that are gone", asked)
 	case asked > 0 && asked < first-1:
-		in.After = first - 1
+		in.After, lost.ID = first-1, first-1
 		lost.Message = fmt.Sprintf("%d events after %d are not kept any more; the oldest kept is %d", first-1-asked, asked, first)
 		lost.Data = map[string]any{"gone": first - 1 - asked}
 	default:
 		return nil, nil
 	}
-	lost.ID = in.After
 	return &lost, nil
 }

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -11,9 +12,11 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/sse"
 
 	"howdah.dev/howdah/api"
 	"howdah.dev/howdah/internal/cluster"
+	"howdah.dev/howdah/internal/store"
 	"howdah.dev/howdah/internal/tenant"
 )
 
@@ -144,5 +147,66 @@ func TestEveryRouteIsScoped(t *testing.T) {
 		if _, body := ask(http.MethodGet, path); !strings.Contains(body, `"mine"`) {
 			t.Errorf("GET %s does not show what is one's own: %s", path, body)
 		}
+	}
+}
+
+// TestResumeCountsNobodyElse: a reader of a project that resumes where events are gone,
+// or after one that never was, hears of it; no number tells what others did.
+func TestResumeCountsNobodyElse(t *testing.T) {
+	s := webServer(t)
+	for project, name := range map[string]string{"": "theirs", "shop": "mine"} {
+		ctx := cluster.WithScope(context.Background(), cluster.Scope{Project: project, By: "me"})
+		if _, _, ds, err := s.manager.Apply(ctx, api.File{Name: "c.yaml", Content: "name: " + name + "\nstack: toy\n"}); err != nil || len(ds) > 0 {
+			t.Fatal(ds, err)
+		}
+	}
+	var own []int64
+	err := s.store.Update(t.Context(), func(tx *store.Tx) error {
+		for _, of := range []string{"theirs", "theirs", "theirs", "mine", "theirs", "mine", "theirs", "theirs"} {
+			if err := tx.Event(api.Event{Type: "test", Cluster: of, Message: of}); err != nil {
+				return err
+			}
+		}
+		if _, err := tx.Prune(store.Keep{Events: 6, Operations: 1, Revisions: 1}); err != nil {
+			return err
+		}
+		es, err := tx.EventsOf("shop", 0, "", 0, 10)
+		for _, e := range es {
+			own = append(own, e.ID)
+		}
+		return err
+	})
+	if err != nil || len(own) != 2 {
+		t.Fatal(own, err)
+	}
+	read := func(after int64, want int) (got []api.Event) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(cluster.WithScope(t.Context(), cluster.Scope{Project: "shop"}), 10*time.Second)
+		defer cancel()
+		s.stream(ctx, EventsInput{After: after}, func(m sse.Message) error {
+			e := m.Data.(api.Event)
+			if int64(m.ID) != e.ID {
+				t.Errorf("the stream's id is %d, the event's %d", m.ID, e.ID)
+			}
+			if got = append(got, e); len(got) == want {
+				cancel()
+			}
+			return nil
+		})
+		if len(got) != want {
+			t.Fatalf("after %d: %+v", after, got)
+		}
+		return got
+	}
+	gone := read(1, 3)
+	if e := gone[0]; e.ID != 1 || e.Type != api.EventLost || e.Data != nil || e.Message != "not all events after 1 are kept any more; yours may be among those that are gone" {
+		t.Errorf("%+v", e)
+	}
+	if gone[1].ID != own[0] || gone[2].ID != own[1] {
+		t.Errorf("after what is gone come %+v, want %v", gone[1:], own)
+	}
+	want := fmt.Sprintf("event 999 is not known here, the newest is %d: an earlier state was restored", own[1])
+	if e := read(999, 1)[0]; e.ID != own[1] || e.Type != api.EventLost || e.Message != want {
+		t.Errorf("%+v, want %s", e, want)
 	}
 }
