@@ -19,6 +19,7 @@ import (
 
 	"howdah.dev/howdah/api"
 	"howdah.dev/howdah/internal/adapter/marathon"
+	"howdah.dev/howdah/internal/number"
 	"howdah.dev/howdah/internal/tenant"
 )
 
@@ -113,7 +114,7 @@ func (a *app) appRunCmd(f *appFlags) *cobra.Command {
   howdah app run /tools/clock --cmd 'while date; do sleep 1; done'
   howdah app run /shop/web --image default/web:1 --instances 3`,
 		RunE: func(cmd *cobra.Command, got []string) error {
-			definition, err := appDefinition(file, got, func(m map[string]any) error {
+			definition, err := a.appDefinition(file, got, func(m map[string]any) error {
 				return flagsOfApp(m, image, cmdline, instances, cpus, mem, env, labels)
 			})
 			if err != nil {
@@ -141,7 +142,7 @@ func (a *app) appRunCmd(f *appFlags) *cobra.Command {
 }
 
 // appDefinition reads a definition from a file, or makes one of flags.
-func appDefinition(file string, got []string, flags func(map[string]any) error) (map[string]any, error) {
+func (a *app) appDefinition(file string, got []string, flags func(map[string]any) error) (map[string]any, error) {
 	m := map[string]any{}
 	if file == "" {
 		if len(got) == 0 {
@@ -150,7 +151,7 @@ func appDefinition(file string, got []string, flags func(map[string]any) error) 
 		m["id"] = appID(got[0])
 		return m, flags(m)
 	}
-	text, err := readInput(file, maxAppFile)
+	text, err := a.readInput(file, maxAppFile)
 	if err != nil {
 		return nil, err
 	}
@@ -189,17 +190,14 @@ func readObject(text []byte, m *map[string]any) error {
 	return err
 }
 
-func readInput(file string, limit int64) ([]byte, error) {
-	var r io.Reader = os.Stdin
-	if file != "-" {
-		f, err := os.Open(file)
-		if err != nil {
-			return nil, &exitError{exitInput, fmt.Errorf("cannot read file: %w", err)}
-		}
-		defer f.Close()
-		r = f
+// readInput reads a file, or standard input for "-", of at most limit bytes.
+func (a *app) readInput(file string, limit int64) ([]byte, error) {
+	in, err := a.openInput(file)
+	if err != nil {
+		return nil, err
 	}
-	text, err := io.ReadAll(io.LimitReader(r, limit+1))
+	defer in.Close()
+	text, err := io.ReadAll(io.LimitReader(in, limit+1))
 	if err == nil && int64(len(text)) > limit {
 		err = fmt.Errorf("it is larger than %d MiB", limit>>20)
 	}
@@ -207,6 +205,21 @@ func readInput(file string, limit int64) ([]byte, error) {
 		return nil, &exitError{exitInput, fmt.Errorf("cannot read %s: %w", file, err)}
 	}
 	return text, nil
+}
+
+// openInput opens a file, or standard input for "-".
+func (a *app) openInput(file string) (io.ReadCloser, error) {
+	if file == "-" {
+		return io.NopCloser(a.in), nil
+	}
+	f, err := os.Open(file)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, &exitError{exitNotFound, fmt.Errorf("there is no file %s", file)}
+	}
+	if err != nil {
+		return nil, &exitError{exitInput, fmt.Errorf("cannot read %s: %w", file, err)}
+	}
+	return f, nil
 }
 
 func flagsOfApp(m map[string]any, image, cmdline string, instances int, cpus, mem float64, env, labels []string) error {
@@ -335,7 +348,7 @@ func describeApp(w io.Writer, x *marathon.App, queue []marathon.Queued, deployme
 		if q.App.ID != x.ID {
 			continue
 		}
-		fmt.Fprintf(w, "  %s to launch since %s\n", plural(q.Count, "instance"), q.Since)
+		fmt.Fprintf(w, "  %s to launch since %s\n", number.Count(q.Count, "instance"), q.Since)
 		if q.Delay.Left > 0 {
 			fmt.Fprintf(w, "    the next launch waits %s more, for instances failed\n", span(time.Duration(q.Delay.Left)*time.Second))
 		}
@@ -445,7 +458,7 @@ func (a *app) appKillCmd(f *appFlags) *cobra.Command {
 			if err := c.Kill(cmd.Context(), got, scale); err != nil {
 				return appError(err)
 			}
-			return a.print(map[string]any{"killed": got}, func(w io.Writer) { fmt.Fprintf(w, "%s told to end\n", plural(len(got), "task")) })
+			return a.print(map[string]any{"killed": got}, func(w io.Writer) { fmt.Fprintf(w, "%s told to end\n", number.Count(len(got), "task")) })
 		},
 	}
 	c.Flags().BoolVar(&scale, "scale", false, "no other takes its place: the app has fewer instances from then on")

@@ -13,6 +13,7 @@ import (
 
 	"howdah.dev/howdah/api"
 	"howdah.dev/howdah/internal/adapter/marathon"
+	"howdah.dev/howdah/internal/number"
 )
 
 func (a *app) appExplainCmd(f *appFlags) *cobra.Command {
@@ -129,7 +130,7 @@ func (e *appChain) queued(q *marathon.Queued) {
 	}
 	if len(counts) > 0 {
 		e.add("because", fmt.Sprintf("%s to launch; of %s so far %d fitted; refused: %s",
-			plural(q.Count, "instance"), plural(q.Offers.Processed, "offer"), q.Offers.Processed-q.Offers.Unused, strings.Join(counts, ", ")), "")
+			number.Count(q.Count, "instance"), number.Count(q.Offers.Processed, "offer"), q.Offers.Processed-q.Offers.Unused, strings.Join(counts, ", ")), "")
 	}
 	for _, r := range q.Reasons {
 		e.add("cause", r, "")

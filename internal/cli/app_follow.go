@@ -14,6 +14,7 @@ import (
 
 	"howdah.dev/howdah/api"
 	"howdah.dev/howdah/internal/adapter/marathon"
+	"howdah.dev/howdah/internal/number"
 )
 
 const (
@@ -112,10 +113,8 @@ func (c *cell) failing(ctx context.Context, now *marathon.App, r marathon.Result
 		case len(now.HealthChecks) > 0, now.Instances == 0, now.Version > r.Version, time.Now().After(end):
 			return nil
 		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(glance):
+		if err := sleep(ctx, glance); err != nil {
+			return err
 		}
 		var err error
 		if now, err = c.App(ctx, now.ID); err != nil {
@@ -195,7 +194,7 @@ func (t *teller) queued(q marathon.Queued) {
 	t.reasons[id], t.told[id] = reasons, time.Now()
 	for n, r := range q.Reasons {
 		if n == maxReasons {
-			t.say(id, fmt.Sprintf("  and %s more; see: howdah app describe %s", plural(len(q.Reasons)-n, "worker"), id))
+			t.say(id, fmt.Sprintf("  and %s more; see: howdah app describe %s", number.Count(len(q.Reasons)-n, "worker"), id))
 			break
 		}
 		t.say(id, "  "+r)

@@ -25,7 +25,7 @@ func TestAppDefinition(t *testing.T) {
 		if err := os.WriteFile(file, []byte(tt.text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		m, err := appDefinition(file, nil, nil)
+		m, err := (&app{}).appDefinition(file, nil, nil)
 		switch {
 		case tt.want == "" && (err != nil || m["id"] != "/a" || len(m) != 2):
 			t.Errorf("%s: %v, %v", tt.text, m, err)

@@ -194,7 +194,7 @@ func printPlan(w io.Writer, p *api.Plan) {
 		return
 	}
 	fmt.Fprintf(w, "%s (%s, %s) will change: %s to add, %s to reconfigure, %s\n\n", p.Cluster, p.Stack, p.Infrastructure,
-		plural(p.Count(api.ActionAddNode), "node"), plural(p.Count(api.ActionReconfigure), "node"), removal(p))
+		number.Count(p.Count(api.ActionAddNode), "node"), number.Count(p.Count(api.ActionReconfigure), "node"), removal(p))
 	var rows [][]string
 	for _, act := range p.Actions {
 		what := act.Address
@@ -218,7 +218,7 @@ func removal(p *api.Plan) string {
 	if n == 0 {
 		return "nothing to remove"
 	}
-	return plural(n, "node") + " to remove"
+	return number.Count(n, "node") + " to remove"
 }
 
 func (a *app) deleteCmd() *cobra.Command {

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"howdah.dev/howdah/internal/adapter/marathon"
+	"howdah.dev/howdah/internal/number"
 )
 
 // chosen is a task that a command works on.
@@ -233,19 +234,17 @@ func (a *app) drain(ctx context.Context, c *cell, name string, off, wait bool) e
 			return a.print(now, func(w io.Writer) { fmt.Fprintf(w, "%s takes tasks again\n", name) })
 		case len(now.Tasks) == 0 || !wait:
 			return a.print(now, func(w io.Writer) {
-				fmt.Fprintf(w, "%s is being drained, %s left on it\n", name, plural(len(now.Tasks), "task"))
+				fmt.Fprintf(w, "%s is being drained, %s left on it\n", name, number.Count(len(now.Tasks), "task"))
 			})
 		}
-		if left := plural(len(now.Tasks), "task") + " left on it"; left != t.waits[name] && !a.programs() {
+		if left := number.Count(len(now.Tasks), "task") + " left on it"; left != t.waits[name] && !a.programs() {
 			t.waits[name] = left
 			t.say(name, left)
 		}
 		t.tell(ctx, now.Waiting)
 		method = http.MethodGet
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(500 * time.Millisecond): // between two questions
+		if err := sleep(ctx, 500*time.Millisecond); err != nil { // between two questions
+			return err
 		}
 	}
 }

@@ -2,10 +2,8 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -182,18 +180,11 @@ func (a *app) artifactImportCmd() *cobra.Command {
 input). Each file is checked against its digest. After it, clusters whose sets are
 all here need neither Maven nor a network. Needs no server.`,
 		RunE: func(cmd *cobra.Command, got []string) error {
-			in := a.in
-			if got[0] != "-" {
-				f, err := os.Open(got[0])
-				if errors.Is(err, os.ErrNotExist) {
-					return &exitError{exitNotFound, fmt.Errorf("there is no %s", got[0])}
-				}
-				if err != nil {
-					return usagef("cannot read %s: %v", got[0], err)
-				}
-				defer f.Close()
-				in = f
+			in, err := a.openInput(got[0])
+			if err != nil {
+				return err
 			}
+			defer in.Close()
 			if err := a.home.Prepare(); err != nil {
 				return err
 			}

@@ -23,12 +23,9 @@ func (a *app) auditCmd() *cobra.Command {
 also refused ones, and for nodes that joined, renewed their certificate or lost it.
   howdah audit --since 24h --what delete-cluster`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if since != "" {
-				at, err := pointInTime(since, time.Now())
-				if err != nil {
-					return err
-				}
-				f.Since = at
+			var err error
+			if f.Since, err = sinceTime(since, time.Now()); err != nil {
+				return err
 			}
 			if f.Limit < 1 || f.Limit > 5000 {
 				return usagef("--limit %d is not between 1 and 5000", f.Limit)
@@ -40,23 +37,11 @@ also refused ones, and for nodes that joined, renewed their certificate or lost 
 			return a.print(rows, func(w io.Writer) { showAudit(w, rows) })
 		},
 	}
-	c.Flags().StringVar(&since, "since", "", "only from then on: a time span as 24h, or a time as 2026-11-22T15:04:05Z")
+	c.Flags().StringVar(&since, "since", "", sinceHelp)
 	c.Flags().StringVar(&f.Who, "who", "", "only of this token's id or name, or owner")
 	c.Flags().StringVar(&f.What, "what", "", "only this operation, such as apply or delete-cluster")
 	c.Flags().IntVar(&f.Limit, "limit", 200, "at most so many, the newest")
 	return c
-}
-
-// pointInTime reads a time, or a time span before now.
-func pointInTime(text string, now time.Time) (time.Time, error) {
-	if d, err := time.ParseDuration(text); err == nil && d >= 0 {
-		return now.Add(-d), nil
-	}
-	t, err := time.Parse(time.RFC3339, text)
-	if err != nil {
-		return t, usagef("--since %q is no time; give a time span as 24h, or a time as 2026-11-22T15:04:05Z", text)
-	}
-	return t, nil
 }
 
 func showAudit(w io.Writer, entries []api.AuditEntry) {

@@ -13,6 +13,7 @@ import (
 
 	"howdah.dev/howdah/api"
 	"howdah.dev/howdah/internal/backup"
+	"howdah.dev/howdah/internal/number"
 )
 
 func (a *app) backupCmd() *cobra.Command {
@@ -50,12 +51,8 @@ type backedUp struct {
 }
 
 func (a *app) backup(ctx context.Context, file string, cfg backup.Config, without []string) error {
-	dir, err := filepath.Abs(file)
-	if err != nil {
+	if err := hasDirectory(file); err != nil {
 		return err
-	}
-	if st, err := os.Stat(filepath.Dir(dir)); err != nil || !st.IsDir() {
-		return &exitError{exitNotFound, fmt.Errorf("there is no directory %s", filepath.Dir(dir))}
 	}
 	cl := a.client()
 	b, err := cl.BeginBackup(ctx, api.BackupRequest{Without: without})
@@ -79,10 +76,8 @@ func (a *app) backup(ctx context.Context, file string, cfg backup.Config, withou
 			}
 		}
 		v.draw()
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(glance):
+		if err := sleep(ctx, glance); err != nil {
+			return err
 		}
 		if b, err = cl.Backup(ctx, b.ID); err != nil {
 			return err
@@ -108,6 +103,15 @@ func (a *app) backup(ctx context.Context, file string, cfg backup.Config, withou
 	})
 }
 
+// hasDirectory refuses a file to write that nothing could be written to.
+func hasDirectory(file string) error {
+	dir := filepath.Dir(file)
+	if st, err := os.Stat(dir); err != nil || !st.IsDir() {
+		return &exitError{exitNotFound, fmt.Errorf("there is no directory %s", dir)}
+	}
+	return nil
+}
+
 // showBackup prints what a backup holds, and what it does not.
 func (a *app) showBackup(file string, m backup.Manifest, more func(io.Writer)) error {
 	out := backedUp{File: file, Home: a.home.Dir, Created: m.Created, Subnet: m.Subnet, Files: len(m.Members), Data: m.Data, LeftOut: m.LeftOut}
@@ -115,12 +119,12 @@ func (a *app) showBackup(file string, m backup.Manifest, more func(io.Writer)) e
 		out.Bytes = st.Size()
 	}
 	return a.print(out, func(w io.Writer) {
-		fmt.Fprintf(w, "%s: %.1f MiB, %s, as of %s\n", file, float64(out.Bytes)/(1<<20), plural(out.Files, "file"), m.Created.Local().Format(time.DateTime))
+		fmt.Fprintf(w, "%s: %s, %s, as of %s\n", file, size(out.Bytes), number.Count(out.Files, "file"), m.Created.Local().Format(time.DateTime))
 		if len(m.Data) > 0 {
 			fmt.Fprintln(w)
 			var rows [][]string
 			for _, d := range m.Data {
-				rows = append(rows, []string{d.Node, d.Service, fmt.Sprintf("%.1f MiB", float64(d.Bytes)/(1<<20)), d.Point})
+				rows = append(rows, []string{d.Node, d.Service, size(d.Bytes), d.Point})
 			}
 			table(w, []string{"NODE", "SERVICE", "SIZE", "AS OF"}, rows)
 		}

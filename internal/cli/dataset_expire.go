@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"howdah.dev/howdah/internal/number"
 	"howdah.dev/howdah/internal/warehouse/dataset"
 )
 
@@ -102,9 +103,9 @@ func printExpired(w io.Writer, lines []expiredLine, dry bool) {
 		case len(l.Files) == 0:
 			what = "nothing"
 		case l.More:
-			what = fmt.Sprintf("%s; there is more, expire it again", plural(len(l.Files), "file"))
+			what = fmt.Sprintf("%s; there is more, expire it again", number.Count(len(l.Files), "file"))
 		default:
-			what = fmt.Sprintf("%s, %s", plural(len(l.Files), "file"), size(l.Bytes))
+			what = fmt.Sprintf("%s, %s", number.Count(len(l.Files), "file"), size(l.Bytes))
 		}
 		rows = append(rows, []string{l.Dataset, what})
 		moved += len(l.Files)

@@ -123,7 +123,7 @@ func (d *doctor) host(ctx context.Context) error {
 				javas = append(javas, host.Need{Kind: host.NeedJava, Min: s.Java.Min, Max: s.Java.Max})
 			}
 		}
-		needs = append(narrowest(javas), host.Need{Kind: host.NeedCC}, host.Need{Kind: host.NeedDisk, Bytes: needDiskBytes, Path: existing(d.home.Dir)}, host.Need{Kind: host.NeedMemory, Bytes: needMemoryBytes})
+		needs = append(narrowest(javas), host.Need{Kind: host.NeedCC}, host.Need{Kind: host.NeedDisk, Bytes: needDiskBytes, Path: d.home.Dir}, host.Need{Kind: host.NeedMemory, Bytes: needMemoryBytes})
 	}
 	for _, r := range host.Check(ctx, needs) {
 		remedy := ""
@@ -140,14 +140,6 @@ func (d *doctor) host(ctx context.Context) error {
 		d.add(string(r.Need.Kind), when(r.OK, checkFailed), found, remedy)
 	}
 	return nil
-}
-
-// existing returns the nearest folder that is there.
-func existing(dir string) string {
-	for !exists(dir) && dir != filepath.Dir(dir) {
-		dir = filepath.Dir(dir)
-	}
-	return dir
 }
 
 // minFiles is how many files a process should be allowed to open: a DataNode or a

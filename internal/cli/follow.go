@@ -17,6 +17,16 @@ import (
 // glance is how often progress is looked at.
 const glance = 250 * time.Millisecond
 
+// sleep waits, unless ctx ends before.
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(d):
+		return nil
+	}
+}
+
 // follow shows operations until all have ended. Leaving with ctrl-c leaves
 // them going on. On a terminal lines are redrawn; in a pipe a line is printed
 // when it says something new; for programs events are printed as they come.

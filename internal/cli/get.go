@@ -232,7 +232,7 @@ func printCluster(w io.Writer, c api.ClusterStatus, wide bool) {
 	}
 	table(w, []string{"CONDITION", "STATUS", "REASON", "MESSAGE"}, rows)
 	for _, n := range c.Nodes {
-		fmt.Fprintf(w, "\nnode %s  %s  %s on %s  %s MiB  %s\n", n.Name, n.State, n.Address, n.Host, number.Thousands(n.MemoryMB), plural(n.CPUs, "core"))
+		fmt.Fprintf(w, "\nnode %s  %s  %s on %s  %s MiB  %s\n", n.Name, n.State, n.Address, n.Host, number.Thousands(n.MemoryMB), number.Count(n.CPUs, "core"))
 		fmt.Fprintf(w, "  roles %s · java %s · assignment %d of %d\n", strings.Join(n.Roles, ", "), n.Java, n.Observed, n.Generation)
 		printNodeConditions(w, n.Conditions)
 		rows = nil

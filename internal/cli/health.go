@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"howdah.dev/howdah/api"
+	"howdah.dev/howdah/internal/number"
 )
 
 // printCause prints the one root cause of what keeps a cluster from being
@@ -105,7 +106,7 @@ func printProbes(w io.Writer, s api.ServiceStatus, all bool) {
 			if !r.OK {
 				found = tame(r.Message)
 			}
-			fmt.Fprintf(w, "      %s to %s  %s, the last in %.1f ms: %s\n", clock(r.First), clock(r.Last), plural(int(r.Count), "time"), r.Millis, found)
+			fmt.Fprintf(w, "      %s to %s  %s, the last in %.1f ms: %s\n", clock(r.First), clock(r.Last), number.Count(int(r.Count), "time"), r.Millis, found)
 		}
 	}
 }
@@ -114,7 +115,7 @@ func printProbes(w io.Writer, s api.ServiceStatus, all bool) {
 func lastFailure(p api.Probing, all bool) string {
 	for _, r := range slices.Backward(p.Results) {
 		if !r.OK && !all {
-			return fmt.Sprintf("; failed last at %s, %s in a row: %s", clock(r.Last), plural(int(r.Count), "time"), tame(r.Message))
+			return fmt.Sprintf("; failed last at %s, %s in a row: %s", clock(r.Last), number.Count(int(r.Count), "time"), tame(r.Message))
 		}
 	}
 	return ""

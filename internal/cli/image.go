@@ -147,15 +147,11 @@ func (a *app) importImage(ctx context.Context, file, name, pick string) error {
 	if err != nil {
 		return err
 	}
-	in := a.in
-	if file != "-" {
-		f, err := os.Open(file)
-		if err != nil {
-			return usagef("cannot read the archive: %v", err)
-		}
-		defer f.Close()
-		in = f
+	in, err := a.openInput(file)
+	if err != nil {
+		return err
 	}
+	defer in.Close()
 	return a.throughScratch(ctx, repository, tag, "", func(ctx context.Context, repo *imagestore.Repo) (*image.Manifest, error) {
 		got, err := archive.Import(ctx, repo, tag, in, archive.Options{Pick: pick})
 		if err != nil {

@@ -15,6 +15,8 @@ import (
 
 	cellapi "howdah.dev/howdah/internal/adapter/marathon"
 	marathon "howdah.dev/howdah/internal/cell/app"
+
+	"howdah.dev/howdah/internal/number"
 )
 
 // appImportCmd carries over what an old Marathon holds.
@@ -33,7 +35,7 @@ half-way, because another deployment is in the way, say, import the same file ag
 			if file == "" {
 				return usagef("say which file: -f FILE")
 			}
-			text, err := readInput(file, maxAppFile)
+			text, err := a.readInput(file, maxAppFile)
 			if err != nil {
 				return err
 			}
@@ -120,8 +122,8 @@ func printImport(w io.Writer, out imported, fine bool) {
 	}
 	switch {
 	case out.Done:
-		fmt.Fprintf(w, "%s imported\n", plural(len(out.Apps), "app"))
+		fmt.Fprintf(w, "%s imported\n", number.Count(len(out.Apps), "app"))
 	case fine:
-		fmt.Fprintf(w, "%s can be imported\n", plural(len(out.Apps), "app"))
+		fmt.Fprintf(w, "%s can be imported\n", number.Count(len(out.Apps), "app"))
 	}
 }

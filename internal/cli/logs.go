@@ -56,7 +56,7 @@ Without --since and --previous it begins with the last 100 lines of each log.`,
 	}
 	c.Flags().BoolVarP(&o.Follow, "follow", "F", false, "go on with what comes, through rotation and restarts")
 	c.Flags().IntVarP(&o.Tail, "tail", "n", lastLines, "how many of the last lines of each log are shown first; -1 for all")
-	c.Flags().StringVar(&since, "since", "", "how far back, as 10m, or since when, as 2026-11-22T14:30:00Z or 14:30")
+	c.Flags().StringVar(&since, "since", "", sinceHelp)
 	c.Flags().StringArrayVar(&o.Services, "service", nil, "only of this service; may be given several times")
 	c.Flags().BoolVar(&o.Previous, "previous", false, "of the incarnation before the newest")
 	return c
@@ -76,6 +76,9 @@ func (a *app) logTarget(name string, o *client.LogOptions) (cluster string, err 
 	}
 	return parts[0], nil
 }
+
+// sinceHelp says what sinceTime reads.
+const sinceHelp = "how far back, as 10m, or since when, as 2026-11-22T14:30:00Z or 14:30"
 
 // timeLayouts are ways to say when; those without a zone are local.
 var timeLayouts = []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02 15:04", time.DateOnly} //nolint:gochecknoglobals // a constant

@@ -80,10 +80,8 @@ func (p platform) SubmitTopology(ctx context.Context, r pipeline.TopologyRequest
 	}
 	w, err := p.c.Submit(ctx, r.Cluster, "topology", sub)
 	for err == nil && w.State == "submitting" {
-		select {
-		case <-ctx.Done():
-			return "", context.Cause(ctx)
-		case <-time.After(300 * time.Millisecond):
+		if err := sleep(ctx, 300*time.Millisecond); err != nil {
+			return "", err
 		}
 		w, err = p.c.Workload(ctx, r.Cluster, "topology", w.ID)
 	}
@@ -224,7 +222,7 @@ func stepLine(e pipeline.Event) string {
 			add("%d of %d parts", f.Parts, f.PartsTotal)
 		}
 		if f.Instances > 0 && e.State == pipeline.StateRunning {
-			add("%s running", plural(int(f.Instances), "instance"))
+			add("%s running", number.Count(int(f.Instances), "instance"))
 		}
 	case "ingest", "feed":
 		if f.BytesTotal > 0 {

@@ -15,6 +15,7 @@ import (
 	"howdah.dev/howdah/internal/adapter/marathon"
 	"howdah.dev/howdah/internal/image/imagestore"
 	"howdah.dev/howdah/internal/image/pack"
+	"howdah.dev/howdah/internal/number"
 	"howdah.dev/howdah/internal/pipeline"
 )
 
@@ -203,7 +204,7 @@ func (p *cells) AppStatus(ctx context.Context, cell, id string) (pipeline.AppSta
 	queue, err := c.Queue(ctx)
 	for _, q := range queue {
 		if q.App.ID == x.ID && len(q.Reasons) > 0 {
-			st.Waiting = fmt.Sprintf("%s to place: %s", plural(q.Count, "instance"), tame(strings.Join(q.Reasons, "; ")))
+			st.Waiting = fmt.Sprintf("%s to place: %s", number.Count(q.Count, "instance"), tame(strings.Join(q.Reasons, "; ")))
 		}
 	}
 	return st, err

@@ -12,6 +12,7 @@ import (
 
 	"howdah.dev/howdah/client"
 	"howdah.dev/howdah/internal/adapter/webhdfs"
+	"howdah.dev/howdah/internal/number"
 	"howdah.dev/howdah/internal/pipeline"
 	"howdah.dev/howdah/internal/pipeline/hdfsfiles"
 )
@@ -48,7 +49,7 @@ func (a *app) pipelineApplyCmd() *cobra.Command {
 					fmt.Fprintf(w, "pipeline %s is unchanged\n", def.Name)
 					return
 				}
-				fmt.Fprintf(w, "pipeline %s is kept: %s.  Run it with: howdah pipeline run %s\n", def.Name, plural(len(def.Steps), "step"), def.Name)
+				fmt.Fprintf(w, "pipeline %s is kept: %s.  Run it with: howdah pipeline run %s\n", def.Name, number.Count(len(def.Steps), "step"), def.Name)
 			})
 		},
 	}

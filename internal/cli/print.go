@@ -11,6 +11,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"howdah.dev/howdah/api"
+	"howdah.dev/howdah/internal/number"
 )
 
 // print writes a value as JSON or YAML, or as text by the given function.
@@ -111,18 +112,11 @@ func printDiagnostics(w io.Writer, ds api.Diagnostics, end string) {
 }
 
 func counts(errs, warns int) string {
-	s := plural(errs, "error")
+	s := number.Count(errs, "error")
 	if warns > 0 {
-		s += ", " + plural(warns, "warning")
+		s += ", " + number.Count(warns, "warning")
 	}
 	return s
-}
-
-func plural(n int, word string) string {
-	if n == 1 {
-		return "1 " + word
-	}
-	return fmt.Sprintf("%d %ss", n, word)
 }
 
 func printProblem(w io.Writer, p *api.Problem) {

@@ -3,12 +3,11 @@ package cli
 import (
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"howdah.dev/howdah/internal/number"
 	"howdah.dev/howdah/internal/support"
 )
 
@@ -23,7 +22,7 @@ server does, and the ends of all logs. Secrets are taken out: those the home
 holds, and whatever looks like one. Works also while no server runs.`,
 		Example: "  howdah support\n  howdah support -f /tmp/problem.tar.gz --tail 1024",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if _, err := os.Stat(a.home.Settings()); err != nil {
+			if !exists(a.home.Settings()) {
 				return &exitError{exitNotFound, fmt.Errorf("there is no installation in %s", a.home.Dir)}
 			}
 			if tail < 1 {
@@ -32,8 +31,8 @@ holds, and whatever looks like one. Works also while no server runs.`,
 			if file == "" {
 				file = "howdah-support-" + time.Now().Format("20060102-150405") + ".tar.gz"
 			}
-			if dir, err := os.Stat(filepath.Dir(file)); err != nil || !dir.IsDir() {
-				return &exitError{exitNotFound, fmt.Errorf("there is no directory %s", filepath.Dir(file))}
+			if err := hasDirectory(file); err != nil {
+				return err
 			}
 			about, err := support.Write(cmd.Context(), support.Config{Home: a.home, Client: a.client(), File: file, Tail: tail << 10, Version: Version, Build: build()})
 			if err != nil {
@@ -43,7 +42,7 @@ holds, and whatever looks like one. Works also while no server runs.`,
 				File string `json:"file"`
 				support.About
 			}{file, about}, func(w io.Writer) {
-				fmt.Fprintf(w, "%s: %s; the server %s\n", file, plural(len(about.Members), "file"), about.Server)
+				fmt.Fprintf(w, "%s: %s; the server %s\n", file, number.Count(len(about.Members), "file"), about.Server)
 				for _, l := range about.Lacks {
 					fmt.Fprintln(w, "  lacks", tame(l))
 				}

@@ -17,6 +17,7 @@ import (
 	"howdah.dev/howdah/api"
 	"howdah.dev/howdah/client"
 	"howdah.dev/howdah/internal/node/proc"
+	"howdah.dev/howdah/internal/number"
 	"howdah.dev/howdah/internal/server"
 )
 
@@ -304,10 +305,8 @@ func (u *upper) settle(ctx context.Context) error {
 		if time.Now().After(deadline) {
 			return u.notReady(ctx, exitTimeout, open)
 		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(glance):
+		if err := sleep(ctx, glance); err != nil {
+			return err
 		}
 	}
 }
@@ -403,7 +402,7 @@ func (u *upper) closing(cs []api.ClusterStatus, changed bool, ready, pipe time.D
 		}
 	}
 	if n := agentsOfOthers(cs); n > 0 {
-		fmt.Fprintf(w, "%s of another build; replace with: howdah upgrade\n", plural(n, "agent"))
+		fmt.Fprintf(w, "%s of another build; replace with: howdah upgrade\n", number.Count(n, "agent"))
 	}
 	switch {
 	case len(cs) == 0:
@@ -491,10 +490,8 @@ func (a *app) stopServer(ctx context.Context) error {
 		if !a.home.Running() {
 			return nil
 		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(50 * time.Millisecond):
+		if err := sleep(ctx, 50*time.Millisecond); err != nil {
+			return err
 		}
 	}
 	return &exitError{exitTimeout, fmt.Errorf("the server has not ended after 10 s; see %s", a.home.Log())}

@@ -15,6 +15,7 @@ import (
 	"howdah.dev/howdah/api"
 	"howdah.dev/howdah/client"
 	"howdah.dev/howdah/internal/agentapi"
+	"howdah.dev/howdah/internal/number"
 	"howdah.dev/howdah/internal/store"
 )
 
@@ -395,10 +396,8 @@ func (u *upgrader) gather(ctx context.Context) ([]api.ClusterStatus, error) {
 		if away == 0 || time.Now().After(deadline) {
 			return cs, nil
 		}
-		select {
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		case <-time.After(glance):
+		if err := sleep(ctx, glance); err != nil {
+			return nil, err
 		}
 	}
 }
@@ -422,10 +421,8 @@ func (u *upgrader) replaceAgent(ctx context.Context, cluster, node string) error
 		if time.Now().After(deadline) {
 			return &exitError{exitTimeout, fmt.Errorf("the new agent of %s has not reported for %s; see agent/agent.log of the node, then run howdah upgrade again", node, agentPatience)}
 		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(glance):
+		if err := sleep(ctx, glance); err != nil {
+			return err
 		}
 	}
 }
@@ -464,7 +461,7 @@ func (u *upgrader) show() error {
 			return
 		}
 		if u.old != nil {
-			fmt.Fprintf(w, "\n%s went on untouched", plural(u.done.Kept, "service"))
+			fmt.Fprintf(w, "\n%s went on untouched", number.Count(u.done.Kept, "service"))
 			if u.done.Others > 0 {
 				fmt.Fprintf(w, ", %d ended or started meanwhile: howdah get events", u.done.Others)
 			}

@@ -206,10 +206,8 @@ func (a *app) submit(ctx context.Context, cl *client.Client, cluster, kind strin
 			v.set(kind+" "+sub.Name, workloadLine(w))
 			v.draw()
 		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(500 * time.Millisecond):
+		if err := sleep(ctx, 500*time.Millisecond); err != nil {
+			return err
 		}
 		if w, err = cl.Workload(ctx, cluster, kind, id); err != nil {
 			return err

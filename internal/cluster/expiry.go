@@ -8,6 +8,7 @@ import (
 
 	"howdah.dev/howdah/api"
 	"howdah.dev/howdah/internal/agentapi"
+	"howdah.dev/howdah/internal/number"
 	"howdah.dev/howdah/internal/store"
 )
 
@@ -231,19 +232,5 @@ func (m *Manager) expired(tx *store.Tx, c store.Cluster, current *store.Operatio
 	return cond, true, err
 }
 
-// words writes a time span with the two largest of its units.
-func words(d time.Duration) string {
-	d = d.Round(time.Second)
-	switch h, min, s := int(d.Hours()), int(d.Minutes())%60, int(d.Seconds())%60; {
-	case h > 0 && min > 0:
-		return fmt.Sprintf("%d h %d min", h, min)
-	case h > 0:
-		return fmt.Sprintf("%d h", h)
-	case min > 0 && s > 0:
-		return fmt.Sprintf("%d min %d s", min, s)
-	case min > 0:
-		return fmt.Sprintf("%d min", min)
-	default:
-		return fmt.Sprintf("%d s", s)
-	}
-}
+// words writes a time span for people, to the nearest second.
+func words(d time.Duration) string { return number.Span(d.Round(time.Second)) }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"howdah.dev/howdah/api"
+	"howdah.dev/howdah/internal/number"
 )
 
 // How long a service that ended unasked waits before it is started again:
@@ -75,7 +76,7 @@ func (s *service) resume(ctx context.Context) {
 func (s *service) hold(ctx context.Context, wait time.Duration) {
 	p := s.rec.Pause
 	if p.Ended {
-		s.set(api.StateFailed, "restarting in %s after %s in %d minutes: %s", seconds(wait), plural(s.ends(), "end"), int(endsWindow.Minutes()), p.Reason)
+		s.set(api.StateFailed, "restarting in %s after %s in %d minutes: %s", seconds(wait), number.Count(s.ends(), "end"), int(endsWindow.Minutes()), p.Reason)
 	} else {
 		s.set(api.StateFailed, "%s; trying again in %s", p.Reason, seconds(wait))
 	}
@@ -135,11 +136,4 @@ const maxExits = 20
 // seconds writes a pause in whole seconds, never less than one.
 func seconds(d time.Duration) string {
 	return fmt.Sprintf("%d s", max(1, int(d.Round(time.Second).Seconds())))
-}
-
-func plural(n int, word string) string {
-	if n == 1 {
-		return "1 " + word
-	}
-	return fmt.Sprintf("%d %ss", n, word)
 }

@@ -53,10 +53,12 @@ func (s *Server) events(a huma.API) {
 	route(a, http.MethodGet, "/v1/history", "history", "The newest events, oldest first", func(ctx context.Context, in *recent) (*body[[]api.Event], error) {
 		out := []api.Event{}
 		err := s.store.View(ctx, func(tx *store.Tx) error {
-			es, err := tx.RecentEventsOf(projectOf(ctx), in.Cluster, in.Limit)
 			if in.Operation != 0 {
-				es, err = tx.EventsOf(projectOf(ctx), 0, in.Cluster, in.Operation, in.Limit)
+				es, err := tx.EventsOf(projectOf(ctx), 0, in.Cluster, in.Operation, in.Limit)
+				out = append(out, es...)
+				return err
 			}
+			es, err := tx.RecentEventsOf(projectOf(ctx), in.Cluster, in.Limit)
 			out = append(out, es...)
 			return err
 		})

@@ -212,6 +212,13 @@ func writeProblem(w http.ResponseWriter, status int, detail string) {
 	writeJSON(w, status, "application/problem+json", api.Problem{Status: status, Title: http.StatusText(status), Detail: detail})
 }
 
+// writeError answers with the problem an error is.
+func writeError(w http.ResponseWriter, err error) {
+	p := &api.Problem{}
+	errors.As(problem(err), &p)
+	writeJSON(w, p.Status, "application/problem+json", p)
+}
+
 func writeJSON(w http.ResponseWriter, status int, kind string, v any) {
 	w.Header().Set("Content-Type", kind)
 	w.WriteHeader(status)

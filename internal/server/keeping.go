@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -19,7 +18,6 @@ import (
 
 	"howdah.dev/howdah/api"
 	"howdah.dev/howdah/internal/agentserver"
-	"howdah.dev/howdah/internal/store"
 )
 
 // maxArchive bounds one archive an agent sends, in bytes.
@@ -84,15 +82,11 @@ func (s *Server) takeArchive(w http.ResponseWriter, r *http.Request) {
 	}
 	to, err := s.manager.Sends(r.Context(), agentserver.NodeOf(r.Context()), r.PathValue("task"), step)
 	if err != nil {
-		status := http.StatusInternalServerError
-		if errors.Is(err, store.ErrNotFound) {
-			status = http.StatusNotFound
-		}
-		writeProblem(w, status, err.Error())
+		writeError(w, err)
 		return
 	}
 	if err := keep(to, http.MaxBytesReader(w, r.Body, maxArchive), r.Header.Get("Howdah-Sha256")); err != nil {
-		writeProblem(w, http.StatusInternalServerError, err.Error())
+		writeError(w, err)
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -178,48 +177,3 @@ func (w *pacedWriter) Write(p []byte) (n int, err error) {
 // the host can open them, while the socket is the owner's.
 // More wait in the kernel's line until one ends; idle ones end after two minutes.
 const maxConnections = 2048
-
-// bounded accepts a connection when there is room for one more.
-type bounded struct {
-	net.Listener
-
-	room   chan struct{}
-	closed chan struct{}
-	close  func() error
-}
-
-func atMost(n int, l net.Listener) net.Listener {
-	b := &bounded{Listener: l, room: make(chan struct{}, n), closed: make(chan struct{})}
-	b.close = sync.OnceValue(func() error { close(b.closed); return l.Close() })
-	return b
-}
-
-// Accept is net.Listener's.
-func (l *bounded) Accept() (net.Conn, error) {
-	select {
-	case l.room <- struct{}{}:
-	case <-l.closed: // an HTTP server waits for this before it closes connections
-		return nil, net.ErrClosed
-	}
-	c, err := l.Listener.Accept()
-	if err != nil {
-		<-l.room
-		return nil, err
-	}
-	return &boundedConn{Conn: c, leave: sync.OnceFunc(func() { <-l.room })}, nil
-}
-
-// Close is net.Listener's.
-func (l *bounded) Close() error { return l.close() }
-
-type boundedConn struct {
-	net.Conn
-
-	leave func()
-}
-
-// Close is net.Conn's.
-func (c *boundedConn) Close() error {
-	defer c.leave()
-	return c.Conn.Close()
-}

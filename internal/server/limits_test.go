@@ -16,6 +16,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"golang.org/x/net/netutil"
 
 	"howdah.dev/howdah/api"
 	"howdah.dev/howdah/internal/store"
@@ -240,7 +241,7 @@ func TestConnectionsWait(t *testing.T) {
 	}
 	srv := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "yes") })}
 	done := make(chan struct{})
-	go func() { defer close(done); _ = srv.Serve(atMost(2, lis)) }()
+	go func() { defer close(done); _ = srv.Serve(netutil.LimitListener(lis, 2)) }()
 	defer func() { srv.Close(); <-done }()
 	answer := func(c net.Conn) string {
 		_ = c.SetReadDeadline(time.Now().Add(time.Minute))

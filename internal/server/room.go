@@ -7,9 +7,9 @@ import (
 	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
-	"golang.org/x/sys/unix"
 
 	"howdah.dev/howdah/api"
+	"howdah.dev/howdah/internal/host"
 )
 
 // minRoom is the space the disk of a home must have for new work to be taken, in bytes:
@@ -24,12 +24,12 @@ func needsRoom(id string) bool {
 
 // noRoom says that the disk of the home is full, or nothing.
 func (s *Server) noRoom() error {
-	var st unix.Statfs_t
-	if err := unix.Statfs(s.cfg.Home.Dir, &st); err != nil {
+	disk, err := host.ReadDisk(s.cfg.Home.Dir)
+	if err != nil {
 		return nil //nolint:nilerr // whether there is room will show
 	}
-	if free := int64(st.Bavail) * st.Bsize; free < minRoom { //nolint:gosec // fits for exbibytes
-		return fmt.Errorf("the disk of %s is full: %d MiB is free, %d MiB is needed to take new work; nothing was changed; free some and ask again", s.cfg.Home.Dir, free>>20, minRoom>>20)
+	if disk.Free < minRoom {
+		return fmt.Errorf("the disk of %s is full: %d MiB is free, %d MiB is needed to take new work; nothing was changed; free some and ask again", s.cfg.Home.Dir, disk.Free>>20, minRoom>>20)
 	}
 	return nil
 }

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/google/renameio/v2"
+	"golang.org/x/net/netutil"
 
 	"howdah.dev/howdah/api"
 	"howdah.dev/howdah/internal/artifact"
@@ -300,7 +301,7 @@ func (s *Server) serve(ctx context.Context) error {
 	}
 	errs := make(chan error, 4)
 	go func() { errs <- servers[0].Serve(unixL) }()
-	go func() { errs <- servers[1].Serve(atMost(maxConnections, tcpL)) }()
+	go func() { errs <- servers[1].Serve(netutil.LimitListener(tcpL, maxConnections)) }()
 	go func() { errs <- servers[2].ServeTLS(agentL, "", "") }()
 	var web sync.WaitGroup
 	defer web.Wait()

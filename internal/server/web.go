@@ -48,12 +48,6 @@ func webBase(cluster, path string) string { return "/clusters/" + cluster + "/" 
 // webMethods are those that reach a protocol client, GET with HEAD.
 var webMethods = []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}
 
-func writeError(w http.ResponseWriter, err error) {
-	p := &api.Problem{}
-	errors.As(problem(err), &p)
-	writeJSON(w, p.Status, "application/problem+json", p)
-}
-
 const (
 	// webPause is the least time between two looks at which listeners are wanted:
 	// clusters change often while they start.

@@ -79,8 +79,8 @@ func (b *bundle) host(ctx context.Context) {
 		if err != nil {
 			return nil, err
 		}
-		var disk unix.Statfs_t
-		if err := unix.Statfs(b.cfg.Home.Dir, &disk); err != nil {
+		disk, err := host.ReadDisk(b.cfg.Home.Dir)
+		if err != nil {
 			return nil, err
 		}
 		var name unix.Utsname
@@ -93,10 +93,9 @@ func (b *bundle) host(ctx context.Context) {
 				env = append(env, kv)
 			}
 		}
-		size := uint64(disk.Bsize) //nolint:gosec // a block has a size
 		return map[string]any{
 			"facts": facts, "kernel": unix.ByteSliceToString(name.Release[:]), "go": runtime.Version(), "environment": env,
-			"diskTotalMB": disk.Blocks * size >> 20, "diskFreeMB": disk.Bavail * size >> 20,
+			"diskTotalMB": disk.Total >> 20, "diskFreeMB": disk.Free >> 20,
 		}, nil
 	})
 	b.json("database.json", func() (any, error) {

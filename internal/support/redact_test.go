@@ -1,11 +1,9 @@
 package support
 
 import (
-	"archive/tar"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -13,13 +11,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/klauspost/compress/gzip"
-
 	"howdah.dev/howdah/api"
 	"howdah.dev/howdah/client"
 	"howdah.dev/howdah/internal/agentapi"
 	"howdah.dev/howdah/internal/server"
 	"howdah.dev/howdah/internal/store"
+	"howdah.dev/howdah/internal/support/supporttest"
 	"howdah.dev/howdah/internal/tenant"
 )
 
@@ -121,7 +118,7 @@ func TestNoSecretIsInABundle(t *testing.T) {
 	if !strings.Contains(about.Server, "does not answer") || len(about.Lacks) > 0 {
 		t.Errorf("it says %+v", about)
 	}
-	members := read(t, file)
+	members := supporttest.Read(t, file)
 	for _, want := range []string{"about.json", "host.json", "settings.json", "database.json", "processes.json", "clusters.json", "clusters/cc/database.json", "operations.json", "events.json", "logs/server.log", "logs/nodes/c/c-1/agent/agent.log", "logs/nodes/c/c-1/svc/logs/svc.out"} {
 		if members["howdah-support/"+want] == "" {
 			t.Errorf("it lacks %s", want)
@@ -165,7 +162,7 @@ func TestHangingServer(t *testing.T) {
 	defer l.Close()
 	file := filepath.Join(t.TempDir(), "b.tar.gz")
 	about, err := Write(t.Context(), Config{Home: h, Client: client.New(client.Config{Socket: socket}), File: file, Tail: 1000, Patience: 50 * time.Millisecond})
-	if err != nil || !strings.Contains(about.Server, "does not answer") || read(t, file)["howdah-support/clusters/cc/database.json"] == "" {
+	if err != nil || !strings.Contains(about.Server, "does not answer") || supporttest.Read(t, file)["howdah-support/clusters/cc/database.json"] == "" {
 		t.Errorf("%+v, %v", about, err)
 	}
 }
@@ -205,33 +202,5 @@ func TestUnsure(t *testing.T) {
 	}
 	if text := "SHA-256 " + strings.Repeat("ab", 32); string(r.clean([]byte(text))) != "SHA-256 ababababab…" {
 		t.Errorf("a digest becomes %s", r.clean([]byte(text)))
-	}
-}
-
-func read(t *testing.T, file string) map[string]string {
-	t.Helper()
-	f, err := os.Open(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	zr, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	out := map[string]string{}
-	for tr := tar.NewReader(zr); ; {
-		h, err := tr.Next()
-		if errors.Is(err, io.EOF) {
-			return out
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		data, err := io.ReadAll(tr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		out[h.Name] = string(data)
 	}
 }

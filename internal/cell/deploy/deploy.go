@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"howdah.dev/howdah/internal/cell/instance"
+	"howdah.dev/howdah/internal/number"
 )
 
 // Kill selections, as apps name them.
@@ -154,5 +155,5 @@ func (t Target) stalled(d Decision, now time.Time) string {
 	if t.Deadline.Limit <= 0 || now.Sub(since) < t.Deadline.Limit {
 		return ""
 	}
-	return "no progress for " + span(now.Sub(since)) + ": " + d.Waits(now)
+	return "no progress for " + number.Span(now.Sub(since)) + ": " + d.Waits(now)
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"howdah.dev/howdah/internal/cell/instance"
+	"howdah.dev/howdah/internal/number"
 )
 
 // Waits says in one sentence what is waited for, empty when Done. A decision stands
@@ -13,7 +14,7 @@ func (d Decision) Waits(now time.Time) string {
 	if d.Since.IsZero() {
 		return d.Wait
 	}
-	return d.Wait + " for " + span(now.Sub(d.Since))
+	return d.Wait + " for " + number.Span(now.Sub(d.Since))
 }
 
 // wait says how far this is and what it waits for.
@@ -120,24 +121,6 @@ func began(i *instance.Instance) time.Time {
 		return i.StagedAt
 	default:
 		return i.Since
-	}
-}
-
-// span writes a time as people say it, to the second.
-func span(d time.Duration) string {
-	d = max(0, d.Truncate(time.Second))
-	h, m, sec := int(d.Hours()), int(d.Minutes())%60, int(d.Seconds())%60
-	switch {
-	case d < time.Minute:
-		return fmt.Sprintf("%d s", sec)
-	case d < time.Hour && sec == 0:
-		return fmt.Sprintf("%d min", m)
-	case d < time.Hour:
-		return fmt.Sprintf("%d min %d s", m, sec)
-	case m == 0:
-		return fmt.Sprintf("%d h", h)
-	default:
-		return fmt.Sprintf("%d h %d min", h, m)
 	}
 }
 

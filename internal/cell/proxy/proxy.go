@@ -6,6 +6,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -42,24 +43,17 @@ type Config struct {
 }
 
 func (c *Config) complete() {
-	setDefault(&c.MaxPorts, 4096)
-	setDefault(&c.MaxConnections, 1024)
-	setDefault(&c.MaxTotal, 8192)
-	setDefault(&c.Idle, 10*time.Minute)
-	setDefault(&c.DialTimeout, 2*time.Second)
-	setDefault(&c.Rebind, 5*time.Second)
+	c.MaxPorts = cmp.Or(c.MaxPorts, 4096)
+	c.MaxConnections = cmp.Or(c.MaxConnections, 1024)
+	c.MaxTotal = cmp.Or(c.MaxTotal, 8192)
+	c.Idle = cmp.Or(c.Idle, 10*time.Minute)
+	c.DialTimeout = cmp.Or(c.DialTimeout, 2*time.Second)
+	c.Rebind = cmp.Or(c.Rebind, 5*time.Second)
 	if c.Avoid == nil {
 		c.Avoid = func(int) bool { return false }
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
-	}
-}
-
-func setDefault[T comparable](v *T, def T) {
-	var zero T
-	if *v == zero {
-		*v = def
 	}
 }
 

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -102,14 +103,12 @@ func (c *Config) complete() error {
 	case c.Master == nil || c.Client == nil:
 		return errors.New("cannot make a worker: no way to its master given")
 	}
-	if c.Bridge == "" {
-		c.Bridge = "mesos-bridge"
-	}
-	setDefault(&c.KeepPerApp, 5)
-	setDefault(&c.KeepBytes, 1<<30)
-	setDefault(&c.Quota, 10*time.Second)
-	setDefault(&c.Resend, 10*time.Second)
-	setDefault(&c.Parallel, 2*runtime.NumCPU())
+	c.Bridge = cmp.Or(c.Bridge, "mesos-bridge")
+	c.KeepPerApp = cmp.Or(c.KeepPerApp, 5)
+	c.KeepBytes = cmp.Or(c.KeepBytes, 1<<30)
+	c.Quota = cmp.Or(c.Quota, 10*time.Second)
+	c.Resend = cmp.Or(c.Resend, 10*time.Second)
+	c.Parallel = cmp.Or(c.Parallel, 2*runtime.NumCPU())
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
@@ -120,13 +119,6 @@ func (c *Config) complete() error {
 		c.Authorize = func(*http.Request, *mesos.TaskInfo) error { return errors.New("nobody may ask this worker") }
 	}
 	return nil
-}
-
-func setDefault[T comparable](v *T, def T) {
-	var zero T
-	if *v == zero {
-		*v = def
-	}
 }
 
 // Worker runs tasks.

@@ -23,6 +23,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"howdah.dev/howdah/internal/agentapi"
+	"howdah.dev/howdah/internal/host"
 	"howdah.dev/howdah/internal/infra"
 	"howdah.dev/howdah/internal/infra/local/identity"
 	"howdah.dev/howdah/internal/node/proc"
@@ -86,12 +87,12 @@ const (
 
 // Inventory is this host.
 func (d *Driver) Inventory(context.Context) (infra.Inventory, error) {
-	var st unix.Statfs_t
-	if err := unix.Statfs(existing(d.cfg.Dir), &st); err != nil {
-		return infra.Inventory{}, fmt.Errorf("cannot read free disk: %w", err)
+	disk, err := host.ReadDisk(d.cfg.Dir)
+	if err != nil {
+		return infra.Inventory{}, err
 	}
 	return infra.Inventory{
-		Hosts:     []infra.Host{{Name: d.host, CPUs: d.cfg.CPUs, MemoryMB: d.cfg.MemoryMB, DiskFreeMB: int64(st.Bavail) * st.Bsize >> 20}}, //nolint:gosec // disks fit
+		Hosts:     []infra.Host{{Name: d.host, CPUs: d.cfg.CPUs, MemoryMB: d.cfg.MemoryMB, DiskFreeMB: disk.Free >> 20}},
 		Addresses: d.cfg.Addresses, First: firstNode,
 		Identity: d.cfg.Identity != "", Reason: d.cfg.Missing,
 	}, nil
@@ -339,14 +340,4 @@ func agentRuns(dir string) (bool, error) {
 		return true, nil
 	}
 	return false, err
-}
-
-// existing returns the nearest directory that is there.
-func existing(dir string) string {
-	for {
-		if _, err := os.Stat(dir); err == nil || dir == filepath.Dir(dir) {
-			return dir
-		}
-		dir = filepath.Dir(dir)
-	}
 }

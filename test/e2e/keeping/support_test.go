@@ -1,18 +1,15 @@
 package keeping
 
 import (
-	"archive/tar"
 	"encoding/json"
-	"errors"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/klauspost/compress/gzip"
-
 	"howdah.dev/howdah/api"
+	"howdah.dev/howdah/internal/support/supporttest"
 	"howdah.dev/howdah/test/e2e/harness"
 )
 
@@ -40,7 +37,7 @@ func TestSupport(t *testing.T) {
 	log.Close()
 	look := func(file string, want ...string) {
 		t.Helper()
-		members := unpacked(t, file)
+		members := supporttest.Read(t, file)
 		for _, name := range want {
 			if members["howdah-support/"+name] == "" {
 				t.Errorf("%s lacks %s", file, name)
@@ -59,7 +56,7 @@ func TestSupport(t *testing.T) {
 	file := filepath.Join(h.Files(), "one.tar.gz")
 	harness.Contains(t, "a bundle", h.OK("support", "-f", file), file, "the server answers", "Secrets were taken out")
 	look(file, "about.json", "server.json", "clusters/zk/describe.json", "clusters/zk/explain.json", "operations/1.json", "events.json", "goroutines.txt", "logs/server.log", "processes.json")
-	if text := unpacked(t, file)["howdah-support/goroutines.txt"]; !strings.Contains(text, "server.(*Server).serve(") {
+	if text := supporttest.Read(t, file)["howdah-support/goroutines.txt"]; !strings.Contains(text, "server.(*Server).serve(") {
 		t.Errorf("no goroutine serves:\n%.500s", text)
 	}
 
@@ -69,32 +66,4 @@ func TestSupport(t *testing.T) {
 	look(file, "about.json", "clusters.json", "clusters/zk/database.json", "operations/1.json", "events.json", "logs/server.log", "processes.json")
 	h.Up()
 	harness.NewEmpty(t).Fails(3, "support")
-}
-
-func unpacked(t *testing.T, file string) map[string]string {
-	t.Helper()
-	f, err := os.Open(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	zr, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	out := map[string]string{}
-	for tr := tar.NewReader(zr); ; {
-		h, err := tr.Next()
-		if errors.Is(err, io.EOF) {
-			return out
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		data, err := io.ReadAll(tr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		out[h.Name] = string(data)
-	}
 }
