@@ -56,6 +56,8 @@ services:
   workd: {command: [workd], ready: {tcp: "${self.ip}:71"}, secrets: {conf/key: {kind: shared, name: key}}}
 exports: {addr: "${role.head[0].ip}:70"}
 web: {toy/v1: {adapter: echo, address: "${role.head[0].ip}:70", listen: {role: head, port: 8080, path: /api/v1}}, toy/v2: {adapter: echo, address: "${cluster.name}"}}
+client: {commands: {toy: {command: [toy]}}}
+workloads: {job: {summary: jobs, adapter: absent, address: "${role.head[0].ip}:90", on: head, submit: [submit, "${jar}"]}}
 smoke: {on: head, secrets: {key: {kind: shared, name: key}}, steps: [{title: try it, command: ["true"]}]}
 default: {nodeGroups: [{name: head, roles: [head], instanceNum: 1}, {name: worker, roles: [worker], instanceNum: 2}]}
 -- plain/stack.yaml --

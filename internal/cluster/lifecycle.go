@@ -58,18 +58,35 @@ func (m *Manager) Stop(ctx context.Context, name string, suspend bool) (*api.Ope
 		return nil, err
 	}
 	return m.change(ctx, name, opStop, string(args), func(_ *store.Tx, c store.Cluster) error {
-		if c.Intent == agentapi.IntentGone {
-			return fmt.Errorf("%w: cluster %s is being deleted", ErrBusy, name)
-		}
-		return nil
+		return notLeaving(c)
 	})
+}
+
+// notLeaving refuses what cannot be asked of a cluster that is being deleted.
+func notLeaving(c store.Cluster) error {
+	if c.Intent == agentapi.IntentGone {
+		return fmt.Errorf("%w: cluster %s is being deleted", ErrBusy, c.Name)
+	}
+	return nil
+}
+
+// wantedRunning refuses what only the services of a cluster can answer, where these
+// are not meant to run.
+func wantedRunning(c store.Cluster) error {
+	if err := notLeaving(c); err != nil {
+		return err
+	}
+	if c.Intent != agentapi.IntentRun || c.Suspended {
+		return fmt.Errorf("%w: cluster %s is stopped; start it: howdah start %s", ErrBusy, c.Name, c.Name)
+	}
+	return nil
 }
 
 // Smoke runs a cluster's own test again.
 func (m *Manager) Smoke(ctx context.Context, name string) (*api.Operation, error) {
 	return m.change(ctx, name, opSmoke, "", func(tx *store.Tx, c store.Cluster) error {
-		if c.Intent != agentapi.IntentRun || c.Suspended {
-			return fmt.Errorf("%w: %s is not running", ErrBusy, name)
+		if err := wantedRunning(c); err != nil {
+			return err
 		}
 		return idle(tx, c, func(store.Operation) bool { return true })
 	})

@@ -14,15 +14,15 @@ import (
 )
 
 // WebAPI finds the web API of a cluster that a path belongs to: its own path,
-// and where its protocol client asks. The error may be store.ErrNotFound or
-// ErrUnsupported.
+// and where its protocol client asks. The error may be store.ErrNotFound,
+// ErrUnsupported or, where the cluster is stopped, ErrBusy.
 func (m *Manager) WebAPI(ctx context.Context, cluster, path string) (string, stack.Bound, error) {
 	var (
 		own string
 		b   stack.Bound
 	)
 	err := m.cfg.Store.View(ctx, func(tx *store.Tx) error {
-		_, r, s, err := m.renderer(tx, cluster)
+		c, r, s, err := m.renderer(tx, cluster)
 		if err != nil {
 			return err
 		}
@@ -30,8 +30,10 @@ func (m *Manager) WebAPI(ctx context.Context, cluster, path string) (string, sta
 		if own, ok = s.WebAt(path); !ok {
 			return fmt.Errorf("%w: cluster %s offers %s", ErrUnsupported, cluster, webAPIs(s))
 		}
-		b, err = r.Web(own)
-		return err
+		if b, err = r.Web(own); err != nil {
+			return err
+		}
+		return wantedRunning(c)
 	})
 	return own, b, err
 }

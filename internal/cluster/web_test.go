@@ -73,8 +73,18 @@ func TestWebListeners(t *testing.T) {
 	}
 	end(c.m.Stop(ctx, "store", false))
 	wanted("while it is stopped")
+	const want = "not possible now: cluster store is stopped; start it: howdah start store"
+	if _, _, err := c.m.WebAPI(ctx, "store", "toy/v1"); !errors.Is(err, cluster.ErrBusy) || err.Error() != want {
+		t.Errorf("the web API of a stopped cluster: %v, want %s", err, want)
+	}
+	if _, err := c.m.Workloads(ctx, "store", "job"); !errors.Is(err, cluster.ErrBusy) || err.Error() != want {
+		t.Errorf("the jobs of a stopped cluster: %v, want %s", err, want)
+	}
 	end(c.m.Start(ctx, "store"))
 	wanted("when it runs again", head)
+	if _, err := c.m.Workloads(ctx, "store", "job"); !errors.Is(err, cluster.ErrUnsupported) {
+		t.Errorf("the jobs of one that runs: %v, want that there is no client to ask", err)
+	}
 	end(c.m.Stop(ctx, "store", true))
 	wanted("while it is suspended")
 	end(c.m.Delete(ctx, "plain", ""))

@@ -43,11 +43,12 @@ type Clients map[string]WorkloadClient
 // ErrUnsupported is returned for what a kind of cluster cannot do.
 var ErrUnsupported = errors.New("not supported")
 
-// bound finds the client of a cluster's workload and where it asks.
+// bound finds the client of a cluster's workload and where it asks. The error is
+// ErrBusy where the cluster is stopped.
 func (m *Manager) bound(ctx context.Context, cluster, kind string) (WorkloadClient, stack.Bound, error) {
 	var b stack.Bound
 	err := m.cfg.Store.View(ctx, func(tx *store.Tx) error {
-		_, r, _, err := m.renderer(tx, cluster)
+		c, r, _, err := m.renderer(tx, cluster)
 		if err != nil {
 			return err
 		}
@@ -55,7 +56,7 @@ func (m *Manager) bound(ctx context.Context, cluster, kind string) (WorkloadClie
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrUnsupported, err)
 		}
-		return nil
+		return wantedRunning(c)
 	})
 	if err != nil {
 		return nil, b, err

@@ -182,6 +182,29 @@ func TestClusterWebAuthorisation(t *testing.T) {
 	}
 }
 
+// TestClusterWebOfStopped: a stopped cluster's web API says so, and how to go on, where
+// its services would refuse the connection.
+func TestClusterWebOfStopped(t *testing.T) {
+	s := webServer(t)
+	putCluster(t, s, "c", s.node(30).String(), agentapi.IntentRun, "head")
+	h := httptest.NewServer(s.authenticated(s.handler()))
+	defer h.Close()
+	for _, test := range []struct {
+		intent agentapi.Intent
+		code   int
+		says   string
+	}{
+		{agentapi.IntentStop, http.StatusConflict, `"detail":"not possible now: cluster c is stopped; start it: howdah start c"`},
+		{agentapi.IntentGone, http.StatusConflict, `"detail":"not possible now: cluster c is being deleted"`},
+		{agentapi.IntentRun, http.StatusOK, `"Path":"/things"`},
+	} {
+		putCluster(t, s, "c", "", test.intent)
+		if code, body := call(t, http.MethodGet, h.URL+"/clusters/c/toy/v1/things", s.token); code != test.code || !strings.Contains(body, test.says) {
+			t.Errorf("%s: %d %s, want %d %s", test.intent, code, body, test.code, test.says)
+		}
+	}
+}
+
 // TestClusterWebPaths: what a path reaches.
 func TestClusterWebPaths(t *testing.T) {
 	s := webServer(t)
