@@ -422,6 +422,9 @@ func (Codec) Unmarshal(data []byte, v any) error { return json.Unmarshal(data, v
 // ServerName is the name in the server's certificate, whatever its address.
 const ServerName = "howdah-server"
 
+// HeaderSHA256 is the digest of an archive that is sent (PathSend), in hex.
+const HeaderSHA256 = "Howdah-Sha256"
+
 // JoinFile is what a driver puts beside a new node's agent (join.json, 0600).
 type JoinFile struct {
 	Node    string    `json:"node"`

@@ -42,7 +42,8 @@ func (t *task) archive(ctx context.Context, step int, spec agentapi.Archived) er
 }
 
 // pack writes the files of a directory that match patterns, in the patterns'
-// order. A name, which is a pattern without wildcards, must be there. A file that grows meanwhile is taken as long as it was when its turn came.
+// order. A name, which is a pattern without wildcards, must be there. A file that
+// grows meanwhile is taken as long as it was when its turn came.
 func pack(ctx context.Context, to string, spec agentapi.Archived) (agentapi.Sent, error) {
 	var sent agentapi.Sent
 	root, err := os.OpenRoot(spec.Dir)
@@ -133,7 +134,7 @@ func (l *link) send(ctx context.Context, task string, step int, file string, sen
 		return err
 	}
 	req.ContentLength = sent.Bytes
-	req.Header.Set("Howdah-Sha256", sent.SHA256)
+	req.Header.Set(agentapi.HeaderSHA256, sent.SHA256)
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return err

@@ -76,7 +76,7 @@ func (s *service) resume(ctx context.Context) {
 func (s *service) hold(ctx context.Context, wait time.Duration) {
 	p := s.rec.Pause
 	if p.Ended {
-		s.set(api.StateFailed, "restarting in %s after %s in %d minutes: %s", seconds(wait), number.Count(s.ends(), "end"), int(endsWindow.Minutes()), p.Reason)
+		s.set(api.StateFailed, "restarting in %s after %s in %d minutes: %s", seconds(wait), number.Count(s.ends(s.rec.Settled), "end"), int(endsWindow.Minutes()), p.Reason)
 	} else {
 		s.set(api.StateFailed, "%s; trying again in %s", p.Reason, seconds(wait))
 	}
@@ -92,25 +92,14 @@ func (s *service) rest(ctx context.Context, wait time.Duration) {
 
 // backoff grows with the ends that count, and with failures in a row.
 func (s *service) backoff() time.Duration {
-	return min(maxPause, firstPause<<min(5, max(0, s.ends()-1, s.failures-1)))
+	return min(maxPause, firstPause<<min(5, max(0, s.ends(s.rec.Settled)-1, s.failures-1)))
 }
 
-// ends counts unasked ends within the window since the last time of health.
-func (s *service) ends() int {
+// ends counts unasked ends within the window, from a time on.
+func (s *service) ends(from time.Time) int {
 	n := 0
 	for _, t := range s.rec.Exits {
-		if time.Since(t) < endsWindow && !t.Before(s.rec.Settled) {
-			n++
-		}
-	}
-	return n
-}
-
-// recent counts unasked ends within the window.
-func (s *service) recent() int {
-	n := 0
-	for _, t := range s.rec.Exits {
-		if time.Since(t) < endsWindow {
+		if time.Since(t) < endsWindow && !t.Before(from) {
 			n++
 		}
 	}

@@ -22,11 +22,11 @@ func TestBackoff(t *testing.T) {
 		if want := "1 s, 2 s, 4 s, 8 s, 16 s, 30 s, 30 s"; strings.Join(got, ", ") != want {
 			t.Errorf("pauses are %v, want %s", got, want)
 		}
-		if n := s.ends(); n != 7 {
+		if n := s.ends(s.rec.Settled); n != 7 {
 			t.Errorf("%d ends count, want 7", n)
 		}
 		time.Sleep(endsWindow)
-		if n, wait := s.ends(), s.backoff(); n != 0 || wait != time.Second {
+		if n, wait := s.ends(s.rec.Settled), s.backoff(); n != 0 || wait != time.Second {
 			t.Errorf("after %s %d ends count, the pause is %s", endsWindow, n, wait)
 		}
 
@@ -34,13 +34,13 @@ func TestBackoff(t *testing.T) {
 		s.healthy = time.Now()
 		time.Sleep(settleAfter - time.Second)
 		s.noteEnd() // just too early
-		if n := s.ends(); n != 2 {
+		if n := s.ends(s.rec.Settled); n != 2 {
 			t.Errorf("%d ends count, want 2", n)
 		}
 		s.healthy = time.Now()
 		time.Sleep(settleAfter)
 		s.noteEnd()
-		if n, all := s.ends(), s.recent(); n != 1 || all != 3 {
+		if n, all := s.ends(s.rec.Settled), s.ends(time.Time{}); n != 1 || all != 3 {
 			t.Errorf("after a time of health %d ends count, want 1; %d are told, want 3", n, all)
 		}
 		for range 2 * maxExits {

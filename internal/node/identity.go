@@ -216,7 +216,7 @@ func (l *link) connect() (*conn, error) {
 	}
 	if time.Now().After(cert.Leaf.NotAfter) {
 		return nil, &identityError{fmt.Sprintf("the certificate of this node ended %s: it was away when it had to be renewed; on the server, run: howdah ca rejoin %s",
-			cert.Leaf.NotAfter.UTC().Format(time.RFC3339), l.agent.named())}
+			cert.Leaf.NotAfter.UTC().Format(time.RFC3339), l.agent.nodeName())}
 	}
 	c := &conn{base: "https://" + id.Server, due: tenant.RenewAt(cert.Leaf), ends: cert.Leaf.NotAfter}
 	c.http = client(&tls.Config{RootCAs: pool, ServerName: agentapi.ServerName, MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{cert}})
@@ -228,20 +228,9 @@ func (l *link) connect() (*conn, error) {
 	return c, nil
 }
 
-// named is what the operator knows the node by: its name, or its id before it has
-// an assignment.
-func (a *Agent) named() string {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.assignment != nil {
-		return a.assignment.Node.Name
-	}
-	return a.link.node()
-}
-
 // refused says what an error of the connection means, where a person has to act.
 func (l *link) refused(err error) error {
-	name := l.agent.named()
+	name := l.agent.nodeName()
 	switch {
 	case err == nil:
 		return nil

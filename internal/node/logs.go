@@ -317,7 +317,8 @@ func timeOf(l api.LogLine) time.Time {
 	return *l.Time
 }
 
-// nodeName is the node's name, its id before it has an assignment.
+// nodeName is what the operator knows the node by: its name, or its id before it has
+// an assignment.
 func (a *Agent) nodeName() string {
 	a.mu.Lock()
 	defer a.mu.Unlock()

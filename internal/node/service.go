@@ -136,7 +136,7 @@ func (s *service) set(state, format string, args ...any) {
 	}
 	s.status.State, s.status.Message = state, msg
 	s.status.Incarnation, s.status.LastExit = s.rec.Incarnation, s.rec.LastExit
-	s.status.Restarts = s.recent()
+	s.status.Restarts = s.ends(time.Time{})
 	s.status.PID = 0
 	if s.proc != nil {
 		s.status.PID = s.proc.Record().PID
@@ -202,7 +202,7 @@ func (s *service) recordPath() string { return s.agent.path(dirAgent, "services"
 func (s *service) save() error { return writeJSON(s.recordPath(), s.rec) }
 
 func (s *service) output(spec *agentapi.Service) string {
-	return filepath.Join(spec.Dir, "logs", s.name+".out")
+	return filepath.Join(spec.Dir, dirLogs, s.name+extLog)
 }
 
 func (s *service) labels() proc.Labels {

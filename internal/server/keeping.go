@@ -17,6 +17,7 @@ import (
 	"github.com/google/renameio/v2"
 
 	"howdah.dev/howdah/api"
+	"howdah.dev/howdah/internal/agentapi"
 	"howdah.dev/howdah/internal/agentserver"
 )
 
@@ -85,7 +86,7 @@ func (s *Server) takeArchive(w http.ResponseWriter, r *http.Request) {
 		writeError(w, err)
 		return
 	}
-	if err := keep(to, http.MaxBytesReader(w, r.Body, maxArchive), r.Header.Get("Howdah-Sha256")); err != nil {
+	if err := keep(to, http.MaxBytesReader(w, r.Body, maxArchive), r.Header.Get(agentapi.HeaderSHA256)); err != nil {
 		writeError(w, err)
 		return
 	}

@@ -8,6 +8,7 @@ import (
 
 	"howdah.dev/howdah/internal/cell/app"
 	"howdah.dev/howdah/internal/cell/instance"
+	"howdah.dev/howdah/internal/number"
 )
 
 // rule is one constraint with the instances it has counted.
@@ -125,7 +126,7 @@ func (r *rule) explain(v value, id string) string {
 }
 
 func (r *rule) finding(v value, id string) string {
-	here := plural(r.having(v), "instance", "instances")
+	here := number.Count(r.having(v), "instance")
 	switch {
 	case r.operator == app.Unique && isHost(r.field):
 		return "already runs an instance of " + id

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"howdah.dev/howdah/internal/number"
 )
 
 // Why an offer was not used, in Marathon's words.
@@ -144,12 +146,12 @@ func explainScalar(at int, one, many string) func(*search, *worker) string {
 		if have == 1000 {
 			verb = "is"
 		}
-		return fmt.Sprintf("needs %s %s; %s %s free", number(want), unit, number(have), verb)
+		return fmt.Sprintf("needs %s %s; %s %s free", scalar(want), unit, scalar(have), verb)
 	}
 }
 
-// number writes thousandths.
-func number(n int64) string { return strconv.FormatFloat(float64(n)/1000, 'f', -1, 64) }
+// scalar writes thousandths.
+func scalar(n int64) string { return strconv.FormatFloat(float64(n)/1000, 'f', -1, 64) }
 
 func checkPorts(s *search, w *worker) bool { return w.hasPorts(s.need) }
 
@@ -163,19 +165,12 @@ func explainPorts(s *search, w *worker) string {
 	switch len(missing) {
 	case 0:
 		want, have := len(s.need.exact)+s.need.any, w.freePorts()
-		return fmt.Sprintf("needs %s; %d %s free", plural(want, "port", "ports"), have, verb(have))
+		return fmt.Sprintf("needs %s; %d %s free", number.Count(want, "port"), have, verb(have))
 	case 1:
 		return fmt.Sprintf("needs port %s; it is not free", missing[0])
 	default:
 		return fmt.Sprintf("needs ports %s; they are not free", strings.Join(missing, ", "))
 	}
-}
-
-func plural(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return strconv.Itoa(n) + " " + many
 }
 
 func verb(n int) string {

@@ -16,23 +16,6 @@ import (
 	"howdah.dev/howdah/test/e2e/harness"
 )
 
-// idle is a kind of cluster that costs nothing: what is asked of it happens for real.
-const idle = `name: idle
-summary: does nothing
-version: "1"
-java: {min: 17}
-roles:
-  idle: {services: [idle], memoryMB: 32}
-services:
-  idle:
-    command: [python3, -m, http.server, "${port.web}", --bind, "${self.ip}", --directory, "${dir.tmp}"]
-    ports: {web: 8000}
-    ready: {tcp: "${self.ip}:${port.web}"}
-default:
-  nodeGroups:
-    - {name: server, roles: [idle], instanceNum: 1}
-`
-
 // checks are what every answer must pass: no failure of the server, nothing the
 // document does not declare, nothing that differs from its schema.
 const checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance,unsupported_method"
@@ -44,17 +27,10 @@ var leftOut = []string{"shutdown", "events"}
 // and bad ones, against a server with one cluster.
 func TestOpenAPI(t *testing.T) {
 	h := harness.New(t)
-	dir := t.TempDir()
-	if err := os.MkdirAll(filepath.Join(dir, "idle"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "idle", "stack.yaml"), []byte(idle), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	h.Up("--stacks", dir)
+	h.Up("--stacks", h.IdleStacks())
 	h.Apply("idle", "name: idle\nstack: idle\n")
 	h.Ready(10*time.Second, "idle")
-	address := harness.JSON[struct{ Address string }](h, "security").Address
+	address := h.Address()
 	token, err := os.ReadFile(filepath.Join(h.Dir, "run", "token"))
 	if err != nil {
 		t.Fatal(err)
@@ -96,18 +72,9 @@ func TestOpenAPI(t *testing.T) {
 // info asks a server what it is.
 func info(t *testing.T, address, token string) (i api.Info) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address+"/v1/info", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Authorization", "Bearer "+token)
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if err := json.NewDecoder(resp.Body).Decode(&i); err != nil {
-		t.Fatal(err)
+	code, body := harness.Ask(t, http.MethodGet, address+"/v1/info", token, "")
+	if err := json.Unmarshal([]byte(body), &i); code != http.StatusOK || err != nil {
+		t.Fatalf("%d %s: %v", code, body, err)
 	}
 	return i
 }

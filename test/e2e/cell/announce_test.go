@@ -8,8 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-zookeeper/zk"
-
 	"howdah.dev/howdah/internal/cell/mesos"
 	"howdah.dev/howdah/test/e2e/harness"
 )
@@ -28,14 +26,9 @@ clusters:
       - {name: worker, roles: [mesos_worker], instanceNum: 1}
 `
 
-// quiet drops what the client library says.
-type quiet struct{}
-
-func (quiet) Printf(string, ...any) {}
-
 // announced reads the nodes of masters, lowest first, and what the first one says.
 func announced(hosts string) (names []string, info mesos.MasterInfo, err error) {
-	conn, _, err := zk.Connect(strings.Split(hosts, ","), 5*time.Second, zk.WithLogger(quiet{}))
+	conn, err := harness.DialZooKeeper(hosts)
 	if err != nil {
 		return nil, info, err
 	}
@@ -81,7 +74,7 @@ func TestAnnounced(t *testing.T) {
 		t.Errorf("the node has the name %s", first)
 	}
 
-	conn, _, err := zk.Connect(strings.Split(hosts, ","), 5*time.Second, zk.WithLogger(quiet{}))
+	conn, err := harness.DialZooKeeper(hosts)
 	if err != nil {
 		t.Fatal(err)
 	}

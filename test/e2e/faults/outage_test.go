@@ -15,13 +15,6 @@ import (
 	"howdah.dev/howdah/test/e2e/harness"
 )
 
-const ensemble = `
-name: zk
-stack: zookeeper
-nodeGroups:
-  - {name: server, roles: [zookeeper], instanceNum: 1}
-`
-
 // lasts is how long an outage is: the long one where there is time (make soak).
 func lasts(long, short time.Duration) time.Duration {
 	if os.Getenv("SOAK") != "" {
@@ -35,9 +28,9 @@ func lasts(long, short time.Duration) time.Duration {
 func TestOutages(t *testing.T) {
 	h := harness.New(t)
 	h.Up()
-	h.Apply("zk", ensemble)
+	h.Apply("zk", harness.OneZooKeeper)
 	h.Ready(10*time.Second, "zk")
-	c := connect(t, h)
+	c := h.ZooKeeper("zk")
 	if _, err := c.Create("/kept", []byte("a node that must stay"), 0, zk.WorldACL(zk.PermAll)); err != nil {
 		t.Fatal(err)
 	}
@@ -54,22 +47,13 @@ func TestOutages(t *testing.T) {
 		t.Run(part.name, func(t *testing.T) {
 			h := h.For(t)
 			part.do(t, h)
-			c := connect(t, h)
+			c := h.ZooKeeper("zk")
 			defer c.Close()
 			if data, _, err := c.Get("/kept"); err != nil || string(data) != "a node that must stay" {
 				t.Errorf("the node holds %q: %v", data, err)
 			}
 		})
 	}
-}
-
-func connect(t *testing.T, h *harness.Home) *zk.Conn {
-	t.Helper()
-	c, _, err := zk.Connect(strings.Split(h.Cluster("zk").Exports["hosts"], ","), 10*time.Second, zk.WithLogInfo(false))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
 }
 
 // serverAway: without a server a service that ends is started again by its agent, once,
@@ -139,7 +123,7 @@ func powerLoss(t *testing.T, h *harness.Home) {
 	if s := h.Service("zk", "zk-server-1", "zookeeper"); s.Incarnation != before.Incarnation+1 || s.PID == before.PID {
 		t.Errorf("the service is %+v, it was %+v", s, before)
 	}
-	harness.Contains(t, "applying again", h.Apply("zk", ensemble), "zk (zookeeper, local) is as defined; nothing to do")
+	harness.Contains(t, "applying again", h.Apply("zk", harness.OneZooKeeper), "zk (zookeeper, local) is as defined; nothing to do")
 	t.Logf("%d processes ended at once; all came back, each started once", ended)
 }
 

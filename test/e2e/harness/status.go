@@ -3,12 +3,10 @@ package harness
 import (
 	"bytes"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"time"
 
 	"howdah.dev/howdah/api"
-	"howdah.dev/howdah/client"
 )
 
 // Up starts the server of a home, with further flags.
@@ -124,7 +122,7 @@ func (h *Home) Put(cluster, path, content string) {
 // how far it was. It asks every few milliseconds.
 func (h *Home) AtStep(most time.Duration, id int64, kind string) api.StepState {
 	h.t.Helper()
-	cl := client.New(client.Config{Socket: filepath.Join(h.Dir, "run", "api.sock")})
+	cl := h.API()
 	most = patience(most)
 	deadline := time.Now().Add(most)
 	state := api.StepState("absent")
@@ -169,7 +167,7 @@ func (h *Home) UpBeside() (wait func() string) {
 	}
 	ended := make(chan struct{})
 	go func() { _ = cmd.Wait(); close(ended) }()
-	cl := client.New(client.Config{Socket: filepath.Join(h.Dir, "run", "api.sock")})
+	cl := h.API()
 	Within(h.t, time.Minute, "the server answers", func() (bool, string) {
 		_, err := cl.Info(h.t.Context())
 		select {
@@ -191,7 +189,7 @@ func (h *Home) UpBeside() (wait func() string) {
 func (h *Home) Events(cluster string) map[string]int {
 	h.t.Helper()
 	out := map[string]int{}
-	cl := client.New(client.Config{Socket: filepath.Join(h.Dir, "run", "api.sock")})
+	cl := h.API()
 	es, err := cl.History(h.t.Context(), cluster, 5000)
 	if err != nil {
 		h.t.Fatal(err)

@@ -12,20 +12,13 @@ import (
 	"howdah.dev/howdah/test/e2e/harness"
 )
 
-const zk = `
-name: zk
-stack: zookeeper
-nodeGroups:
-  - {name: server, roles: [zookeeper], instanceNum: 1}
-`
-
 const node = "zk-server-1"
 
 // TestHealth is one story on one ZooKeeper.
 func TestHealth(t *testing.T) {
 	h := harness.New(t)
 	h.Up()
-	h.Apply("zk", zk)
+	h.Apply("zk", harness.OneZooKeeper)
 	h.Ready(10*time.Second, "zk")
 	t.Run("well", func(t *testing.T) { well(t, h.For(t)) })
 	t.Run("a service that ends again and again", func(t *testing.T) { ends(t, h.For(t)) })

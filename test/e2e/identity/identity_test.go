@@ -7,22 +7,13 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"howdah.dev/howdah/api"
-	"howdah.dev/howdah/client"
 	"howdah.dev/howdah/test/e2e/harness"
 )
-
-const coord = `
-name: zk
-stack: zookeeper
-nodeGroups:
-  - {name: server, roles: [zookeeper], instanceNum: 1}
-`
 
 // TestIdentity changes the certificate authority under a running ZooKeeper, makes and
 // revokes a token, reads the audit record, and goes over to the shared posture. Neither
@@ -30,7 +21,7 @@ nodeGroups:
 func TestIdentity(t *testing.T) {
 	h := harness.New(t)
 	h.Up()
-	h.Apply("zk", coord)
+	h.Apply("zk", harness.OneZooKeeper)
 	h.Ready(10*time.Second, "zk")
 	before := h.PIDs("zk")
 	stop := watch(t, h)
@@ -84,19 +75,9 @@ func TestIdentity(t *testing.T) {
 func tokens(t *testing.T, h *harness.Home) {
 	t.Helper()
 	made := harness.JSON[api.Token](h, "token", "create", "--role", "operator", "--name", "ci", "--for", "1h")
-	info := harness.JSON[api.Security](h, "security")
 	ask := func() int {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, info.Address+"/v1/clusters", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("Authorization", "Bearer "+made.Token)
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		return resp.StatusCode
+		code, _ := harness.Ask(t, http.MethodGet, h.Address()+"/v1/clusters", made.Token, "")
+		return code
 	}
 	if got := ask(); got != http.StatusOK {
 		t.Errorf("a good token gets %d", got)
@@ -117,7 +98,7 @@ func tokens(t *testing.T, h *harness.Home) {
 // ZooKeeper's port open.
 func watch(t *testing.T, h *harness.Home) (stop func() (looks int, drops []string)) {
 	t.Helper()
-	c := client.New(client.Config{Socket: filepath.Join(h.Dir, "run", "api.sock")})
+	c := h.API()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	var looks int

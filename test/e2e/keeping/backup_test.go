@@ -27,7 +27,7 @@ func TestBackup(t *testing.T) {
 	h := harness.New(t)
 	h.Up()
 	h.Apply("warehouse", warehouse)
-	h.Apply("zk", oneMember)
+	h.Apply("zk", harness.OneZooKeeper)
 	h.Put("warehouse", "/kept", "a line that must stay\n")
 	h.Put("warehouse", "/kept2", "another") // of one block alone HDFS does not mind the loss
 	h.HDFS("warehouse", "-mkdir", "-p", "/data/deep/down")
@@ -158,19 +158,9 @@ func read(t *testing.T, path string) string {
 	return string(data)
 }
 
-// connect opens a session with the cluster's ZooKeeper; the caller closes it.
-func connect(t *testing.T, h *harness.Home) *zk.Conn {
-	t.Helper()
-	c, _, err := zk.Connect(strings.Split(h.Cluster("zk").Exports["hosts"], ","), 10*time.Second, zk.WithLogInfo(false))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
-
 func write(t *testing.T, h *harness.Home, path, text string) {
 	t.Helper()
-	c := connect(t, h)
+	c := h.ZooKeeper("zk")
 	defer c.Close()
 	if _, err := c.Create(path, []byte(text), 0, zk.WorldACL(zk.PermAll)); err != nil {
 		t.Fatal(err)
@@ -179,7 +169,7 @@ func write(t *testing.T, h *harness.Home, path, text string) {
 
 func znode(t *testing.T, h *harness.Home, path string) string {
 	t.Helper()
-	c := connect(t, h)
+	c := h.ZooKeeper("zk")
 	defer c.Close()
 	data, _, err := c.Get(path)
 	if err != nil {

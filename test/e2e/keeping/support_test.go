@@ -18,7 +18,7 @@ import (
 func TestSupport(t *testing.T) {
 	h := harness.New(t)
 	h.Up()
-	h.Apply("zk", oneMember)
+	h.Apply("zk", harness.OneZooKeeper)
 	owner := read(t, filepath.Join(h.Dir, "run", "token"))
 	key := strings.Split(read(t, filepath.Join(h.Dir, "ca", "ca.key")), "\n")[1]
 	var identity struct{ Key string }

@@ -11,13 +11,6 @@ import (
 	"howdah.dev/howdah/test/e2e/harness"
 )
 
-const oneMember = `
-name: zk
-stack: zookeeper
-nodeGroups:
-  - {name: server, roles: [zookeeper], instanceNum: 1}
-`
-
 // upgraded is what "howdah upgrade -o json" prints.
 type upgraded struct {
 	Backup, Former string
@@ -45,7 +38,7 @@ func TestUpgrade(t *testing.T) {
 	next := harness.Made(t, "v9.9", filepath.Join(h.Files(), "next"))
 	h.Use(program)
 	h.Up()
-	h.Apply("zk", oneMember)
+	h.Apply("zk", harness.OneZooKeeper)
 	before, server := h.Cluster("zk").Nodes[0], h.ServerPID()
 	if before.AgentVersion == "v9.9" || before.AgentBuild == "" {
 		t.Fatalf("the agent is %s (%s)", before.AgentVersion, before.AgentBuild)

@@ -111,7 +111,7 @@ func judged(t *testing.T, h *harness.Home) {
 	t.Helper()
 	tokens := map[string]string{}
 	for _, project := range []string{"default", "ads", "bi", "shop"} {
-		tokens[project] = projectToken(h, project, "operator")
+		tokens[project] = h.Token(project, "operator")
 	}
 	url := h.Cluster("cell").Exports["marathon"]
 	for _, x := range []struct {
@@ -132,7 +132,7 @@ func judged(t *testing.T, h *harness.Home) {
 		group := "/" + x.project
 		body := fmt.Sprintf(`{"id": "%s/judged", "cmd": "true", "instances": 1, "container": {"type": "MESOS", "docker": {"image": "%s/none:1"}},
 			"networks": [{"mode": "container/bridge"}], "labels": {"HOWDAH_DATASET_D": %q}}`, group, x.project, x.path)
-		code, text := ask(t, http.MethodPut, url+"/v2/apps"+group+"/judged?dryRun=true", tokens[x.project], body)
+		code, text := harness.Ask(t, http.MethodPut, url+"/v2/apps"+group+"/judged?dryRun=true", tokens[x.project], body)
 		if code != x.code || !strings.Contains(text, x.says) {
 			t.Errorf("an app of %s with %s: %d\n%s", x.project, x.path, code, text)
 		}

@@ -149,14 +149,14 @@ func pages(t *testing.T, h *harness.Home) {
 	t.Helper()
 	n := 0
 	for _, p := range h.Cluster("cell").Web {
-		if code, _ := ask(t, http.MethodGet, p.URL, "", ""); code != http.StatusUnauthorized {
+		if code, _ := harness.Ask(t, http.MethodGet, p.URL, "", ""); code != http.StatusUnauthorized {
 			t.Errorf("%s of the cell (%s) answers %d without a token, want 401", p.Title, p.URL, code)
 		}
 	}
 	for _, name := range []string{"warehouse", "batch", "stream"} {
 		for _, p := range h.Cluster(name).Web {
 			n++
-			if code, body := ask(t, http.MethodGet, p.URL, "", ""); code != http.StatusOK || len(body) == 0 {
+			if code, body := harness.Ask(t, http.MethodGet, p.URL, "", ""); code != http.StatusOK || len(body) == 0 {
 				t.Errorf("%s of %s (%s) answers %d with %d bytes", p.Title, name, p.URL, code, len(body))
 			}
 		}
@@ -169,10 +169,10 @@ func pages(t *testing.T, h *harness.Home) {
 		t.Fatal(err)
 	}
 	front := frontPage.FindString(h.OK("up"))
-	if code, _ := ask(t, http.MethodGet, front, "", ""); code != http.StatusUnauthorized {
+	if code, _ := harness.Ask(t, http.MethodGet, front, "", ""); code != http.StatusUnauthorized {
 		t.Errorf("the front page answers %d without a token, want 401", code)
 	}
-	code, body := ask(t, http.MethodGet, front, string(token), "")
+	code, body := harness.Ask(t, http.MethodGet, front, string(token), "")
 	if code != http.StatusOK {
 		t.Errorf("the front page answers %d", code)
 	}

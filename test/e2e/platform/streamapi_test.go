@@ -39,7 +39,7 @@ type uiTopology struct {
 
 func newStormAPI(t *testing.T, h *harness.Home) *stormAPI {
 	t.Helper()
-	a := &stormAPI{t: t, viewer: projectToken(h, "default", "viewer"), operator: projectToken(h, "default", "operator")}
+	a := &stormAPI{t: t, viewer: h.Token("default", "viewer"), operator: h.Token("default", "operator")}
 	for _, n := range h.Cluster("stream").Nodes {
 		if slices.Contains(n.Roles, "storm_nimbus") {
 			four := netip.MustParseAddr(n.Address).As4()
@@ -60,7 +60,7 @@ func newStormAPI(t *testing.T, h *harness.Home) *stormAPI {
 // get reads JSON as a viewer.
 func (a *stormAPI) get(url string, into any) {
 	a.t.Helper()
-	code, body := ask(a.t, http.MethodGet, url, a.viewer, "")
+	code, body := harness.Ask(a.t, http.MethodGet, url, a.viewer, "")
 	if code != http.StatusOK {
 		a.t.Fatalf("%s answers %d: %s", url, code, body)
 	}
@@ -79,7 +79,7 @@ func (a *stormAPI) topology(query string) uiTopology {
 // post changes the topology as an operator.
 func (a *stormAPI) post(operation, path, body string) {
 	a.t.Helper()
-	code, got := ask(a.t, http.MethodPost, a.server+"/topology/"+a.topoID+path, a.operator, body)
+	code, got := harness.Ask(a.t, http.MethodPost, a.server+"/topology/"+a.topoID+path, a.operator, body)
 	want := fmt.Sprintf(`{"status":"success","topologyId":%q,"topologyOperation":%q}`, a.topoID, operation)
 	if code != http.StatusOK || got != want {
 		a.t.Errorf("%s answers %d %s, want %s", path, code, got, want)
@@ -165,7 +165,7 @@ func (a *stormAPI) refusals() {
 		{"POST", topology + "/rebalance/0", a.operator, `{"rebalanceOptions": {"executors": {"nobody": 2}}}`, 400, "Invalid component nobody"},
 		{"GET", topology + "?window=1", a.viewer, "", 400, "one of 600, 10800, 86400 and :all-time"},
 	} {
-		if code, body := ask(a.t, test.method, test.url, test.token, test.body); code != test.code || !strings.Contains(body, test.says) {
+		if code, body := harness.Ask(a.t, test.method, test.url, test.token, test.body); code != test.code || !strings.Contains(body, test.says) {
 			a.t.Errorf("%s %s answers %d %s, want %d with %s", test.method, test.url, code, body, test.code, test.says)
 		}
 	}

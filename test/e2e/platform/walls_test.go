@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net/http"
 	"net/netip"
@@ -48,7 +47,7 @@ type walled struct {
 // walls: an app in a container reaches the warehouse and nothing else of the host, as
 // its project and no other user, for as long as it runs.
 func walls(t *testing.T, h *harness.Home) {
-	w := walled{h, t, h.Cluster("cell").Exports["marathon"], projectToken(h, "ads", "operator"), nil}
+	w := walled{h, t, h.Cluster("cell").Exports["marathon"], h.Token("ads", "operator"), nil}
 	w.hdfs = webhdfs.New(webhdfs.Config{Addresses: []string{h.Cluster("warehouse").Exports["web"]}, User: "bi"})
 	h.OK("dataset", "apply", h.Write("walls.yaml", walledDatasets))
 	for _, name := range []string{"/data/walls/given/a", "/data/walls/theirs/a"} {
@@ -66,7 +65,7 @@ func walls(t *testing.T, h *harness.Home) {
 	body := fmt.Sprintf(`{"id": %q, "cpus": 0.05, "mem": 64, "instances": 1, "args": ["trap", "0", "listen", "%d", "wait"], "networks": [{"mode": "container/bridge"}],
 		"container": {"type": "MESOS", "docker": {"image": "ads/content:1"}, "portMappings": [{"containerPort": %d, "hostPort": 0}]},
 		"labels": {"HOWDAH_DATASET_CLICKS": "/data/walls/own", "HOWDAH_DATASET_GIVEN": "/data/walls/given:ro"}}`, walledApp, ownPort, ownPort)
-	if code, text := ask(t, http.MethodPut, w.url+"/v2/apps"+walledApp, w.token, body); code != http.StatusCreated {
+	if code, text := harness.Ask(t, http.MethodPut, w.url+"/v2/apps"+walledApp, w.token, body); code != http.StatusCreated {
 		t.Fatalf("making the app: %d\n%s", code, text)
 	}
 	var task marathon.Task
@@ -85,36 +84,6 @@ func walls(t *testing.T, h *harness.Home) {
 	for _, name := range []string{"own", "given", "theirs"} {
 		h.OK("dataset", "delete", name, "--yes")
 	}
-}
-
-func projectToken(h *harness.Home, project, role string) string {
-	return strings.TrimSpace(h.OK("token", "create", "--project", project, "--role", role, "--for", "10m"))
-}
-
-// ask sends a request and returns status and body.
-func ask(t *testing.T, method, url, token, body string) (int, string) {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if token != "" {
-		req.Header.Set("Authorization", "Bearer "+token)
-	}
-	if body != "" {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	resp, err := (&http.Client{Timeout: 30 * time.Second}).Do(req)
-	if err != nil {
-		t.Errorf("%s: %v", url, err)
-		return 0, ""
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Errorf("%s: %v", url, err)
-	}
-	return resp.StatusCode, string(text)
 }
 
 // inside runs the program of the tests in the container.
@@ -281,20 +250,20 @@ func (w walled) tokens(task marathon.Task) {
 	token := w.inside("cat", "/mnt/mesos/sandbox/.howdah-token")[0]
 	worker := "http://" + task.Host + ":5051"
 	open := worker + "/webhdfs/v1/data/walls/own/a?op=OPEN"
-	if code, text := ask(w.t, http.MethodGet, open, token, ""); code != http.StatusOK || text != "clicks of ads" {
+	if code, text := harness.Ask(w.t, http.MethodGet, open, token, ""); code != http.StatusOK || text != "clicks of ads" {
 		w.t.Fatalf("the token of a task that runs: %d %s", code, text)
 	}
-	viewer := projectToken(w.Home, "ads", "viewer")
-	if code, text := ask(w.t, http.MethodGet, open, viewer, ""); code != http.StatusUnauthorized {
+	viewer := w.Token("ads", "viewer")
+	if code, text := harness.Ask(w.t, http.MethodGet, open, viewer, ""); code != http.StatusUnauthorized {
 		w.t.Errorf("a viewer's own token at the gateway: %d %s", code, text)
 	}
 	var info struct{ FrameworkID string }
-	if code, text := ask(w.t, http.MethodGet, w.url+"/v2/info", viewer, ""); code != http.StatusOK || json.Unmarshal([]byte(text), &info) != nil {
+	if code, text := harness.Ask(w.t, http.MethodGet, w.url+"/v2/info", viewer, ""); code != http.StatusOK || json.Unmarshal([]byte(text), &info) != nil {
 		w.t.Fatalf("asking for the framework: %d %s", code, text)
 	}
 	sandbox := "/frameworks/" + info.FrameworkID + "/executors/" + task.ID + "/runs/latest"
 	file := func(how, name string) (int, string) {
-		return ask(w.t, http.MethodGet, worker+"/files/"+how+"?path="+url.QueryEscape(sandbox+name), viewer, "")
+		return harness.Ask(w.t, http.MethodGet, worker+"/files/"+how+"?path="+url.QueryEscape(sandbox+name), viewer, "")
 	}
 	if code, text := file("download", "/stdout"); code != http.StatusOK || text != "listening\n" {
 		w.t.Errorf("a viewer of the project reads stdout: %d %q", code, text)
@@ -309,11 +278,11 @@ func (w walled) tokens(task marathon.Task) {
 			}
 		}
 	}
-	if code, text := ask(w.t, http.MethodDelete, w.url+"/v2/apps"+walledApp, w.token, ""); code != http.StatusOK {
+	if code, text := harness.Ask(w.t, http.MethodDelete, w.url+"/v2/apps"+walledApp, w.token, ""); code != http.StatusOK {
 		w.t.Fatalf("deleting the app: %d\n%s", code, text)
 	}
 	harness.Within(w.t, 15*time.Second, "the token of a task that has ended opens nothing", func() (bool, string) {
-		code, text := ask(w.t, http.MethodGet, open, token, "")
+		code, text := harness.Ask(w.t, http.MethodGet, open, token, "")
 		return code == http.StatusUnauthorized, fmt.Sprint(code, text)
 	})
 }

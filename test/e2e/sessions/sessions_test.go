@@ -18,22 +18,14 @@ import (
 	"github.com/creack/pty"
 
 	"howdah.dev/howdah/api"
-	"howdah.dev/howdah/client"
 	"howdah.dev/howdah/test/e2e/harness"
 )
-
-const definition = `
-name: zk
-stack: zookeeper
-nodeGroups:
-  - {name: server, roles: [zookeeper], instanceNum: 1}
-`
 
 // TestSessions has one cluster of one node: starting it is what takes time.
 func TestSessions(t *testing.T) {
 	h := harness.New(t)
 	h.Up()
-	h.Apply("zk", definition)
+	h.Apply("zk", harness.OneZooKeeper)
 	h.Ready(10*time.Second, "zk")
 	node := h.Cluster("zk").Nodes[0].Name
 	t.Run("logs", func(t *testing.T) { testLogs(t, h.For(t), node) })
@@ -188,7 +180,7 @@ func testExec(t *testing.T, h *harness.Home, node string) {
 		t.Fatal(err)
 	}
 	nothingLeft(t, h)
-	cl := client.New(client.Config{Socket: h.Dir + "/run/api.sock"})
+	cl := h.API()
 	es, err := cl.History(t.Context(), "zk", 100)
 	if err != nil {
 		t.Fatal(err)
@@ -288,7 +280,7 @@ func testTerminal(t *testing.T, h *harness.Home, node string) {
 
 // testWatch follows an operation over the death of the server: each event once.
 func testWatch(t *testing.T, h *harness.Home) {
-	id := h.Begin("zk", definition+"configuration: {zookeeper: {zoo.cfg: {tickTime: 1500}}}\n")
+	id := h.Begin("zk", harness.OneZooKeeper+"configuration: {zookeeper: {zoo.cfg: {tickTime: 1500}}}\n")
 	o := begin(t, h.Command("op", "watch", fmt.Sprint(id), "-o", "json"))
 	o.until("the first event", func(l string) bool { return strings.Contains(l, `"operation.queued"`) })
 	h.KillServer()
@@ -297,7 +289,7 @@ func testWatch(t *testing.T, h *harness.Home) {
 	if code != 0 {
 		t.Errorf("watching ended with %d: %s", code, errs)
 	}
-	cl := client.New(client.Config{Socket: h.Dir + "/run/api.sock"})
+	cl := h.API()
 	es, err := cl.History(t.Context(), "zk", 5000)
 	if err != nil {
 		t.Fatal(err)

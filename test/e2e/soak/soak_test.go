@@ -47,7 +47,7 @@ func TestSoak(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	filesEnd, resizesEnd := make(chan error, 1), make(chan error, 1)
-	r := &resizer{h: h, api: client.New(client.Config{Socket: filepath.Join(h.Dir, "run", "api.sock")}), files: [2]string{definition(t, "batch-3"), definition(t, "batch-2")}}
+	r := &resizer{h: h, api: h.API(), files: [2]string{definition(t, "batch-3"), definition(t, "batch-2")}}
 	go func() { filesEnd <- f.work(ctx) }()
 	go func() { resizesEnd <- r.work(ctx) }()
 	began := time.Now()

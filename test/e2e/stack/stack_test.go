@@ -3,7 +3,6 @@ package stack
 import (
 	"crypto/sha256"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -66,10 +65,10 @@ func TestStackOfOnesOwn(t *testing.T) {
 		t.Errorf("the cluster is of stack %s with %d nodes", c.Stack, len(c.Nodes))
 	}
 	note := c.Exports["url"] + "hello"
-	if code, _ := call(t, http.MethodPut, note, "a note\n"); code != http.StatusCreated {
+	if code, _ := harness.Ask(t, http.MethodPut, note, "", "a note\n"); code != http.StatusCreated {
 		t.Errorf("writing a note answers %d", code)
 	}
-	if _, got := call(t, http.MethodGet, note, ""); got != "a note\n" {
+	if _, got := harness.Ask(t, http.MethodGet, note, "", ""); got != "a note\n" {
 		t.Errorf("the note reads %q", got)
 	}
 	if got := h.OK("run", "memo", "--", "notes", "get", note); got != "a note\n" {
@@ -90,7 +89,7 @@ func TestStackOfOnesOwn(t *testing.T) {
 	}
 	h.Apply("memo", page(t, "yaml", "name: memo\nstack: notes\nconfiguration:"))
 	h.Ready(10*time.Second, "memo")
-	if _, got := call(t, http.MethodGet, h.Cluster("memo").Exports["url"]+"hello", ""); got != "a note\n" {
+	if _, got := harness.Ask(t, http.MethodGet, h.Cluster("memo").Exports["url"]+"hello", "", ""); got != "a note\n" {
 		t.Errorf("after the change the note reads %q", got)
 	}
 	files, _ := filepath.Glob(filepath.Join(h.Dir, "nodes", "memo", "*", "*", "conf", "notes.properties"))
@@ -162,24 +161,6 @@ func check(t *testing.T, findings, text, holds, want string) {
 		}
 	}
 	t.Errorf("no finding at %s says %q:\n%s", place, want, findings)
-}
-
-func call(t *testing.T, method, url, body string) (int, string) {
-	t.Helper()
-	req, err := http.NewRequest(method, url, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, err := (&http.Client{Timeout: 10 * time.Second}).Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	got, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp.StatusCode, string(got)
 }
 
 func run(t *testing.T, dir string, argv ...string) {
