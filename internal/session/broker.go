@@ -51,6 +51,7 @@ type Broker struct {
 type waiting struct {
 	node string
 	came chan *Session
+	gone chan struct{} // closed when nobody waits any more
 }
 
 // NewBroker makes a broker.
@@ -74,7 +75,8 @@ func (b *Broker) Open(ctx context.Context, a Agent, r agentapi.SessionRequest, i
 		return nil, err
 	}
 	r.ID = hex.EncodeToString(id[:])
-	w := &waiting{node: a.Node, came: make(chan *Session)}
+	w := &waiting{node: a.Node, came: make(chan *Session), gone: make(chan struct{})}
+	defer close(w.gone)
 	if err := b.admit(r.ID, w, a.Name); err != nil {
 		return nil, err
 	}
@@ -157,16 +159,13 @@ func (b *Broker) Serve(rw http.ResponseWriter, r *http.Request, node, id string)
 	rc := http.NewResponseController(rw)
 	rw.Header().Set("Content-Type", "application/octet-stream")
 	rw.WriteHeader(http.StatusOK)
-	if err := rc.Flush(); err != nil {
-		return
-	}
+	// An agent that has gone meanwhile came all the same: who waits is to know.
+	_ = rc.Flush()
 	s := &Session{rc: rc, done: make(chan struct{})}
 	s.stream = NewStream(r.Body, flushing{rw, rc, s})
-	t := time.NewTimer(time.Second) // who waited may have given up this moment
-	defer t.Stop()
 	select {
 	case w.came <- s:
-	case <-t.C:
+	case <-w.gone:
 		return
 	}
 	select {

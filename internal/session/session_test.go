@@ -104,6 +104,8 @@ func (a *agents) dial(ctx context.Context, node, id string) int {
 	defer resp.Body.Close()
 	if resp.StatusCode == http.StatusOK {
 		a.echo(session.NewStream(resp.Body, out))
+		out.Close()
+		_, _ = io.Copy(io.Discard, resp.Body) // until the server has heard it, too
 	}
 	return resp.StatusCode
 }
@@ -217,6 +219,41 @@ func TestNoAgent(t *testing.T) {
 	}
 }
 
+// deaf is the answer to an agent that has gone.
+type deaf struct{ http.ResponseWriter }
+
+func (deaf) FlushError() error { return errors.New("the stream is closed") }
+
+// TestGoneAtOnce: an agent that goes before its dial is answered has come; what it said
+// is heard, and then that it has gone.
+func TestGoneAtOnce(t *testing.T) {
+	b := session.NewBroker(session.Config{All: 1, PerNode: 1, Dial: time.Minute})
+	var said bytes.Buffer
+	if err := session.NewStream(nil, &said).Send(api.FrameStdout, []byte("last words")); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cut := context.WithCancel(t.Context())
+	cut()
+	var served sync.WaitGroup
+	s, err := b.Open(t.Context(), session.Agent{Node: "n1", Name: "n1", Ask: func(r agentapi.SessionRequest) bool {
+		served.Go(func() {
+			b.Serve(deaf{httptest.NewRecorder()}, httptest.NewRequestWithContext(ctx, http.MethodPost, "/", &said), "n1", r.ID)
+		})
+		return true
+	}}, exec, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, data, err := s.Recv(); string(data) != "last words" || err != nil {
+		t.Errorf("%q %v", data, err)
+	}
+	if _, _, err := s.Recv(); !errors.Is(err, session.ErrEnded) {
+		t.Error(err)
+	}
+	s.Close()
+	served.Wait()
+}
+
 // TestStrangers: a session is for the node it was asked of, and once.
 func TestStrangers(t *testing.T) {
 	a := newAgents(t, session.Config{All: 3, PerNode: 2, Dial: time.Minute}, echo)
@@ -263,13 +300,12 @@ func TestEnds(t *testing.T) {
 	})
 	t.Run("the agent's connection", func(t *testing.T) {
 		a := newAgents(t, session.Config{All: 1, PerNode: 1, Dial: time.Minute}, echo)
-		ctx, cut := context.WithCancel(t.Context())
-		s, err := a.broker.Open(t.Context(), a.agent(ctx, "n1"), exec, 0)
+		s, err := a.broker.Open(t.Context(), a.agent(t.Context(), "n1"), exec, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer s.Close()
-		cut()
+		a.http.CloseClientConnections()
 		if _, _, err := s.Recv(); !errors.Is(err, session.ErrEnded) {
 			t.Error(err)
 		}
