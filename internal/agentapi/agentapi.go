@@ -5,6 +5,7 @@ package agentapi
 
 import (
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -181,6 +182,14 @@ type Probe struct {
 	Timeout time.Duration `json:"timeout,omitempty"`
 	Max     time.Duration `json:"max,omitempty"`   // gates open by themselves after this; a start fails after this
 	Fails   int           `json:"fails,omitempty"` // failures in a row before health is lost
+}
+
+// Unmet adds what is waited for to why it does not hold.
+func (p Probe) Unmet(why error) error {
+	if p.Message == "" {
+		return why
+	}
+	return fmt.Errorf("%s: %w", p.Message, why)
 }
 
 // Stop says how a service ends.

@@ -2,6 +2,7 @@ package agentapi_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -23,6 +24,16 @@ func TestSecretsAreNotShown(t *testing.T) {
 	} {
 		if text == "" || strings.Contains(text, "hush") {
 			t.Errorf("%s shows it: %s", what, text)
+		}
+	}
+}
+
+// TestUnmet: a probe without words of its own says what went wrong, and nothing else.
+func TestUnmet(t *testing.T) {
+	why := errors.New("127.0.0.2:80 refuses")
+	for message, want := range map[string]string{"": "127.0.0.2:80 refuses", "the web answers": "the web answers: 127.0.0.2:80 refuses"} {
+		if err := (agentapi.Probe{Message: message}).Unmet(why); err.Error() != want || !errors.Is(err, why) {
+			t.Errorf("%q: %v, want %s", message, err, want)
 		}
 	}
 }

@@ -69,7 +69,7 @@ func (s *service) gate(ctx context.Context, g *agentapi.Probe) {
 		if err == nil || ctx.Err() != nil {
 			return
 		}
-		s.set(api.StateGated, "waits for %s: %v", g.Message, err)
+		s.set(api.StateGated, "waits for %v", g.Unmet(err))
 		if !sleep(ctx, pace(g.Every, 200*time.Millisecond)) {
 			return
 		}

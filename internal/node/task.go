@@ -228,7 +228,7 @@ func (t *task) until(ctx context.Context, p agentapi.Probe) error {
 			return nil
 		}
 		if !sleep(ctx, pace(p.Every, 300*time.Millisecond)) {
-			return fmt.Errorf("%s: %w", p.Message, err)
+			return p.Unmet(err)
 		}
 	}
 }

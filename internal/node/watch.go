@@ -54,13 +54,13 @@ func (s *service) untilReady(ctx context.Context, w want) error {
 			s.reached(w, api.StateReady, "")
 			return nil
 		}
-		s.set(api.StateStarting, "%s: %v", p.Message, err)
+		s.set(api.StateStarting, "%v", p.Unmet(err))
 		if time.Now().After(deadline) {
 			if err := s.stop(ctx, w.spec); err != nil {
 				return err
 			}
 			s.noteEnd()
-			return &endedError{how: fmt.Sprintf("not ready after %s: %s: %v", p.Max, p.Message, err)}
+			return &endedError{how: fmt.Sprintf("not ready after %s: %v", p.Max, p.Unmet(err))}
 		}
 		if gone, err := s.pause(ctx, pace(p.Every, 200*time.Millisecond)); gone {
 			return err
@@ -93,7 +93,7 @@ func (s *service) stayHealthy(ctx context.Context, w want) error {
 		case err != nil:
 			fails++
 			if fails >= h.Fails {
-				s.set(api.StateUnhealthy, "%s: %v", h.Message, err)
+				s.set(api.StateUnhealthy, "%v", h.Unmet(err))
 			}
 		}
 	}
@@ -120,7 +120,7 @@ func (s *service) drain(ctx context.Context, w want) error {
 			state = api.StateStopped
 		}
 		if err != nil {
-			s.set(state, "draining: %s: %v", d.Message, err)
+			s.set(state, "draining: %v", d.Unmet(err))
 		} else {
 			s.set(state, "drained")
 		}
