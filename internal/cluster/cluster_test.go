@@ -246,7 +246,7 @@ func TestExplain(t *testing.T) {
 		"follows: workd on store-worker-2 is gated: waits for headd",
 	}
 	var got []string
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		fs, err := c.m.Explain(ctx, "store")
 		if err != nil {
 			t.Fatal(err)

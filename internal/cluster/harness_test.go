@@ -184,6 +184,12 @@ func (a *agent) live(do func(context.Context)) {
 	})
 }
 
+// end ends the agent; it reports no more.
+func (a *agent) end() {
+	a.kill()
+	<-a.dead
+}
+
 func (a *agent) run(ctx context.Context) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -293,8 +299,7 @@ func (c *cloud) run() (stop func()) {
 func (c *cloud) restart() {
 	c.t.Helper()
 	for _, a := range c.agents {
-		a.kill()
-		<-a.dead
+		a.end()
 	}
 	c.m = cluster.New(c.config)
 	for _, a := range c.agents {
@@ -362,7 +367,7 @@ func (c *cloud) apply(text string) []api.Plan {
 
 func (c *cloud) until(id int64, want api.OperationState) api.Operation {
 	c.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		o, err := c.m.Operation(context.Background(), id)
 		if err != nil {
 			c.t.Fatal(err)
@@ -379,7 +384,7 @@ func (c *cloud) until(id int64, want api.OperationState) api.Operation {
 // waits waits until a step of an operation waits for something.
 func (c *cloud) waits(id int64) {
 	c.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		o, err := c.m.Operation(context.Background(), id)
 		if err != nil {
 			c.t.Fatal(err)
@@ -405,7 +410,7 @@ func (c *cloud) get(name string) api.ClusterStatus {
 // ready waits until a cluster says that it is ready.
 func (c *cloud) ready(name string) api.ClusterStatus {
 	c.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		st := c.get(name)
 		if st.State == "ready" || time.Now().After(deadline) {
 			if st.State != "ready" {

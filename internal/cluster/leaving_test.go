@@ -20,7 +20,7 @@ func TestLeaving(t *testing.T) {
 	c.apply(store1 + "nodeGroups: [{name: head, roles: [head], instanceNum: 1}, {name: worker, roles: [worker], instanceNum: 1}]\n")
 	want := []string{"", "store-worker-2\n", ""}
 	var got []string
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		if got = c.contents("store-head-1", "leaving"); slices.Equal(got, want) {
 			return
 		}

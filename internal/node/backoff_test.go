@@ -2,11 +2,14 @@ package node
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"howdah.dev/howdah/api"
 )
 
 // TestBackoff: each end makes the next start wait longer, up to a bound; old
@@ -98,13 +101,13 @@ func TestReasonOfThisEnd(t *testing.T) {
 	stop := h.agent()
 	st := h.state("ready")
 	_ = syscall.Kill(st.PID, syscall.SIGKILL)
-	h.until("the first end has its reason", func() bool {
-		return h.seen().Message == "restarting in 1 s after 1 end in 10 minutes: killed by SIGKILL: no luck"
+	h.tells("the first end has its reason", func(s api.ServiceStatus) bool {
+		return s.Message == "restarting in 1 s after 1 end in 10 minutes: killed by SIGKILL: no luck"
 	})
 	st = h.state("ready")
 	_ = syscall.Kill(st.PID, syscall.SIGKILL)
-	h.until("the second has none", func() bool {
-		return h.seen().Message == "restarting in 2 s after 2 ends in 10 minutes: killed by SIGKILL"
+	h.tells("the second has none", func(s api.ServiceStatus) bool {
+		return s.Message == "restarting in 2 s after 2 ends in 10 minutes: killed by SIGKILL"
 	})
 	_ = stop()
 
@@ -138,7 +141,11 @@ func TestProbing(t *testing.T) {
 	h.serve(svc)
 	h.agent()
 	h.until("it is asked", func() bool { return strings.Contains(h.seen().Message, "it is ready: ") })
-	h.write("svc/ready", "x")
+	whole := h.path("svc", "whole") // and not empty for a moment, which would be ready
+	writeFile(t, whole, "x")
+	if err := os.Rename(whole, h.path("svc", "ready")); err != nil {
+		t.Fatal(err)
+	}
 	h.until("it is answered", func() bool { return h.seen().Message == "it is ready: not yet" })
 	touch := func(text string) {
 		t.Helper()

@@ -113,7 +113,7 @@ func TestTerminal(t *testing.T) {
 	h.agent()
 	h.until("the agent watches", func() bool { h.mu.Lock(); defer h.mu.Unlock(); return h.watches > 0 })
 	s := h.exec(agentapi.ExecRequest{
-		Argv: []string{"sh", "-c", `test -t 0 && test -t 1 && echo "$TERM"; stty size; trap 'stty size' WINCH; while :; do read line && echo "got $line" && break; done; read line || echo end; exec sleep 1000`},
+		Argv: []string{"sh", "-c", `test -t 0 && test -t 1 && echo "$TERM"; trap 'stty size' WINCH; stty size; while :; do read line && echo "got $line" && break; done; read line || echo end; exec sleep 1000`},
 		TTY:  true, Term: "dumb", Rows: 40, Cols: 100,
 	})
 	text := ""

@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -49,12 +50,14 @@ type hub struct {
 	permit  agentapi.Permit
 	asked   []string
 	report  agentapi.Report
+	told    []api.ServiceStatus // of the first service, by all reports
 	watches int64
 	fenced  bool
 	senses  senses        // of agents
 	ahead   time.Duration // of the server's clock; set before an agent starts
 	speaks  int           // protocol the server names; 0 as the former did
 
+	ended  chan error // of the newest agent, when it has
 	broker *session.Broker
 	asks   chan agentapi.SessionRequest
 }
@@ -147,6 +150,9 @@ func (h *hub) handler(authority *tenant.Authority) http.Handler {
 	mux.Handle(agentapi.PathReport, connect.NewUnaryHandler(agentapi.PathReport, func(_ context.Context, r *connect.Request[agentapi.Report]) (*connect.Response[agentapi.ReportResponse], error) {
 		h.mu.Lock()
 		h.report = *r.Msg
+		if len(r.Msg.Services) > 0 {
+			h.told = append(h.told, r.Msg.Services[0])
+		}
 		h.mu.Unlock()
 		return connect.NewResponse(&agentapi.ReportResponse{}), nil
 	}, codec))
@@ -191,6 +197,7 @@ func (h *hub) agent() (stop func() error) {
 	h.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
+	h.ended = done
 	go func() {
 		done <- Run(ctx, Config{
 			Dir: h.dir, Version: "test", BootID: func() string { return "boot" }, Log: slog.New(slog.DiscardHandler),
@@ -225,8 +232,8 @@ func (h *hub) service(script string) agentapi.Service {
 	return agentapi.Service{
 		Name: "svc", Role: "r", Dir: dir, Argv: []string{"/bin/sh", "-c", script},
 		Dirs:  []agentapi.Dir{{Name: "logs", Path: filepath.Join(dir, "logs")}, {Name: "data", Path: filepath.Join(dir, "data"), Keep: true}},
-		Ready: agentapi.Probe{Message: "it is ready", Adapter: "file", Check: filepath.Join(dir, "ready"), Every: 10 * time.Millisecond, Max: 30 * time.Second},
-		Stop:  agentapi.Stop{Signal: "TERM", Grace: 2 * time.Second}, RestartKey: "one",
+		Ready: agentapi.Probe{Message: "it is ready", Adapter: "file", Check: filepath.Join(dir, "ready"), Every: 10 * time.Millisecond, Max: time.Minute},
+		Stop:  agentapi.Stop{Signal: "TERM", Grace: 20 * time.Second}, RestartKey: "one",
 	}
 }
 
@@ -246,7 +253,7 @@ func (h *hub) seen() api.ServiceStatus {
 
 func (h *hub) until(what string, ok func() bool) {
 	h.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			h.t.Fatalf("never: %s; the service is %+v", what, h.seen())
 		}
@@ -258,6 +265,16 @@ func (h *hub) state(want string) api.ServiceStatus {
 	h.t.Helper()
 	h.until("svc is "+want, func() bool { return h.seen().State == want })
 	return h.seen()
+}
+
+// tells waits until the service is or was reported in a state that does not last.
+func (h *hub) tells(what string, ok func(api.ServiceStatus) bool) {
+	h.t.Helper()
+	h.until("it is told that "+what, func() bool {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		return slices.ContainsFunc(h.told, ok)
+	})
 }
 
 // lines returns the lines of a file of the service, none without it.

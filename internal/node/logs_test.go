@@ -213,6 +213,10 @@ func TestFollow(t *testing.T) {
 	first := h.state("ready")
 	s := h.logs(agentapi.LogsRequest{Tail: -1, Follow: true})
 	got := h.logLines(s, func(line string) bool { return line == "svc 1 line 500" })
+	h.until("all is written", func() bool {
+		l := h.lines("logs/svc.out")
+		return len(l) > 0 && strings.HasSuffix(l[len(l)-1], "cut short")
+	})
 	if err := syscall.Kill(first.PID, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}

@@ -18,7 +18,7 @@ import (
 func (h *hub) formatted(script string) agentapi.Service {
 	svc := h.service("")
 	svc.Init = []agentapi.InitTask{{
-		Name: "format", Cluster: true, Evidence: h.path("svc", "data", "VERSION"), Wipe: h.path("svc", "data"), Timeout: 20 * time.Second,
+		Name: "format", Cluster: true, Evidence: h.path("svc", "data", "VERSION"), Wipe: h.path("svc", "data"), Timeout: time.Minute,
 		Argv: []string{"/bin/sh", "-c", "test -e data/half && echo dirty >> formats; echo run >> formats; touch data/half; " + script},
 	}}
 	return svc
@@ -68,7 +68,7 @@ func TestOnceKilled(t *testing.T) {
 	if _, err := proc.Sweep(context.Background(), proc.Labels{Node: h.node, Service: "svc-format"}, 0); err != nil {
 		t.Fatal(err)
 	}
-	h.until("the failure is told", func() bool { return strings.HasPrefix(h.seen().Message, "svc/format failed (") })
+	h.tells("it failed", func(s api.ServiceStatus) bool { return strings.HasPrefix(s.Message, "svc/format failed (") })
 	h.write("svc/go", "")
 	h.state("ready")
 	if got := strings.Join(h.lines("formats"), " "); got != "run run" {

@@ -61,8 +61,7 @@ func TestExit(t *testing.T) {
 	h := newHub(t)
 	h.serve(h.service(`echo x >> starts; if [ $(wc -l < starts) -lt 3 ]; then echo "no luck"; exit 3; fi; touch ready; exec sleep 1000`))
 	h.agent()
-	h.until("a failure is told", func() bool {
-		st := h.seen()
+	h.tells("it failed", func(st api.ServiceStatus) bool {
 		return st.State == "failed" && st.Message == "restarting in 1 s after 1 end in 10 minutes: exit 3: no luck"
 	})
 	st := h.state("ready")
@@ -80,8 +79,8 @@ func TestNotReadyInTime(t *testing.T) {
 	svc.Ready.Max = 200 * time.Millisecond
 	h.serve(svc)
 	h.agent()
-	h.until("not ready", func() bool {
-		return h.seen().State == "failed" && strings.HasPrefix(h.seen().Message, "restarting in 1 s after 1 end in 10 minutes: not ready after 200ms: it is ready: ")
+	h.tells("it is not ready", func(st api.ServiceStatus) bool {
+		return st.State == "failed" && strings.HasPrefix(st.Message, "restarting in 1 s after 1 end in 10 minutes: not ready after 200ms: it is ready: ")
 	})
 	h.until("tried again", func() bool { return len(h.lines("starts")) == 2 })
 }
@@ -185,7 +184,7 @@ func TestChange(t *testing.T) {
 // TestStop sweeps what the service started, and a start follows on it.
 func TestStop(t *testing.T) {
 	h := newHub(t)
-	h.serve(h.service(`echo x >> starts; setsid sleep 999 & touch ready; trap 'echo bye >> starts; exit' TERM; while :; do sleep 0.05; done`))
+	h.serve(h.service(`echo x >> starts; trap 'echo bye >> starts; exit' TERM; setsid sleep 999 & touch ready; while :; do sleep 0.05; done`))
 	h.agent()
 	h.state("ready")
 	h.until("both run", func() bool { return len(h.processes()) >= 2 })
@@ -313,7 +312,7 @@ func TestFenced(t *testing.T) {
 	h.fenced = true
 	h.mu.Unlock()
 	h.assign(func(*agentapi.Assignment) {})
-	time.Sleep(200 * time.Millisecond)
+	h.until("the agent ends by itself", func() bool { return len(h.ended) > 0 })
 	if err := stop(); !errors.Is(err, ErrFenced) {
 		t.Error(err)
 	}
@@ -334,7 +333,7 @@ func TestPortTaken(t *testing.T) {
 		t.Errorf("%q, want %q", st.Message, want)
 	}
 	// Each failure in a row makes the next try wait longer.
-	h.until("it waits longer", func() bool { return strings.HasSuffix(h.seen().Message, "trying again in 4 s") })
+	h.tells("it waits longer", func(s api.ServiceStatus) bool { return strings.HasSuffix(s.Message, "trying again in 4 s") })
 }
 
 // TestOwnLog: the agent keeps its own log small while others append to it.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -106,56 +107,62 @@ func TestRetriesAreBounded(t *testing.T) {
 }
 
 func TestWaitHasADeadline(t *testing.T) {
-	_, s := life(t, "a late -")
-	o, sts := s.until(s.submit("apply"), api.OperationFailed)
-	if want := "a: waited 0s for: a thing that never comes"; o.Reason != want || sts[0].State != api.StepFailed {
-		t.Errorf("%q, want %q", o.Reason, want)
-	}
-	if n := s.events("step.waiting")["a: waiting for a thing that never comes"]; n != 1 {
-		t.Errorf("%d events say that it waits", n)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		_, s := life(t, "a late -")
+		o, sts := s.until(s.submit("apply"), api.OperationFailed)
+		if want := "a: waited 0s for: a thing that never comes"; o.Reason != want || sts[0].State != api.StepFailed {
+			t.Errorf("%q, want %q", o.Reason, want)
+		}
+		if n := s.events("step.waiting")["a: waiting for a thing that never comes"]; n != 1 {
+			t.Errorf("%d events say that it waits", n)
+		}
+	})
 }
 
 // TestDeadlineAfterRestart: a wait that a restart cut short has its time
 // again, and an end.
 func TestDeadlineAfterRestart(t *testing.T) {
-	w := newWorld(t)
-	s := w.start(steps("a late -"), 0)
-	id := s.submit("apply")
-	s.untilTrue("a waits", id, func(_ store.Operation, sts []store.Step) bool {
-		return len(sts) == 1 && sts[0].State == api.StepWaiting
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		s := w.start(steps("a late -"), 0)
+		id := s.submit("apply")
+		s.untilTrue("a waits", id, func(_ store.Operation, sts []store.Step) bool {
+			return len(sts) == 1 && sts[0].State == api.StepWaiting
+		})
+		s.stop()
+		s = w.start(nil, 0)
+		defer s.stop()
+		o, _ := s.until(id, api.OperationFailed)
+		if !strings.HasSuffix(o.Reason, "for: a thing that never comes") {
+			t.Error(o.Reason)
+		}
 	})
-	s.stop()
-	s = w.start(nil, 0)
-	defer s.stop()
-	o, _ := s.until(id, api.OperationFailed)
-	if !strings.HasSuffix(o.Reason, "for: a thing that never comes") {
-		t.Error(o.Reason)
-	}
 }
 
 // TestWaitIsRoused: a change of the cluster asks a waiting step at once.
 func TestWaitIsRoused(t *testing.T) {
-	w, s := life(t, "a await A", "b act - a")
-	id := s.submit("apply")
-	_, sts := s.untilTrue("a waits", id, func(_ store.Operation, sts []store.Step) bool {
-		return len(sts) == 2 && sts[0].State == api.StepWaiting
+	synctest.Test(t, func(t *testing.T) {
+		w, s := life(t, "a await A", "b act - a")
+		id := s.submit("apply")
+		_, sts := s.untilTrue("a waits", id, func(_ store.Operation, sts []store.Step) bool {
+			return len(sts) == 2 && sts[0].State == api.StepWaiting
+		})
+		if sts[0].Waiting != "gate A" || sts[0].Until == nil {
+			t.Errorf("%+v", sts[0])
+		}
+		w.open("A")
+		began := time.Now()
+		if err := s.store.Update(context.Background(), func(tx *store.Tx) error {
+			tx.Touch(store.ClusterTopic(clusterID))
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		s.until(id, api.OperationDone)
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("took %s", took)
+		}
 	})
-	if sts[0].Waiting != "gate A" || sts[0].Until == nil {
-		t.Errorf("%+v", sts[0])
-	}
-	w.open("A")
-	began := time.Now()
-	if err := s.store.Update(context.Background(), func(tx *store.Tx) error {
-		tx.Touch(store.ClusterTopic(clusterID))
-		return nil
-	}); err != nil {
-		t.Fatal(err)
-	}
-	s.until(id, api.OperationDone)
-	if took := time.Since(began); took > time.Second {
-		t.Errorf("took %s", took)
-	}
 }
 
 // TestSupersede: a newer operation ends what waits, lets finish what acts,

@@ -257,7 +257,7 @@ func (s *server) until(id int64, want api.OperationState) (store.Operation, []st
 
 func (s *server) untilTrue(what string, id int64, ok func(store.Operation, []store.Step) bool) (store.Operation, []store.Step) {
 	s.w.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(2 * time.Millisecond) {
 		o, steps := s.get(id)
 		if ok(o, steps) {
 			return o, steps

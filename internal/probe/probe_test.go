@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -45,20 +44,12 @@ func web(t *testing.T) *httptest.Server {
 	return s
 }
 
-// closed is an address nobody listens on.
-func closed(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
+// nobody is an address that nobody listens on, and whose port is given to nobody.
+const nobody = "127.0.0.1:1"
 
 func TestAsk(t *testing.T) {
 	s := web(t)
-	host, nobody := s.Listener.Addr().String(), closed(t)
+	host := s.Listener.Addr().String()
 	adapters := map[string]probe.Adapter{"toy": func(_ context.Context, address, check string) (any, error) {
 		if check == "fail" {
 			return nil, errors.New("no leader")

@@ -80,7 +80,7 @@ func serveAs(t *testing.T, h server.Home, change func(*server.Config)) *running 
 		transport.CloseIdleConnections()
 	})
 	r := &running{home: h, c: client.New(client.Config{Socket: h.Socket()})}
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		info, err := r.c.Info(ctx)
 		if err == nil {
 			r.info = info

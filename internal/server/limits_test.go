@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -31,6 +32,50 @@ func limitedServer(t *testing.T, l limits, h http.Handler) (address string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	serveLimited(t, lis, l, h)
+	return lis.Addr().String()
+}
+
+// pipes are a listener within a bubble of synctest, which real connections are not.
+type pipes struct {
+	conns  chan net.Conn
+	closed chan struct{}
+	close  func()
+}
+
+func newPipes() *pipes {
+	p := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
+	p.close = sync.OnceFunc(func() { close(p.closed) })
+	return p
+}
+
+// Accept is net.Listener's.
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close is net.Listener's.
+func (p *pipes) Close() error { p.close(); return nil }
+
+// Addr is net.Listener's.
+func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipes", Net: "unix"} }
+
+// dial opens a connection and writes the head of a request.
+func (p *pipes) dial(t *testing.T, head string) net.Conn {
+	t.Helper()
+	c, theirs := net.Pipe()
+	t.Cleanup(func() { c.Close() })
+	p.conns <- theirs
+	request(t, c, head)
+	return c
+}
+
+func serveLimited(t *testing.T, lis net.Listener, l limits, h http.Handler) {
 	inner := newGate(l).limited(h)
 	srv := &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		inner.ServeHTTP(w, r.WithContext(withCaller(r.Context(), tenant.Token{ID: r.Header.Get("X-Caller")})))
@@ -38,7 +83,6 @@ func limitedServer(t *testing.T, l limits, h http.Handler) (address string) {
 	done := make(chan struct{})
 	go func() { defer close(done); _ = srv.Serve(lis) }()
 	t.Cleanup(func() { srv.Close(); <-done })
-	return lis.Addr().String()
 }
 
 // quick are limits that a test need not wait long for.
@@ -54,19 +98,29 @@ func dial(t *testing.T, address, head string) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
+	request(t, c, head)
+	return c
+}
+
+func request(t *testing.T, c net.Conn, head string) {
+	t.Helper()
 	if _, err := io.WriteString(c, strings.ReplaceAll(head, "\n", "\r\n")); err != nil {
 		t.Fatal(err)
 	}
-	return c
 }
 
 // TestSlowBody: a body that trickles is cut, one that moves may last, and work after it
 // has no deadline.
 func TestSlowBody(t *testing.T) {
 	t.Parallel()
+	synctest.Test(t, testSlowBody)
+}
+
+func testSlowBody(t *testing.T) {
 	l := quick()
 	got := make(chan error, 1)
-	address := limitedServer(t, l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	p := newPipes()
+	serveLimited(t, p, l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, err := io.Copy(io.Discard, r.Body)
 		if err == nil {
 			select {
@@ -85,10 +139,10 @@ func TestSlowBody(t *testing.T) {
 		{"one byte at a time", 1, 1000, true},
 		{"as fast as it must be", l.piece, 10, false},
 	} {
-		c := dial(t, address, fmt.Sprintf("POST / HTTP/1.1\nHost: h\nContent-Length: %d\n\n", tt.bytes*tt.times))
-		sent := 0
+		c := p.dial(t, fmt.Sprintf("POST / HTTP/1.1\nHost: h\nContent-Length: %d\n\n", tt.bytes*tt.times))
+		sent, ended := 0, false
 		var err error
-		for ended := false; sent < tt.times && !ended; {
+		for sent < tt.times && !ended {
 			if _, failed := io.WriteString(c, strings.Repeat("x", tt.bytes)); failed != nil {
 				break
 			}
@@ -99,7 +153,7 @@ func TestSlowBody(t *testing.T) {
 			case <-time.After(l.body / 5):
 			}
 		}
-		if sent == tt.times {
+		if !ended {
 			err = <-got
 		}
 		if cut := err != nil; cut != tt.cut {
@@ -112,6 +166,10 @@ func TestSlowBody(t *testing.T) {
 // TestSlowReaderOfEvents: who does not read is cut, and nobody else notices.
 func TestSlowReaderOfEvents(t *testing.T) {
 	t.Parallel()
+	synctest.Test(t, testSlowReaderOfEvents)
+}
+
+func testSlowReaderOfEvents(t *testing.T) {
 	st, err := store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "db")})
 	if err != nil {
 		t.Fatal(err)
@@ -134,17 +192,17 @@ func TestSlowReaderOfEvents(t *testing.T) {
 	var open, ended atomic.Int32
 	l := quick()
 	l.write = 2 * time.Second
-	address := limitedServer(t, l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	p := newPipes()
+	serveLimited(t, p, l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		open.Add(1)
 		mux.ServeHTTP(w, r)
 		ended.Add(1)
 	}))
 	for range slow {
-		c := dial(t, address, "GET /v1/events?after=1 HTTP/1.1\nHost: h\nX-Caller: slow\n\n")
-		_ = c.(*net.TCPConn).SetReadBuffer(4096)
+		p.dial(t, "GET /v1/events?after=1 HTTP/1.1\nHost: h\nX-Caller: slow\n\n")
 	}
 	await(t, "the slow readers are here", func() bool { return open.Load() == slow })
-	good := dial(t, address, "GET /v1/events?after=1 HTTP/1.1\nHost: h\nX-Caller: good\n\n")
+	good := p.dial(t, "GET /v1/events?after=1 HTTP/1.1\nHost: h\nX-Caller: good\n\n")
 	read := 0
 	for in := bufio.NewScanner(good); read < events-1 && in.Scan(); {
 		if strings.HasPrefix(in.Text(), "id: ") {

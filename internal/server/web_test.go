@@ -129,7 +129,7 @@ func call(t *testing.T, method, url, token string, headers ...string) (int, stri
 			req.Host = headers[i+1]
 		}
 	}
-	resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}).Do(req)
+	resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}).Do(req)
 	if err != nil {
 		return 0, err.Error()
 	}

@@ -2,10 +2,12 @@ package process
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -14,7 +16,8 @@ import (
 // TestForeignPages: a browser on another site's page reaches no program of a cell. It
 // asks a listener as all of them are opened.
 func TestForeignPages(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	// At an address of this process alone what is free stays free.
+	l, err := net.Listen("tcp", fmt.Sprintf("127.%d.%d.%d:0", 128|byte(os.Getpid()>>16), byte(os.Getpid()>>8), byte(os.Getpid())))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,12 +35,11 @@ func TestForeignPages(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	for range 100 {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if c, err := net.Dial("tcp", address); err == nil {
 			_ = c.Close()
 			break
 		}
-		time.Sleep(20 * time.Millisecond)
 	}
 	site := `{"message":"The request comes from another site's page."}`
 	name := `{"message":"Use the own address of this program, http://` + address + `."}`

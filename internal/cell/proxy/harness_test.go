@@ -113,11 +113,11 @@ func run(t *testing.T, cfg proxy.Config) (*told, *journal) {
 			if err != nil {
 				t.Error(err)
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			t.Error("the proxy does not end")
 		}
 		if ports := p.Ports(); len(ports) > 0 {
-			if c, err := net.DialTimeout("tcp", at(ports[0]), time.Second); err == nil {
+			if c, err := net.DialTimeout("tcp", at(ports[0]), time.Minute); err == nil {
 				c.Close()
 				t.Error("a port is open after the end")
 			}
@@ -148,7 +148,7 @@ func web(t *testing.T, name string) (serviceapi.Backend, *http.Server) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := &http.Server{ReadHeaderTimeout: time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, name) })}
+	srv := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, name) })}
 	go srv.Serve(l)
 	t.Cleanup(func() { srv.Close() })
 	return backend(l, name), srv
@@ -164,7 +164,7 @@ func service(port int, bs ...serviceapi.Backend) serviceapi.Service {
 
 // ask asks over a new connection.
 func ask(port int) (string, error) {
-	c := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	c := http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := c.Get("http://" + at(port))
 	if err != nil {
 		return "", err
@@ -174,10 +174,10 @@ func ask(port int) (string, error) {
 	return string(text), err
 }
 
-// until waits for a condition, for at most 10 s.
+// until waits for a condition, for at most a minute.
 func until(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !is(); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !is(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("waited in vain until " + what)
 		}
@@ -234,7 +234,7 @@ func dial(t *testing.T, port int) line {
 }
 
 func (l line) say(text string) (string, error) {
-	_ = l.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = l.SetDeadline(time.Now().Add(time.Minute))
 	if _, err := fmt.Fprintln(l, text); err != nil {
 		return "", err
 	}

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -45,7 +46,7 @@ func content(args ...string) mesos.TaskInfo {
 
 func port(t *testing.T) int {
 	t.Helper()
-	_, text, err := net.SplitHostPort(freeAddress(t))
+	_, text, err := net.SplitHostPort(freeAddresses(t, 1)[0])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +105,7 @@ func testContainers(t *testing.T, start func(*testing.T, func(*setup)) *cell) {
 	web.Container.NetworkInfos = []mesos.NetworkInfo{{Name: "mesos-bridge", PortMappings: []mesos.PortMapping{{HostPort: host, ContainerPort: 8080, Protocol: "tcp"}}}}
 	id := c.launch(web, "")
 	c.file(id, "stdout", "listening\nthe warehouse\n/mnt/mesos/sandbox\n")
-	resp, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/", host))
+	resp, err := http.Get(fmt.Sprintf("http://%s:%d/", own, host))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +120,7 @@ func testContainers(t *testing.T, start func(*testing.T, func(*setup)) *cell) {
 	if !alive(status.ContainerStatus.ExecutorPID) {
 		t.Error("the container died with the worker")
 	}
-	if resp, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/", host)); err != nil {
+	if resp, err := http.Get(fmt.Sprintf("http://%s:%d/", own, host)); err != nil {
 		t.Error(err)
 	} else {
 		resp.Body.Close()
@@ -174,7 +175,7 @@ func execIn(t *testing.T, c *cell, id string) {
 func TestHealth(t *testing.T) {
 	c := newContainers(t, nil)
 	check := func(h mesos.HealthCheck) *mesos.HealthCheck {
-		h.IntervalSeconds, h.TimeoutSeconds = 0.1, 5
+		h.IntervalSeconds, h.TimeoutSeconds = cmp.Or(h.IntervalSeconds, 0.1), 30
 		return &h
 	}
 	ok := "/mnt/mesos/sandbox/ok"
@@ -186,12 +187,12 @@ func TestHealth(t *testing.T) {
 		message string
 	}{
 		{
-			name: "http, then not", args: []string{"write", ok, "listen", "80", "sleep", "1000", "remove", ok, "wait"}, want: "STARTING RUNNING RUNNING(healthy true) RUNNING(healthy false) FAILED(healthy false)",
+			name: "http, then not", args: []string{"write", ok, "listen", "80", "wait"}, want: "STARTING RUNNING RUNNING(healthy true) RUNNING(healthy false) FAILED(healthy false)",
 			health: check(mesos.HealthCheck{Type: "HTTP", HTTP: &mesos.HTTPCheck{Port: 80, Path: "/?ok-if=" + ok}, ConsecutiveFailures: 3, GracePeriodSeconds: 60}), message: "the health check failed 3 times in a row: HTTP status 503",
 		},
 		{
 			name: "http, never", args: []string{"listen", "80", "wait"}, want: "STARTING RUNNING RUNNING(healthy false) FAILED(healthy false)",
-			health: check(mesos.HealthCheck{Type: "HTTP", HTTP: &mesos.HTTPCheck{Port: 80, Path: "/status/500"}, ConsecutiveFailures: 3}), message: "the health check failed 3 times in a row: HTTP status 500",
+			health: check(mesos.HealthCheck{Type: "HTTP", HTTP: &mesos.HTTPCheck{Port: 80, Path: "/status/500"}, ConsecutiveFailures: 3, IntervalSeconds: 1}), message: "the health check failed 3 times in a row: HTTP status 500",
 		},
 		{
 			name: "tcp, nobody listens", args: []string{"wait"}, want: "STARTING RUNNING RUNNING(healthy false) FAILED(healthy false)",
@@ -209,6 +210,12 @@ func TestHealth(t *testing.T) {
 			info := content(tt.args...)
 			info.HealthCheck = tt.health
 			id := c.launch(info, "")
+			if strings.Contains(tt.want, "healthy true") {
+				well := c.until(id, "well", func(s mesos.TaskStatus) bool { return s.Healthy != nil && *s.Healthy })
+				if err := os.Remove(filepath.Join(c.setup.Dir, "sandboxes", well.ContainerStatus.ContainerID.Value, "ok")); err != nil {
+					t.Fatal(err)
+				}
+			}
 			end := c.end(id)
 			if got := describe(c.history(id)); got != tt.want || end.Message != tt.message {
 				t.Errorf("%s, %q", got, end.Message)
@@ -294,7 +301,7 @@ func TestFilesAPI(t *testing.T) {
 		if text != "hello\ntwo\nthree\n" {
 			t.Errorf("followed %q", text)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Error("following does not end with the task")
 	}
 }

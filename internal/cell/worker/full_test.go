@@ -7,9 +7,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"howdah.dev/howdah/internal/cell/mesos"
+	"howdah.dev/howdah/internal/node/proc"
 )
 
 // onSmallDisk gives the worker a disk of 6 MB.
@@ -119,7 +119,10 @@ func TestStateGone(t *testing.T) {
 	id := c.launch(shell("echo once >> "+runs+"; sleep 0.1"), "")
 	c.untilState(id, mesos.TaskRunning)
 	c.killWorker()
-	time.Sleep(300 * time.Millisecond) // the task ends
+	c.eventually("the task and its shim end", func() bool {
+		left, err := proc.List(c.setup.Node)
+		return err == nil && len(left) == 0
+	})
 	dirs, _ := filepath.Glob(filepath.Join(c.setup.Dir, "tasks", "*", "run0"))
 	if len(dirs) != 1 {
 		t.Fatalf("%d folders", len(dirs))

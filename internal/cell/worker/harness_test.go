@@ -37,17 +37,17 @@ import (
 
 // setup is what a worker process of a test is told.
 type setup struct {
-	Dir, Master, Address, Shim, Node, Layer string
-	Runc                                    bool
-	Docker, Archive, Digest                 string // an engine's socket, and the image for it
-	Resend, Quota, Drain                    time.Duration
-	KeepPerApp                              int
-	KeepBytes                               int64
-	Gateway                                 string
-	Plain                                   string // of the runtime: "broken" or "absent"
-	CrashAt                                 int    // the write of a record after which the worker dies; 0: none
-	Disk                                    int    // MB that the worker offers; 100,000 if zero
-	LocalFetch                              bool   // from this host
+	Dir, Master, IP, Address, Shim, Node, Layer string
+	Runc                                        bool
+	Docker, Archive, Digest                     string // an engine's socket, and the image for it
+	Resend, Quota, Drain                        time.Duration
+	KeepPerApp                                  int
+	KeepBytes                                   int64
+	Gateway                                     string
+	Plain                                       string // of the runtime: "broken" or "absent"
+	CrashAt                                     int    // the write of a record after which the worker dies; 0: none
+	Disk                                        int    // MB that the worker offers; 100,000 if zero
+	LocalFetch                                  bool   // from this host
 }
 
 const setupEnv = "HOWDAH_TEST_WORKER"
@@ -99,7 +99,7 @@ type broken struct{ container.Runtime }
 func (broken) Probe(context.Context) ([]string, error) { return nil, errors.New("it is out of order") }
 
 func (s setup) config() (Config, error) {
-	shims := container.Shims{Program: s.Shim, Node: s.Node, IP: "127.0.0.1", Logs: shim.Logs{MaxBytes: 64 << 10, Keep: 2, BytesPerSecond: 64 << 20}}
+	shims := container.Shims{Program: s.Shim, Node: s.Node, IP: s.IP, Logs: shim.Logs{MaxBytes: 64 << 10, Keep: 2, BytesPerSecond: 64 << 20}}
 	if os.Geteuid() == 0 {
 		parent, err := cgroup.Find("/sys/fs/cgroup", "/proc/self/cgroup", s.Node)
 		if err != nil {
@@ -108,7 +108,7 @@ func (s setup) config() (Config, error) {
 		shims.Parent = &parent
 	}
 	cfg := Config{
-		Dir: s.Dir, IP: "127.0.0.1", Address: s.Address, Master: func() string { return s.Master }, Client: http.DefaultClient,
+		Dir: s.Dir, IP: s.IP, Address: s.Address, Master: func() string { return s.Master }, Client: http.DefaultClient,
 		Images: layers{s.Layer, s.Archive, s.Digest}, Resend: s.Resend, Quota: s.Quota, Drain: s.Drain, KeepPerApp: s.KeepPerApp, KeepBytes: s.KeepBytes,
 		RuntimesAttribute: "runtimes",
 		Runtimes:          []container.Runtime{plain.New(plain.Config{Shims: shims})},
@@ -225,11 +225,12 @@ func newCell(t testing.TB, change func(*setup)) *cell {
 			t.Error(err)
 		}
 	})
-	c.setup = setup{Dir: dir, Shim: shimtest.Build(t), Node: "wt-" + filepath.Base(dir), Address: freeAddress(t), Resend: 10 * time.Second, Quota: 50 * time.Millisecond}
+	c.setup = setup{Dir: dir, Shim: shimtest.Build(t), Node: "wt-" + filepath.Base(dir), IP: own, Resend: 10 * time.Second, Quota: 50 * time.Millisecond}
+	addresses := freeAddresses(t, 2)
+	c.setup.Address, c.listener = addresses[0], addresses[1]
 	if change != nil {
 		change(&c.setup)
 	}
-	c.listener = freeAddress(t)
 	c.setup.Master = "http://" + c.listener
 	c.startMaster()
 	t.Cleanup(func() { c.stopMaster() })
@@ -239,14 +240,23 @@ func newCell(t testing.TB, change func(*setup)) *cell {
 	return c
 }
 
-func freeAddress(t testing.TB) string {
+// own is an address of this process alone: what is free at it stays free, while at
+// 127.0.0.1 the kernel gives every connection of the machine a port.
+var own = netip.AddrFrom4([4]byte{127, 128 | byte(os.Getpid()>>16), byte(os.Getpid() >> 8), byte(os.Getpid())}).String() //nolint:gochecknoglobals // a constant
+
+// freeAddresses are different ones that nobody listens on.
+func freeAddresses(t testing.TB, n int) []string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	out := make([]string, n)
+	for i := range out {
+		l, err := net.Listen("tcp", net.JoinHostPort(own, "0"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		out[i] = l.Addr().String()
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return out
 }
 
 func (c *cell) startMaster() {
@@ -254,13 +264,13 @@ func (c *cell) startMaster() {
 	m, err := master.New(master.Config{
 		Dir: c.masterDir, Address: netip.MustParseAddrPort(c.listener), Log: slog.New(slog.DiscardHandler),
 		Authorize: func(*http.Request) (string, error) { return "all", nil },
-		Timings:   master.Timings{Cycle: 20 * time.Millisecond, Ping: 200 * time.Millisecond, Unreachable: 3 * time.Second},
+		Timings:   master.Timings{Cycle: 20 * time.Millisecond, Ping: 200 * time.Millisecond, Unreachable: time.Minute},
 	})
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	var l net.Listener
-	for end := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		if l, err = net.Listen("tcp", c.listener); err == nil {
 			break
 		}
@@ -452,8 +462,8 @@ func (c *cell) offer(wanted mesos.Resources) mesos.Offer {
 				return offer
 			}
 			_ = c.stream.Call(c.t.Context(), mesos.Call{Type: mesos.CallDecline, Decline: &mesos.Decline{OfferIDs: []mesos.ID{offer.ID}, Filters: &mesos.Filters{RefuseSeconds: &none}}})
-		case <-time.After(20 * time.Second):
-			c.t.Fatal("no offer in 20 s")
+		case <-time.After(time.Minute):
+			c.t.Fatal("no offer in a minute")
 		}
 	}
 }
@@ -474,14 +484,14 @@ func (c *cell) history(id string) []mesos.TaskStatus {
 // until waits for a status of the task.
 func (c *cell) until(id, what string, good func(mesos.TaskStatus) bool) mesos.TaskStatus {
 	c.t.Helper()
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(2 * time.Millisecond) {
 		for _, s := range c.history(id) {
 			if good(s) {
 				return s
 			}
 		}
 		if time.Now().After(end) {
-			c.t.Fatalf("%s: not in 20 s: %s; it was %s", id, what, describe(c.history(id)))
+			c.t.Fatalf("%s: not in a minute: %s; it was %s", id, what, describe(c.history(id)))
 		}
 	}
 }
@@ -540,7 +550,7 @@ func (c *cell) get(path string) (int, string) {
 // holds checks whether the worker says that it has a task, as soon as it answers.
 func (c *cell) holds(id string, want bool) {
 	c.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		code, got := c.get("/holds/" + c.id.Value + "/" + id)
 		if code == http.StatusOK && got == fmt.Sprint(want) {
 			return
@@ -560,7 +570,7 @@ func (c *cell) dirOf(id string) string {
 func (c *cell) file(id, name, want string) {
 	c.t.Helper()
 	var text string
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(2 * time.Millisecond) {
 		if _, text = c.get("/files/download?path=" + c.dirOf(id) + "/" + name); strings.Contains(text, want) {
 			return
 		}

@@ -250,7 +250,7 @@ func (c *cell) went(id string) string {
 func (c *cell) crashes(info mesos.TaskInfo, kill func() bool) (id string, crashed bool) {
 	c.t.Helper()
 	id = c.launch(info, "")
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		if !alive(c.worker.Process.Pid) {
 			_ = c.worker.Wait()
 			crashed, c.setup.CrashAt = true, 0
@@ -266,7 +266,7 @@ func (c *cell) crashes(info mesos.TaskInfo, kill func() bool) (id string, crashe
 			c.kill(id)
 		}
 		if time.Now().After(end) {
-			c.t.Fatalf("%s: no end in 20 s; it was %s", id, states)
+			c.t.Fatalf("%s: no end in a minute; it was %s", id, states)
 		}
 	}
 }
@@ -378,7 +378,7 @@ func TestResend(t *testing.T) {
 	c := newCell(t, func(s *setup) { s.Resend = 30 * time.Millisecond })
 	c.mute = true
 	id := c.launch(shell("exit 3"), "")
-	for end := time.Now().Add(20 * time.Second); len(c.history(id)) < 4; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); len(c.history(id)) < 4; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("it came %d times", len(c.history(id)))
 		}
@@ -411,7 +411,7 @@ func TestMasterAway(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(c.setup.Dir, "sandboxes", first.ContainerStatus.ContainerID.Value, "end"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(10 * time.Second); alive(first.ContainerStatus.ExecutorPID); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); alive(first.ContainerStatus.ExecutorPID); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("it does not end")
 		}
@@ -473,9 +473,9 @@ func (c *cell) sandboxes() int {
 
 func (c *cell) eventually(what string, cond func() bool) {
 	c.t.Helper()
-	for end := time.Now().Add(20 * time.Second); !cond(); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !cond(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
-			c.t.Fatalf("not in 20 s: %s", what)
+			c.t.Fatalf("not in a minute: %s", what)
 		}
 	}
 }

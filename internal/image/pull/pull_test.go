@@ -240,9 +240,7 @@ func TestSentences(t *testing.T) {
 			return true
 		}
 	}
-	closed := httptest.NewServer(nil)
-	closed.Close()
-	down := strings.TrimPrefix(closed.URL, "http://")
+	const down = "127.0.0.1:1" // a port that is given to nobody
 	nobody := options()
 	nobody.Credentials = pull.Credentials{}
 	bad := options()

@@ -110,7 +110,7 @@ func started(t *testing.T, spec Spec) *Process {
 
 func waitExit(t *testing.T, p *Process) Exit {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	exit, err := p.Wait(ctx)
 	if err != nil {
@@ -127,7 +127,7 @@ func eventually(t *testing.T, spec Spec, text string) {
 
 func until(t *testing.T, ok func() bool, message string) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal(message)
 		}

@@ -115,7 +115,7 @@ func TestTaskStops(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, spec, "ready")
-	if exit, err := p.Stop(context.Background(), 10*time.Second); err != nil || exit.Code != 4 {
+	if exit, err := p.Stop(context.Background(), time.Minute); err != nil || exit.Code != 4 {
 		t.Errorf("got %s, %v", exit, err)
 	}
 	wantState(t, p.Record(), file, exited(4))

@@ -85,22 +85,14 @@ func TestListedDataNodes(t *testing.T) {
 	}
 }
 
-// closedPort returns the address of a port that nothing listens on.
-func closedPort(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
+// dead is an address that nothing listens on, and whose port is given to nobody.
+const dead = "127.0.0.1:1"
 
 func TestNameNodes(t *testing.T) {
 	standby := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		webhdfstest.Refuse(w, 403, "StandbyException", "Operation category READ is not supported in state standby")
 	}))
 	defer standby.Close()
-	dead := closedPort(t)
 	var all []string
 	w := newWorld(t, func(c *Config) { c.NameNodes = func() []string { return all } })
 	if resp, body := w.do("PUT", "/data/clicks/x?op=MKDIRS", nil); resp.StatusCode != 503 ||
@@ -144,7 +136,6 @@ func TestLostAnswer(t *testing.T) {
 
 // TestDeadDataNode: another DataNode is asked for, and the body goes there whole.
 func TestDeadDataNode(t *testing.T) {
-	dead := closedPort(t)
 	w := newWorld(t, nil)
 	w.gateway.cfg.DataNodes = func(context.Context) ([]string, error) {
 		return []string{dead, strings.TrimPrefix(w.store.Data.URL, "http://")}, nil
