@@ -67,7 +67,9 @@ type Agent struct {
 	wg         sync.WaitGroup
 	archives   chan []agentapi.Archive
 	rotations  rotations
-	life       context.Context //nolint:containedctx // the agent's own lifetime: what one connection brought goes on when it ends
+	taking     sync.Mutex           // held while an assignment is taken
+	refused    *agentapi.Assignment // waits for room on the disk; guarded by taking
+	life       context.Context      //nolint:containedctx // the agent's own lifetime: what one connection brought goes on when it ends
 }
 
 // paths of the agent's own files, below the node's directory.
@@ -133,14 +135,49 @@ func (a *Agent) recover(ctx context.Context) {
 	}
 }
 
-// take keeps a new assignment and applies it.
+// take keeps a new assignment and applies it. One that a full disk does not hold is
+// refused: what runs goes on as it is, and the assignment waits for room, see retake.
+// An end needs no room and is not held up.
 func (a *Agent) take(ctx context.Context, as *agentapi.Assignment) error {
-	if err := writeJSON(a.path(dirAgent, fileAssignment), as); err != nil {
+	a.taking.Lock()
+	defer a.taking.Unlock()
+	return a.takeUp(ctx, as)
+}
+
+// retake takes the assignment that waits for room, where one does.
+func (a *Agent) retake(ctx context.Context) {
+	a.taking.Lock()
+	defer a.taking.Unlock()
+	if a.refused == nil {
+		return
+	}
+	if err := a.takeUp(ctx, a.refused); err != nil {
+		a.log.Warn("cannot take an assignment that waited for room", "error", err)
+	}
+}
+
+// takeUp does the work of take; taking is held.
+func (a *Agent) takeUp(ctx context.Context, as *agentapi.Assignment) error {
+	err := writeJSON(a.path(dirAgent, fileAssignment), as)
+	if err != nil && !full(err) {
 		return fmt.Errorf("cannot keep assignment: %w", err)
 	}
-	a.apply(ctx, as)
+	if err != nil && a.refused == nil {
+		a.log.Warn("no room to keep a new assignment; it waits", "generation", as.Generation, "error", err)
+	}
+	a.refused = nil
+	if err != nil {
+		a.refused = as
+	}
+	if err == nil || as.Intent == agentapi.IntentStop || as.Intent == agentapi.IntentGone {
+		a.apply(ctx, as)
+	}
+	a.vitals.hold(a.refused)
 	return nil
 }
+
+// full tells whether an error is of a disk without room.
+func full(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
 
 // apply gives every service and task its wanted state. It does not wait.
 func (a *Agent) apply(ctx context.Context, as *agentapi.Assignment) {

@@ -292,6 +292,13 @@ func (s *service) converge(ctx context.Context, w want) error {
 	case s.proc == nil:
 		return s.start(ctx, w)
 	case s.rec.RestartKey != w.spec.RestartKey:
+		// Without room for the next start the program is worth more than its new
+		// configuration.
+		if err := s.room(w.spec); err != nil {
+			s.set(api.StateWaiting, "cannot restart %s: %v; until then it runs as it is", s.name, err)
+			_, err := s.pause(ctx, blockedPause)
+			return err
+		}
 		return s.end(ctx, w.spec, !w.spec.Stop.KeepChildren)
 	}
 	if err := s.refresh(ctx, w.spec); err != nil {

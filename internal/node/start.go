@@ -34,8 +34,8 @@ func (s *service) start(ctx context.Context, w want) error {
 	if err := os.MkdirAll(w.spec.Dir, 0o755); err != nil {
 		return fmt.Errorf("cannot make directory of %s: %w", s.name, err)
 	}
-	if d, err := statDisk(w.spec.Dir); err == nil && d.free < minFree {
-		return fmt.Errorf("cannot start %s: %d MiB free on the disk of %s, %d MiB needed", s.name, d.free>>20, w.spec.Dir, minFree>>20)
+	if err := s.room(w.spec); err != nil {
+		return fmt.Errorf("cannot start %s: %w", s.name, err)
 	}
 	if err := makeDirs(w.spec); err != nil {
 		return err
@@ -58,6 +58,14 @@ func (s *service) start(ctx context.Context, w want) error {
 		return err
 	}
 	return s.launch(w.spec)
+}
+
+// room says what a disk lacks for a start.
+func (s *service) room(spec *agentapi.Service) error {
+	if d, err := s.agent.vitals.senses.disk(spec.Dir); err == nil && d.free < minFree {
+		return fmt.Errorf("%d MiB free on the disk of %s, %d MiB needed", d.free>>20, spec.Dir, minFree>>20)
+	}
+	return nil
 }
 
 // gate holds a start back until a probe holds, or its time is over.

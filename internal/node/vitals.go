@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"howdah.dev/howdah/api"
+	"howdah.dev/howdah/internal/agentapi"
 	"howdah.dev/howdah/internal/host"
 	"howdah.dev/howdah/internal/node/proc"
 )
@@ -82,6 +83,7 @@ type vitals struct {
 	skewed int           // answers of the server in a row with another time than ours
 	told   time.Duration // by how much we said to be ahead
 	lost   int           // rounds in a row in which a name did not resolve
+	held   string        // what waits for room on the disk
 }
 
 func newVitals(a *Agent) *vitals {
@@ -101,6 +103,7 @@ func newVitals(a *Agent) *vitals {
 // run looks again and again until ctx ends.
 func (v *vitals) run(ctx context.Context) {
 	for round := 0; ctx.Err() == nil; round++ {
+		v.agent.retake(ctx)
 		v.set(v.diskPressure())
 		if round%memoryEvery == 0 {
 			v.set(v.memoryPressure(ctx))
@@ -130,6 +133,21 @@ func (v *vitals) set(c api.Condition) {
 		return
 	}
 	v.agent.changed()
+}
+
+// hold says which assignment the disk has no room for; nil that there is none.
+func (v *vitals) hold(as *agentapi.Assignment) {
+	held := ""
+	if as != nil {
+		held = fmt.Sprintf("; assignment %d waits for room, what runs goes on as it is", as.Generation)
+	}
+	v.mu.Lock()
+	news := v.held != held
+	v.held = held
+	v.mu.Unlock()
+	if news {
+		v.set(v.diskPressure())
+	}
 }
 
 // was returns what was found last.
@@ -166,7 +184,13 @@ func (v *vitals) diskPressure() api.Condition {
 			disks = append(disks, d)
 		}
 	}
-	return judgeDisks(v.was(api.ConditionDiskPressure), disks)
+	c := judgeDisks(v.was(api.ConditionDiskPressure), disks)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.held != "" && c.Status {
+		c.Message += v.held
+	}
+	return c
 }
 
 func (v *vitals) memoryPressure(ctx context.Context) api.Condition {
