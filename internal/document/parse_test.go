@@ -2,6 +2,7 @@ package document
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -136,6 +137,27 @@ func TestLimits(t *testing.T) {
 		_, ds := tt.limits.Parse(tt.file, []byte(tt.in))
 		if len(ds) != 1 || ds[0].Summary != tt.want {
 			t.Errorf("want %q, got %v", tt.want, ds)
+		}
+	}
+}
+
+// TestDeeperThanTheLibraryReads: what the library itself refuses is found where it is.
+func TestDeeperThanTheLibraryReads(t *testing.T) {
+	const most = 10_000
+	for _, tt := range []struct{ name, in, want string }{
+		{"blocks", strings.Repeat("- ", most+1) + "x", "a.yaml:1:20001"},
+		{"brackets, and the end", strings.Repeat("[", most+1), "a.yaml:1:10001"},
+		{"after a byte order mark", "\ufeff" + strings.Repeat("[", most+1), "a.yaml:1:10004"},
+		{"below other lines", "é: 1\nb:\n  c: " + strings.Repeat("[", 2*most) + "é", "a.yaml:3:10006"},
+		{"braces and text", "- \"[[[\"\n- " + strings.Repeat("{a: ", most+1) + "é\n", "a.yaml:2:40003"},
+	} {
+		_, ds := Parse("a.yaml", []byte(tt.in))
+		if len(ds) != 1 || ds[0].Summary != "values are nested more than 10000 deep" {
+			t.Errorf("%s: %v", tt.name, ds)
+			continue
+		}
+		if s := ds[0].Source; fmt.Sprintf("%s:%d:%d", s.File, s.Line, s.Column) != tt.want {
+			t.Errorf("%s: found at %+v, want %s", tt.name, *s, tt.want)
 		}
 	}
 }

@@ -27,6 +27,7 @@ var yamlMessages = []struct{ library, summary, detail string }{
 	{"did not find expected alphabetic or numeric character", "a name is missing after & or *", "Quote text that starts with & or *."},
 	{"found unknown escape character", "this escape is unknown", "In double quotes a backslash is written \\\\; single quotes take text as it is."},
 	{"did not find expected <document start>", "text follows the end of the document", "Separate documents by a line ---, and check the indentation."},
+	{"exceeded max depth", "values are nested more than 10000 deep", "Look for brackets that are not closed, or an indentation that grows by mistake."},
 	{"control characters are not allowed", "the file holds a control character", "Remove it, or write it as an escape in double quotes."},
 	{"invalid leading UTF-8 octet", "the file is not UTF-8 here", "Save it as UTF-8."},
 	{"invalid trailing UTF-8 octet", "the file is not UTF-8 here", "Save it as UTF-8."},
@@ -65,6 +66,8 @@ func (b *yamlBuilder) place(message string, libraryLine int) int {
 		if i := bytes.IndexFunc(b.text, forbidden); i >= 0 {
 			return b.base + i
 		}
+	case strings.HasPrefix(message, "exceeded max depth"):
+		return b.base + b.stopped()
 	}
 	line := max(libraryLine-1, 0)
 	switch {
@@ -102,17 +105,36 @@ func (b *yamlBuilder) opened(libraryLine int) int {
 	return reached
 }
 
-// reached returns the line, from 0, up to which the parser reads before it fails.
-func (b *yamlBuilder) reached() int {
-	r := &byteReader{data: b.text}
+// asked returns how many bytes of a text the parser asks for before it fails.
+func asked(text []byte) int {
+	r := &byteReader{data: text}
 	dec := yaml.NewDecoder(r)
 	for dec.Decode(new(yaml.Node)) == nil {
 	}
-	line := 0
-	for line+1 < len(b.lines) && b.lines[line+1].start < r.at {
+	return r.at
+}
+
+// reached returns the line, from 0, up to which the parser reads before it fails.
+func (b *yamlBuilder) reached() int {
+	end, line := asked(b.text), 0
+	for line+1 < len(b.lines) && b.lines[line+1].start < end {
 		line++
 	}
 	return line
+}
+
+// ahead is how many characters the library's scanner asks for before it looks at one.
+const ahead = 4
+
+// stopped returns the offset of the character at which the scanner fails.
+func (b *yamlBuilder) stopped() int {
+	text := append(bytes.Clone(b.text), strings.Repeat("\n", ahead)...)
+	at := asked(text)
+	for range ahead {
+		_, n := utf8.DecodeLastRune(text[:at])
+		at -= n
+	}
+	return at
 }
 
 // invalidUTF8 returns the offset of the first byte that is not UTF-8.

@@ -224,7 +224,7 @@ func TestRollingBesideTheMissing(t *testing.T) {
 func switchOn(t *testing.T, w *simtest.T) {
 	t.Helper()
 	for _, n := range w.Cloud.Nodes() {
-		if n.Ref.Name == "c-worker-2" {
+		if n.Name == "c-worker-2" {
 			if err := w.Cloud.Power(t.Context(), n.Ref, true); err != nil {
 				t.Fatal(err)
 			}
