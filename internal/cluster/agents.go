@@ -140,23 +140,14 @@ func version(as *agentapi.Assignment) string {
 // installing another restarts nothing.
 func (m *Manager) admit(ctx context.Context, r agentapi.WatchRequest) (store.Node, error) {
 	var n store.Node
-	stackOf := func(tx *store.Tx) (s *stack.Stack, err error) {
+	admit := func(tx *store.Tx) (err error) {
 		if n, err = tx.Node(r.Node); err != nil {
-			return nil, err
+			return err
 		}
-		_, s, err = m.revision(tx, n.Cluster, n.Revision)
-		return s, err
-	}
-	// Reading first has the revision at hand for the writer, which others wait for.
-	err := m.cfg.Store.View(ctx, func(tx *store.Tx) error {
-		_, err := stackOf(tx)
-		return err
-	})
-	if err != nil {
-		return n, err
-	}
-	err = m.cfg.Store.Update(ctx, func(tx *store.Tx) error {
-		s, err := stackOf(tx)
+		if !m.hasRead(n.Cluster, n.Revision) {
+			return errUnread
+		}
+		_, s, err := m.revision(tx, n.Cluster, n.Revision)
 		if err != nil {
 			return err
 		}
@@ -167,7 +158,17 @@ func (m *Manager) admit(ctx context.Context, r agentapi.WatchRequest) (store.Nod
 		n.Facts = &r.Facts
 		n.Java = chooseJava(n.Java, r.Facts.Javas, s.Java)
 		return tx.PutNode(n)
-	})
+	}
+	err := m.cfg.Store.Update(ctx, admit)
+	for errors.Is(err, errUnread) { // others wait for the writer: it does not read whole revisions
+		err = m.cfg.Store.View(ctx, func(tx *store.Tx) error {
+			_, _, err := m.revision(tx, n.Cluster, n.Revision)
+			return err
+		})
+		if err == nil {
+			err = m.cfg.Store.Update(ctx, admit)
+		}
+	}
 	return n, err
 }
 
@@ -228,12 +229,12 @@ func (m *Manager) Report(ctx context.Context, r agentapi.Report) (agentapi.Repor
 	if err != nil {
 		return agentapi.ReportResponse{}, err
 	}
-	if m.heartbeat(r, now) {
-		return agentapi.ReportResponse{}, nil
-	}
-	same, fenced, err := m.unchanged(ctx, r, now)
-	if err != nil || fenced {
-		return agentapi.ReportResponse{Fenced: fenced}, err
+	known, same := m.compare(r, now)
+	if !known {
+		fenced := false
+		if same, fenced, err = m.unchanged(ctx, r, now); err != nil || fenced {
+			return agentapi.ReportResponse{Fenced: fenced}, err
+		}
 	}
 	first := m.hear(r)
 	if same && !first {

@@ -34,14 +34,14 @@ func summarize(r agentapi.Report) (summary, error) {
 	return summary{r.Incarnation, sha256.Sum256(data)}, nil
 }
 
-// heartbeat reports whether a report, which in short is this, says what the last one
-// said, of the agent that has the node's stream; then it is heard.
-func (m *Manager) heartbeat(r agentapi.Report, now summary) bool {
+// compare reports whether what the agent with the node's stream said last is known, and
+// whether a report of it, which in short is this, says the same.
+func (m *Manager) compare(r agentapi.Report, now summary) (known, same bool) {
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	s, v := m.sessions[r.Node], m.vitals[r.Node]
-	same := s != nil && s.incarnation == r.Incarnation && v != nil && v.last == now
-	m.mu.Unlock()
-	return same && !m.hear(r)
+	known = s != nil && s.incarnation == r.Incarnation && v != nil && v.last != summary{}
+	return known, known && v.last == now
 }
 
 // unchanged tells a report that is in the store from news, so that it costs no write.

@@ -75,26 +75,29 @@ func driverResult(err error) op.Result {
 	return op.Fail(err)
 }
 
-// intend writes what a node is wanted to be, if that is news.
-func (m *Manager) intend(ctx context.Context, id string, change func(*store.Node)) (store.Node, error) {
+// intend writes what a step's node is wanted to be, if that is news, which it is seldom
+// where the step waits.
+func (m *Manager) intend(ctx context.Context, c op.Call, change func(*store.Node)) (store.Node, error) {
 	var n store.Node
 	look := func(tx *store.Tx) (news bool, err error) {
-		if n, err = tx.Node(id); err != nil {
+		if n, err = tx.Node(c.Step.Node); err != nil {
 			return false, err
 		}
 		was := n
 		change(&n)
 		return n.Intent != was.Intent || n.Revision != was.Revision || n.MemoryMB != was.MemoryMB || n.CPUs != was.CPUs, nil
 	}
-	news := false
-	err := m.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
-		news, err = look(tx)
-		return err
-	})
-	if err != nil || !news {
-		return n, err
+	if c.Step.State == api.StepWaiting {
+		news := false
+		err := m.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
+			news, err = look(tx)
+			return err
+		})
+		if err != nil || !news {
+			return n, err
+		}
 	}
-	err = m.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+	err := m.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		if news, err := look(tx); err != nil || !news {
 			return err
 		}

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -67,6 +68,16 @@ func (m *Manager) document(tx *store.Tx, cluster string, number int64) (*stack.R
 	}
 	m.revisions[key] = &known{rev: rev}
 	return rev, nil
+}
+
+// errUnread is returned where a revision has to be read before it is needed.
+var errUnread = errors.New("the revision has not been read yet")
+
+// hasRead reports whether a revision is in memory.
+func (m *Manager) hasRead(cluster string, number int64) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.revisions[revisionKey{cluster, number}] != nil
 }
 
 // rendererOf returns a renderer of a revision; present is as stack.NewRenderer takes it.

@@ -24,7 +24,7 @@ func (m *Manager) doConfigureNode(ctx context.Context, c op.Call) op.Result {
 	if err != nil {
 		return op.Fail(err)
 	}
-	n, err := m.intend(ctx, c.Step.Node, func(n *store.Node) {
+	n, err := m.intend(ctx, c, func(n *store.Node) {
 		n.Revision = rev.Number
 		if mem, ok := rev.Member(n.Name); ok {
 			n.MemoryMB, n.CPUs = mem.MemoryMB, mem.CPUs

@@ -13,7 +13,7 @@ import (
 
 // doDeleteNode has the driver remove a node, then forgets it.
 func (m *Manager) doDeleteNode(ctx context.Context, c op.Call) op.Result {
-	n, err := m.intend(ctx, c.Step.Node, func(n *store.Node) { n.Intent = agentapi.IntentGone })
+	n, err := m.intend(ctx, c, func(n *store.Node) { n.Intent = agentapi.IntentGone })
 	if errors.Is(err, store.ErrNotFound) {
 		return op.Done(nil)
 	}

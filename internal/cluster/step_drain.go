@@ -13,7 +13,7 @@ import (
 
 // doDrainNode wants a node to give up what it holds and waits until it has.
 func (m *Manager) doDrainNode(ctx context.Context, c op.Call) op.Result {
-	n, err := m.intend(ctx, c.Step.Node, func(n *store.Node) {
+	n, err := m.intend(ctx, c, func(n *store.Node) {
 		if n.Intent == agentapi.IntentRun || n.Intent == agentapi.IntentStop {
 			n.Intent = agentapi.IntentDrain
 		}

@@ -23,13 +23,13 @@ func (m *Manager) doRunNode(ctx context.Context, c op.Call) op.Result {
 	}
 	run := func(n *store.Node) { n.Intent = agentapi.IntentRun }
 	if c.Step.State != api.StepWaiting { // else it was written before
-		if _, err := m.intend(ctx, c.Step.Node, run); err != nil {
+		if _, err := m.intend(ctx, c, run); err != nil {
 			return op.Fail(err)
 		}
 	}
 	s, err := m.see(ctx, c.Step.Node)
 	if err == nil && s.node.Intent != agentapi.IntentRun {
-		if _, err := m.intend(ctx, c.Step.Node, run); err != nil {
+		if _, err := m.intend(ctx, c, run); err != nil {
 			return op.Fail(err)
 		}
 		s, err = m.see(ctx, c.Step.Node)

@@ -15,7 +15,7 @@ import (
 
 // doStopNode wants a node's services stopped and waits until they are.
 func (m *Manager) doStopNode(ctx context.Context, c op.Call) op.Result {
-	n, err := m.intend(ctx, c.Step.Node, func(n *store.Node) {
+	n, err := m.intend(ctx, c, func(n *store.Node) {
 		// One that was never made is still to be made, one that goes is still to go.
 		if n.Intent != agentapi.IntentNew && n.Intent != agentapi.IntentGone {
 			n.Intent = agentapi.IntentStop

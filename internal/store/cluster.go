@@ -154,7 +154,8 @@ func (t *Tx) PeekOrdinals(cluster string) (map[string]int, error) {
 	return out, err
 }
 
-// Node is one row: what is wanted of a node and where it is.
+// Node is one row: what is wanted of a node and where it is. What Facts and Java point
+// to is shared by all who read it: nobody may change it.
 type Node struct {
 	ID, Cluster, Name, Group string
 	Ordinal                  int
@@ -175,33 +176,31 @@ type Node struct {
 const nodeColumns = `id, cluster, name, grp, ordinal, intent, revision, infrastructure, address, host, memory_mb, cpus, reason,
 	facts, java, generation, rendered, incarnation, instance`
 
-func scanNode(scan func(...any) error) (Node, error) {
-	var n Node
+func (t *Tx) scanNode(scan func(...any) error) (n Node, err error) {
 	var facts, java string
 	if err := scan(&n.ID, &n.Cluster, &n.Name, &n.Group, &n.Ordinal, &n.Intent, &n.Revision, &n.Infrastructure, &n.Address, &n.Host,
 		&n.MemoryMB, &n.CPUs, &n.Reason, &facts, &java, &n.Generation, &n.Rendered, &n.Incarnation, &n.Instance); err != nil {
 		return n, err
 	}
-	if facts != "" {
-		if err := json.Unmarshal([]byte(facts), &n.Facts); err != nil {
-			return n, err
-		}
+	if n.Facts, err = t.store.facts.of(facts); err != nil {
+		return n, err
 	}
-	if java != "" {
-		return n, json.Unmarshal([]byte(java), &n.Java)
-	}
-	return n, nil
+	n.Java, err = t.store.javas.of(java)
+	return n, err
 }
 
 // Nodes returns the nodes of a cluster, or of all with cluster "", in order of
 // name.
 func (t *Tx) Nodes(cluster string) ([]Node, error) {
-	return rows(t, scanNode, "SELECT "+nodeColumns+" FROM node WHERE ? = '' OR cluster = ? ORDER BY cluster, grp, ordinal", cluster, cluster)
+	if cluster == "" {
+		return rows(t, t.scanNode, "SELECT "+nodeColumns+" FROM node ORDER BY cluster, grp, ordinal")
+	}
+	return rows(t, t.scanNode, "SELECT "+nodeColumns+" FROM node WHERE cluster = ? ORDER BY grp, ordinal", cluster)
 }
 
 // Node returns a node by id.
 func (t *Tx) Node(id string) (Node, error) {
-	return row(t, "node "+id, scanNode, "SELECT "+nodeColumns+" FROM node WHERE id = ?", id)
+	return row(t, "node "+id, t.scanNode, "SELECT "+nodeColumns+" FROM node WHERE id = ?", id)
 }
 
 // HasNode reports whether a node is there.

@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"howdah.dev/howdah/internal/agentapi"
 	"howdah.dev/howdah/internal/sqlite"
 )
 
@@ -53,6 +54,8 @@ type Store struct {
 	done  chan struct{}
 
 	commits atomic.Uint64
+	facts   decoded[agentapi.Facts]
+	javas   decoded[agentapi.Java]
 
 	mu     sync.Mutex
 	topics map[string]map[*Subscription]struct{}
@@ -158,7 +161,7 @@ func (s *Store) View(ctx context.Context, fn func(*Tx) error) error {
 	if err != nil {
 		return fmt.Errorf("cannot read: %w", err)
 	}
-	err = fn(&Tx{ctx: ctx, tx: s.reads.Bind(tx), now: time.Now()})
+	err = fn(&Tx{ctx: ctx, store: s, tx: s.reads.Bind(tx), now: time.Now()})
 	if err := tx.Rollback(); err != nil && !errors.Is(err, sql.ErrTxDone) {
 		s.log.Warn("cannot end reading", "error", err)
 	}
@@ -235,7 +238,7 @@ func (s *Store) run(group []*update) (map[string]struct{}, error) {
 		if _, err := tx.ExecContext(ctx, "SAVEPOINT one"); err != nil {
 			return nil, writeError("write", err)
 		}
-		t := &Tx{ctx: ctx, tx: bound, now: time.Now(), touched: map[string]struct{}{}}
+		t := &Tx{ctx: ctx, store: s, tx: bound, now: time.Now(), touched: map[string]struct{}{}}
 		end := "RELEASE one"
 		u.err = u.fn(t)
 		if sqlite.IsFull(u.err) { // SQLite may have given up the whole transaction

@@ -37,6 +37,7 @@ func ClusterTopic(id string) string { return "cluster:" + id }
 // Tx is a transaction. It is valid only inside the function it was given to.
 type Tx struct {
 	ctx     context.Context //nolint:containedctx // a Tx lives only inside one call
+	store   *Store
 	tx      *sqlite.Bound
 	now     time.Time
 	touched map[string]struct{}
