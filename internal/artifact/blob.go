@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"howdah.dev/howdah/internal/untrusted"
 )
 
 // store writes a blob into the cache. check sees digest and size before the
@@ -23,7 +25,7 @@ func (c *Cache) store(ctx context.Context, r io.Reader, check func(sum string, s
 	defer os.Remove(tmp.Name())
 	defer tmp.Close()
 	h := sha256.New()
-	size, err := io.CopyBuffer(io.MultiWriter(tmp, h), contextReader{ctx, r}, make([]byte, 256<<10))
+	size, err := io.CopyBuffer(io.MultiWriter(tmp, h), untrusted.Reader(ctx, r), make([]byte, 256<<10))
 	if err != nil {
 		return "", 0, c.diskError(err, 0)
 	}
@@ -67,19 +69,6 @@ func (c *Cache) tempFile() (*os.File, error) {
 		return nil, fmt.Errorf("cannot use the artifact cache: %w", err)
 	}
 	return os.CreateTemp(c.path("tmp"), "blob-")
-}
-
-// contextReader ends a copy when the context ends.
-type contextReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (r contextReader) Read(p []byte) (int, error) {
-	if r.ctx.Err() != nil {
-		return 0, context.Cause(r.ctx)
-	}
-	return r.r.Read(p)
 }
 
 // requireSpace refuses early what the disk cannot hold.

@@ -12,6 +12,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"howdah.dev/howdah/internal/untrusted"
 )
 
 // Config says where a cache lives and how it reaches the world.
@@ -156,7 +158,7 @@ func isMismatch(err error) bool {
 // Digest returns the SHA-256 of what r reads, as locks write it.
 func Digest(ctx context.Context, r io.Reader) (string, error) {
 	h := sha256.New()
-	if _, err := io.Copy(h, contextReader{ctx, r}); err != nil {
+	if _, err := io.Copy(h, untrusted.Reader(ctx, r)); err != nil {
 		return "", err
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil

@@ -14,5 +14,6 @@
 //	<Dir>/sets/<id>.cds/<name>-<jdk>.jsa  a class-data archive over a set's jars
 //	<Dir>/locks/                          file locks
 //
-// The package knows no cluster type, and imports nothing of Howdah but api.
+// The package knows no cluster type, and imports nothing of Howdah but
+// api and untrusted.
 package artifact

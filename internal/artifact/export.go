@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"strings"
+
+	"howdah.dev/howdah/internal/untrusted"
 )
 
 // Export writes the blobs of the locks as one tar file, for a machine that
@@ -41,7 +44,7 @@ func (c *Cache) exportBlob(ctx context.Context, tw *tar.Writer, e Entry) error {
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(tw, contextReader{ctx, f})
+	_, err = io.Copy(tw, untrusted.Reader(ctx, f))
 	return err
 }
 
@@ -61,8 +64,8 @@ func (c *Cache) Import(ctx context.Context, r io.Reader) (added int, err error) 
 			return added, fmt.Errorf("cannot import: this is not a whole export of an artifact cache: %w", err)
 		}
 		dir, name := path.Split(h.Name)
-		if h.Typeflag != tar.TypeReg || dir != "blobs/" || !hexDigest.MatchString(name) || h.Size > maxBlobSize {
-			return added, fmt.Errorf("cannot import: entry %q has no place in an export of an artifact cache", h.Name)
+		if h.Typeflag != tar.TypeReg || sparse(h) || dir != "blobs/" || !hexDigest.MatchString(name) || h.Size > maxBlobSize {
+			return added, fmt.Errorf("cannot import: the entry %.100q has no place in an export of an artifact cache", h.Name)
 		}
 		if c.has(Entry{SHA256: name, Size: h.Size}) {
 			continue
@@ -78,4 +81,15 @@ func (c *Cache) Import(ctx context.Context, r io.Reader) (added int, err error) 
 		}
 		added++
 	}
+}
+
+// sparse tells of a file whose zeros are not in the archive, so that a few bytes of it
+// fill a disk.
+func sparse(h *tar.Header) bool {
+	for key := range h.PAXRecords {
+		if strings.HasPrefix(key, "GNU.sparse.") {
+			return true
+		}
+	}
+	return false
 }

@@ -36,7 +36,7 @@ func TestImportRefuses(t *testing.T) {
 	}{
 		{"cut", tarOf(t, false, member{name: "blobs/" + sumA, content: "aaa"})[:514], "cannot import: unexpected EOF"},
 		{"other content", tarOf(t, false, member{name: "blobs/" + sumA, content: "aaa"}), "cannot import: the content has digest sha256:" + digestOf([]byte("aaa")) + " where its name says sha256:" + sumA},
-		{"other file", tarOf(t, false, member{name: "../x", content: "aaa"}), `cannot import: entry "../x" has no place in an export of an artifact cache`},
+		{"other file", tarOf(t, false, member{name: "../x", content: "aaa"}), `cannot import: the entry "../x" has no place in an export of an artifact cache`},
 		{"no tar", bytes.Repeat([]byte("x"), 600), "cannot import: this is not a whole export of an artifact cache: archive/tar: invalid tar header"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

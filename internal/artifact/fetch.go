@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"howdah.dev/howdah/internal/untrusted"
 )
 
 // Fetcher gets the bytes of a blob from offset on. The server's end of it is
@@ -102,7 +104,7 @@ func (c *Cache) fillAndKeep(ctx context.Context, file *os.File, e Entry, f Fetch
 		return err
 	}
 	h := sha256.New()
-	n, err := io.CopyBuffer(h, contextReader{ctx, file}, make([]byte, 256<<10))
+	n, err := io.CopyBuffer(h, untrusted.Reader(ctx, file), make([]byte, 256<<10))
 	if err != nil {
 		return err
 	}
@@ -156,7 +158,7 @@ func fillOnce(ctx context.Context, file *os.File, e Entry, f Fetcher, offset int
 		return 0, err
 	}
 	defer r.Close()
-	n, err := io.CopyBuffer(file, contextReader{ctx, io.LimitReader(r, e.Size-offset+1)}, make([]byte, 256<<10))
+	n, err := io.CopyBuffer(file, untrusted.Reader(ctx, io.LimitReader(r, e.Size-offset+1)), make([]byte, 256<<10))
 	if err == nil && offset+n < e.Size {
 		err = io.ErrUnexpectedEOF
 	}

@@ -63,12 +63,13 @@ func (c *Cache) buildSet(ctx context.Context, l *Lock, id, root string) error {
 		return err
 	}
 	defer dir.Close()
+	left := &allowance{maxUnpackedBytes, maxUnpackedFiles}
 	for _, e := range l.Entries {
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
 		}
 		if e.Unpacked() {
-			err = c.unpackEntry(ctx, dir, e)
+			err = c.unpackEntry(ctx, dir, e, left)
 		} else {
 			err = c.placeFile(dir, tmp, e)
 		}
@@ -127,7 +128,7 @@ func noSymlinkAbove(dir *os.Root, name string) bool {
 	return true
 }
 
-func (c *Cache) unpackEntry(ctx context.Context, dir *os.Root, e Entry) error {
+func (c *Cache) unpackEntry(ctx context.Context, dir *os.Root, e Entry, left *allowance) error {
 	f, err := c.Open(e.SHA256)
 	if err != nil {
 		return err
@@ -137,8 +138,7 @@ func (c *Cache) unpackEntry(ctx context.Context, dir *os.Root, e Entry) error {
 	if err := dir.MkdirAll(into, 0o755); err != nil {
 		return err
 	}
-	u := &unpacker{ctx: ctx, dir: dir, into: into, prefix: e.Source.Prefix, made: map[string]bool{}}
-	if err := u.unpack(f, e.Size); err != nil {
+	if err := newUnpacker(ctx, dir, into, e.Source.Prefix, e.Size, left).unpack(f); err != nil {
 		return fmt.Errorf("cannot unpack %s: %w", e.Source, err)
 	}
 	return nil

@@ -13,6 +13,8 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"golang.org/x/sys/unix"
+
+	"howdah.dev/howdah/internal/untrusted"
 )
 
 // Unknown is the size in an Expect that promises none.
@@ -51,7 +53,7 @@ func (s *Store) Put(ctx context.Context, r io.Reader, want Expect) (v1.Hash, int
 		limit = want.Size // one byte more is enough to refuse it
 	}
 	h := sha256.New()
-	n, err := io.CopyBuffer(io.MultiWriter(f, h), io.LimitReader(contextReader{ctx, r}, limit+1), make([]byte, 256<<10))
+	n, err := io.CopyBuffer(io.MultiWriter(f, h), io.LimitReader(untrusted.Reader(ctx, r), limit+1), make([]byte, 256<<10))
 	if err != nil {
 		return v1.Hash{}, 0, fmt.Errorf("cannot keep a blob: %w", diskError(err))
 	}
@@ -144,19 +146,6 @@ func (s *Store) has(h v1.Hash) (int64, bool) {
 
 func sum(h hash.Hash) v1.Hash {
 	return v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(h.Sum(nil))}
-}
-
-// contextReader ends a copy when the context ends.
-type contextReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (r contextReader) Read(p []byte) (int, error) {
-	if r.ctx.Err() != nil {
-		return 0, context.Cause(r.ctx)
-	}
-	return r.r.Read(p)
 }
 
 // diskError says of a full disk what to do.

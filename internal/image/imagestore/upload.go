@@ -17,6 +17,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"howdah.dev/howdah/internal/image/filelock"
+	"howdah.dev/howdah/internal/untrusted"
 )
 
 var uploadID = regexp.MustCompile(`^[0-9a-f]{32}$`)
@@ -156,7 +157,7 @@ func (s *Store) extend(ctx context.Context, dir string, at int64, body io.Reader
 	if at != Unknown && at != have {
 		return have, &RangeError{At: at, Have: have}
 	}
-	n, err := io.CopyBuffer(onlyWriter{f}, io.LimitReader(contextReader{ctx, body}, s.cfg.MaxBlob-have+1), make([]byte, 256<<10))
+	n, err := io.CopyBuffer(onlyWriter{f}, io.LimitReader(untrusted.Reader(ctx, body), s.cfg.MaxBlob-have+1), make([]byte, 256<<10))
 	have += n
 	if have > s.cfg.MaxBlob {
 		return have, fmt.Errorf("the upload has more than the %d bytes allowed: %w", s.cfg.MaxBlob, ErrTooLarge)
@@ -189,7 +190,7 @@ func (r *Repo) FinishUpload(ctx context.Context, id string, at int64, body io.Re
 	defer f.Close()
 	// What counts is what is in the file, after any number of requests.
 	h := sha256.New()
-	if _, err := io.CopyBuffer(h, contextReader{ctx, f}, make([]byte, 256<<10)); err != nil {
+	if _, err := io.CopyBuffer(h, untrusted.Reader(ctx, f), make([]byte, 256<<10)); err != nil {
 		return fmt.Errorf("cannot check the upload: %w", err)
 	}
 	if got := sum(h); got != want {

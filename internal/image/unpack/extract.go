@@ -16,6 +16,8 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+
+	"howdah.dev/howdah/internal/untrusted"
 )
 
 // extract unpacks a layer into dir/fs, as much as the budget has.
@@ -30,7 +32,7 @@ func (u *Unpacker) extract(ctx context.Context, blobs Blobs, d v1.Descriptor, di
 		return nil, err
 	}
 	defer z.Close()
-	stream := max(minAllowed, maxRatio*size) // headers and padding included
+	stream := max(untrusted.MinAllowed, untrusted.MaxRatio*size) // headers and padding included
 	plain := &plainReader{ctx: ctx, r: z, left: stream, hash: sha256.New(), allowed: stream}
 
 	if err := os.MkdirAll(filepath.Join(dir, "fs"), 0o700); err != nil {

@@ -12,12 +12,8 @@ import (
 	"slices"
 	"strings"
 	"time"
-)
 
-// Limits of one entry.
-const (
-	maxPath  = 4096 // bytes of a path or of a link's target
-	maxDepth = 128  // folders in folders
+	"howdah.dev/howdah/internal/untrusted"
 )
 
 // treeLimits bound a layer, or all of an image.
@@ -100,25 +96,11 @@ func (t *tree) entry(h *tar.Header, r io.Reader) error {
 
 // entryPath checks the name of an entry and returns it clean.
 func entryPath(name string) (string, error) {
-	switch {
-	case len(name) > maxPath:
-		return "", refuse("the entry %q... has a path of %d bytes; %d are allowed", name[:40], len(name), maxPath)
-	case strings.HasPrefix(name, "/"), strings.ContainsRune(name, 0):
-		return "", refuse("the entry %q would be written outside the image", name)
+	clean, err := untrusted.EntryPath(name, "image")
+	if err != nil {
+		return "", &entryError{err.Error()}
 	}
-	depth := 0
-	for part := range strings.SplitSeq(name, "/") {
-		if part == ".." {
-			return "", refuse("the entry %q would be written outside the image", name)
-		}
-		if len(part) > 255 {
-			return "", refuse("the entry %q... has a name of %d bytes; 255 are allowed", name[:40], len(part))
-		}
-		if depth++; depth > maxDepth {
-			return "", refuse("the entry %q... lies more than %d folders deep", name[:40], maxDepth)
-		}
-	}
-	return path.Clean(name), nil
+	return clean, nil
 }
 
 // count takes one entry of those allowed; folders made on the way count too.
@@ -273,7 +255,7 @@ func (t *tree) permission(p, own fs.FileMode) fs.FileMode {
 }
 
 func (t *tree) symlink(name string, h *tar.Header) error {
-	if h.Linkname == "" || len(h.Linkname) > maxPath-1 || strings.ContainsRune(h.Linkname, 0) {
+	if h.Linkname == "" || len(h.Linkname) >= untrusted.MaxPath || strings.ContainsRune(h.Linkname, 0) {
 		return refuse("the symbolic link %q has no possible target", h.Name)
 	}
 	if err := t.clear(name); err != nil {

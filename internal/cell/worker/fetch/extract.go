@@ -14,6 +14,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"howdah.dev/howdah/internal/untrusted"
 )
 
 const maxLink = 4096 // bytes of a symbolic link's target
@@ -172,7 +174,7 @@ func (x *extraction) file(target string, r io.Reader, mode fs.FileMode) error {
 	if mode&0o111 != 0 {
 		perm = 0o755
 	}
-	return x.write(target, contextReader{x.ctx, r}, perm)
+	return x.write(target, untrusted.Reader(x.ctx, r), perm)
 }
 
 // symlink makes a link that stays inside: what follows it later, as root, may not be
@@ -221,17 +223,4 @@ func (x *extraction) replace(target string, with func() error) error {
 		return inside(target, err)
 	}
 	return with()
-}
-
-// contextReader ends a copy when its context does.
-type contextReader struct {
-	ctx context.Context //nolint:containedctx // lives as long as one copy
-	r   io.Reader
-}
-
-func (c contextReader) Read(p []byte) (int, error) {
-	if c.ctx.Err() != nil {
-		return 0, context.Cause(c.ctx)
-	}
-	return c.r.Read(p)
 }
