@@ -111,7 +111,7 @@ func TestBuildArchiveBusyAndCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	done := make(chan error)
 	go func() { done <- c.BuildArchive(ctx, req) }()
-	for range 500 {
+	for range 6000 {
 		if _, err := os.Stat(started); err == nil {
 			break
 		}

@@ -163,7 +163,7 @@ func TestMavenCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	child := 0
 	go func() {
-		for range 500 {
+		for range 6000 {
 			time.Sleep(10 * time.Millisecond)
 			if data, err := os.ReadFile(filepath.Join(cfg.Dir, "child")); err == nil && len(data) > 1 {
 				child, _ = strconv.Atoi(strings.TrimSpace(string(data)))
@@ -179,7 +179,7 @@ func TestMavenCancelled(t *testing.T) {
 	if child == 0 {
 		t.Fatal("the script did not run")
 	}
-	for range 100 {
+	for range 6000 {
 		if state, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", child)); err != nil || strings.Contains(string(state), ") Z ") {
 			return
 		}

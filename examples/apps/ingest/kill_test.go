@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -75,6 +76,8 @@ func killRound(t *testing.T, program, sources string, random *rand.Rand) (killed
 	}
 	w.wantExact()
 	for _, cmd := range running {
+		// One that has just begun does not listen yet.
+		w.waitFor("it says something", cmd.Stderr.(*lines).said.Load, func() any { return cmd.Stderr.(*lines).name })
 		if err := cmd.Process.Signal(os.Interrupt); err != nil {
 			t.Error(err)
 		}
@@ -123,9 +126,11 @@ func (s *slow) Close() error { return s.body.Close() }
 type lines struct {
 	t    *testing.T
 	name string
+	said atomic.Bool // anything
 }
 
 func (l *lines) Write(p []byte) (int, error) {
+	l.said.Store(true)
 	for line := range strings.Lines(string(p)) {
 		l.t.Logf("%s: %s", l.name, strings.TrimSpace(line))
 	}

@@ -249,7 +249,7 @@ func TestReal(t *testing.T) {
 		_ = cmd.Wait()
 		close(ended)
 	}()
-	if err := g.Kill(10 * time.Second); err != nil {
+	if err := g.Kill(time.Minute); err != nil {
 		t.Error(err)
 	}
 	<-ended

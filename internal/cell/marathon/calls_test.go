@@ -134,7 +134,7 @@ func TestRemovedFramework(t *testing.T) {
 	c.run("/a", `"instances": 2`)
 	before := c.taskIDs("/a")
 	c.stop()
-	for end := time.Now().Add(10 * time.Second); len(c.truth()) > 0 && time.Now().Before(end); {
+	for end := time.Now().Add(time.Minute); len(c.truth()) > 0 && time.Now().Before(end); {
 		time.Sleep(5 * time.Millisecond)
 	}
 	c.start()

@@ -137,7 +137,7 @@ func crashes(t *testing.T, stages []stage, seed uint64) {
 // during waits for a condition and keeps the scheduler alive meanwhile.
 func (c *cell) during(r *reaper, gap func() int64, what string, is func() bool) {
 	c.t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !is(); c.rise(gap(), r) {
+	for deadline := time.Now().Add(2 * time.Minute); !is(); c.rise(gap(), r) {
 		if time.Now().After(deadline) {
 			a, err := c.try(http.MethodGet, "/v2/apps?embed=apps.tasks", "")
 			d, _ := c.try(http.MethodGet, "/v2/deployments", "")

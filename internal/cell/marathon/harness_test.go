@@ -121,7 +121,7 @@ func newCell(t testing.TB, cfg cellConfig) *cell {
 // is offered all of them at once.
 func (c *cell) registered(n int) {
 	c.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 		resp, err := http.Get(c.master.URL + "/slaves")
 		if err != nil {
 			c.t.Fatal(err)
@@ -282,10 +282,10 @@ func (c *cell) ok(method, path, body string, into any) {
 	}
 }
 
-// until waits for a condition, for at most 20 s.
+// until waits for a condition, for at most a minute.
 func (c *cell) until(what string, is func() bool) {
 	c.t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for !is() {
 		if time.Now().After(deadline) {
 			_, apps := c.call(http.MethodGet, "/v2/apps?embed=apps.tasks", "")

@@ -14,9 +14,9 @@ import (
 	"howdah.dev/howdah/internal/cell/master"
 )
 
-// quick are a master's clocks by which a worker is lost within a moment.
+// quick are a master's clocks by which a worker is lost soon, and not when the machine is busy for a moment.
 func quick() master.Timings {
-	return master.Timings{Cycle: 20 * time.Millisecond, Ping: 100 * time.Millisecond, Unreachable: 400 * time.Millisecond}
+	return master.Timings{Cycle: 20 * time.Millisecond, Ping: 200 * time.Millisecond, Unreachable: 3 * time.Second}
 }
 
 // on returns an app's tasks by the host they are on.

@@ -267,7 +267,7 @@ func (e *env) register(info mesos.FrameworkInfo) *scheduler {
 	return s
 }
 
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // next returns the next event, which must be of this type.
 func (s *scheduler) next(kind string) mesos.Event {

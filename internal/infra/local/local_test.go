@@ -102,7 +102,7 @@ func (s *site) agents() []int {
 // running waits until one agent holds the lock, and returns it.
 func (s *site) running() int {
 	s.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		f, err := os.OpenFile(s.path("agent", "lock"), os.O_RDWR, 0)
 		if err == nil {
 			err = unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB)
@@ -282,7 +282,7 @@ func TestRevive(t *testing.T) {
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		if a := s.agents(); len(a) == 1 && a[0] != pid {
 			break
 		}

@@ -33,7 +33,7 @@ func TestFailingAgent(t *testing.T) {
 	at := d.dir(ref)
 	ended := func(times int) attempts {
 		t.Helper()
-		for deadline := time.Now().Add(20 * time.Second); d.attempt(at).soon != times; time.Sleep(5 * time.Millisecond) {
+		for deadline := time.Now().Add(time.Minute); d.attempt(at).soon != times; time.Sleep(5 * time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Fatalf("%+v, want %d ends", d.attempt(at), times)
 			}
@@ -59,7 +59,7 @@ func TestFailingAgent(t *testing.T) {
 		if got := trouble(); (got != "") != (i >= 4) {
 			t.Errorf("after %d ends: %q", i+1, got)
 		}
-		if time.Until(a.next) > 500*time.Millisecond { // a busy machine may be late
+		if time.Until(a.next) > 5*time.Second { // a busy machine may be late
 			d.revive()
 			if n := d.attempt(at).soon; n != i+1 {
 				t.Errorf("it was started before its time: %d ends", n)

@@ -261,7 +261,7 @@ func (c *cell) failure(id, piece string) app {
 
 // get asks a task over its host port.
 func (c *cell) get(t task, path string) (string, error) {
-	resp, err := (&http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}).Get(fmt.Sprintf("http://%s:%d%s", t.Host, t.Ports[0], path))
+	resp, err := (&http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}).Get(fmt.Sprintf("http://%s:%d%s", t.Host, t.Ports[0], path))
 	if err != nil {
 		return "", err
 	}

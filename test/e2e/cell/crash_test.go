@@ -178,11 +178,12 @@ func endUnseen(c *cell) {
 		{"/dies", `{"container": null, "networks": null, "args": null, "cmd": "sleep 1.5; kill -USR1 $$", "backoffSeconds": 60}`, "Command terminated with signal user defined signal 1"},
 	} {
 		c.put(x.id, x.fields)
+		var running app
 		harness.Within(c.t, 20*time.Second, x.id+" runs", func() (bool, string) {
-			a := c.app(x.id)
-			return a.running() == 1, fmt.Sprintf("%+v", a)
+			running = c.app(x.id)
+			return running.running() == 1, fmt.Sprintf("%+v", running)
 		})
-		task := c.app(x.id).Tasks[0].ID
+		task := running.Tasks[0].ID
 		c.Kill(c.programs("worker")...)
 		a := c.failure(x.id, x.want)
 		if a.LastTaskFailure.TaskID != task {

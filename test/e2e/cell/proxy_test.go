@@ -31,7 +31,7 @@ func TestServicePorts(t *testing.T) {
 	}
 	c.run("/web", version("1", port, ""))
 	harness.Contains(t, "describe", c.OK("app", "describe", "/web"), "service ports, at the address of any worker: 10100 (http)\n")
-	client := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	ask := func(ip, rest string) (string, error) {
 		resp, err := client.Get("http://" + ip + rest)
 		if err != nil {

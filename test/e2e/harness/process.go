@@ -134,7 +134,7 @@ func (h *Home) ServerPID() int {
 // started meanwhile is ended too.
 func (h *Home) KillAll() {
 	h.t.Helper()
-	for range 50 {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
 		ps := h.processes()
 		if len(ps) == 0 {
 			return

@@ -251,7 +251,7 @@ func TestEngine(t *testing.T) {
 			s := k.start()
 			if tt.kill {
 				until(t, "the task runs", func() bool { return k.output("stdout") == "up\n" })
-				if err := s.Kill(5 * time.Second); err != nil {
+				if err := s.Kill(time.Minute); err != nil {
 					t.Fatal(err)
 				}
 			}

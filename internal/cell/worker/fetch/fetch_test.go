@@ -230,9 +230,13 @@ func TestFetch(t *testing.T) {
 			if strings.HasSuffix(tt.item.URI, ".tar") {
 				limit = 1 << 20
 			}
+			patience := time.Minute
+			if tt.name == "too slow" {
+				patience = time.Second
+			}
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			err := Fetch(ctx, Config{Blocked: blocked, MaxBytes: limit, MaxFiles: 10, Time: time.Second}, dir, tt.item)
+			err := Fetch(ctx, Config{Blocked: blocked, MaxBytes: limit, MaxFiles: 10, Time: patience}, dir, tt.item)
 			switch {
 			case tt.err == "" && err != nil:
 				t.Fatal(err)
@@ -259,7 +263,7 @@ func TestFetchTogether(t *testing.T) {
 		}
 		w.(http.Flusher).Flush()
 		select {
-		case <-time.After(300 * time.Millisecond):
+		case <-time.After(1400 * time.Millisecond):
 		case <-r.Context().Done():
 		}
 	}))
@@ -269,10 +273,10 @@ func TestFetchTogether(t *testing.T) {
 	}
 	for path, want := range map[string]string{
 		"/x":    "cannot fetch " + server.URL + "/x: it has 600 bytes; all that is fetched and unpacked may have 1000 bytes",
-		"/slow": "cannot fetch " + server.URL + "/slow: not everything was here after 500ms",
+		"/slow": "cannot fetch " + server.URL + "/slow: not everything was here after 3s",
 	} {
 		dir := t.TempDir()
-		err := Fetch(t.Context(), Config{MaxBytes: 1000, Time: 500 * time.Millisecond}, dir, items(path)...)
+		err := Fetch(t.Context(), Config{MaxBytes: 1000, Time: 3 * time.Second}, dir, items(path)...)
 		if err == nil || err.Error() != want {
 			t.Errorf("%s: %v", path, err)
 		}

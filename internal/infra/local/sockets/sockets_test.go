@@ -161,7 +161,7 @@ func TestLabelsOfTheHolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.Stop(t.Context(), 0)
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		ls, err := Listeners()
 		if err != nil {
 			t.Fatal(err)
