@@ -93,6 +93,8 @@ func (m *Manager) Watch(ctx context.Context, r agentapi.WatchRequest, send func(
 		switch {
 		case errors.Is(err, store.ErrNotFound):
 			return err
+		case err == nil && as.Intent == agentapi.IntentGone:
+			return errRemoved // as whoever comes anew is told: nothing waits for what it would do
 		case err == nil && version(as) != sent:
 			if err := send(&agentapi.WatchEvent{Assignment: as}); err != nil {
 				return err

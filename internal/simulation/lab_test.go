@@ -49,6 +49,8 @@ type lab struct {
 	end     context.CancelFunc
 	lives   int
 	doubles int               // calls that arrived twice
+	beside  int               // attempts at steps while another cluster's operation ran
+	heads   map[string]head   // the operation whose turn it is, by cluster, of this server
 	broken  []string          // what must not be and was
 	named   map[string]string // nodes by cluster and name
 
@@ -78,7 +80,7 @@ const kept = 60
 // called inside a bubble.
 func newLab(t *testing.T, cfg simtest.Config) *lab {
 	t.Helper()
-	l := &lab{t: t, cfg: cfg, began: time.Now(), arrived: make(chan struct{}, 1), named: map[string]string{}, sum: sha256.New()}
+	l := &lab{t: t, cfg: cfg, began: time.Now(), arrived: make(chan struct{}, 1), named: map[string]string{}, heads: map[string]head{}, sum: sha256.New()}
 	l.choose = func([]string) choice { return choice{} }
 	if l.cfg.Dir == "" {
 		l.cfg.Dir = newDir(t)
@@ -311,6 +313,7 @@ func (l *lab) crash(down time.Duration) {
 		l.t.Fatal(err)
 	}
 	l.lives++
+	clear(l.heads)
 	l.note("another server is here")
 }
 

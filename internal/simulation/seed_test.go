@@ -30,6 +30,10 @@ type verdict struct {
 // counts is what a seed had in it.
 type counts struct {
 	points, lives, operations, effects, asked, twice, held, failed int
+
+	beside  int // attempts at steps while another cluster's operation ran
+	without int // operations that were done without some nodes
+	expired int // clusters whose time to live ended
 }
 
 func (c *counts) add(o counts) {
@@ -41,6 +45,9 @@ func (c *counts) add(o counts) {
 	c.twice += o.twice
 	c.held += o.held
 	c.failed += o.failed
+	c.beside += o.beside
+	c.without += o.without
+	c.expired += o.expired
 }
 
 // play plays one seed in a bubble of its own.
@@ -52,8 +59,11 @@ func play(t *testing.T, seed uint64) (v verdict) {
 		p.calm()
 		p.settle()
 		p.check()
+		p.expire()
+		p.checkOperations()
+		p.account()
 		v = verdict{seed: seed, digest: p.digest(), broken: p.broken, last: p.last(), trace: p.lines, counts: p.counts}
-		v.counts.points, v.counts.lives, v.counts.twice, v.counts.effects = p.points, p.lives, p.doubles, len(p.Cloud.Effects())
+		v.counts.points, v.counts.lives, v.counts.twice, v.counts.beside, v.counts.effects = p.points, p.lives, p.doubles, p.beside, len(p.Cloud.Effects())
 	})
 	return v
 }
@@ -62,6 +72,8 @@ func play(t *testing.T, seed uint64) (v verdict) {
 type player struct {
 	*lab
 	rng    *rand.Rand
+	more   *rand.Rand // what is drawn beside that, for worlds of more than one plain cluster
+	all    []target
 	counts counts
 	chance struct{ hold, twice float64 }
 	dieIn  int  // releases until the server dies next
@@ -71,14 +83,15 @@ type player struct {
 
 func newPlay(t *testing.T, seed uint64) *player {
 	t.Helper()
-	p := &player{rng: rand.New(rand.NewPCG(seed, 0))} //nolint:gosec // repeatable, not secret
+	p := &player{rng: rand.New(rand.NewPCG(seed, 0)), more: rand.New(rand.NewPCG(seed, 1))} //nolint:gosec // repeatable, not secret
+	p.all = drawTargets(p.more, seed)
 	p.chance.hold = []float64{0, 0.02, 0.1}[p.rng.IntN(3)]
 	p.chance.twice = []float64{0, 0.05, 0.5}[p.rng.IntN(3)]
 	p.dies = []int{0, 1, 2, 5}[p.rng.IntN(4)]
 	p.dieIn = p.rng.IntN(120)
-	p.lab = newLab(t, simtest.Config{Sim: p.infrastructure(seed)})
+	p.lab = newLab(t, simtest.Config{Sim: p.infrastructure(seed), Stacks: simtest.Toy + brief})
 	p.choose = p.next
-	p.note("seed %d: dies %d times", seed, p.dies)
+	p.note("seed %d: dies %d times; %+v", seed, p.dies, p.all)
 	return p
 }
 
@@ -110,6 +123,14 @@ func (p *player) infrastructure(seed uint64) sim.Config {
 			f.Nth, f.Times = 1+r.IntN(6), 1+r.IntN(3)
 		}
 		c.Faults = append(c.Faults, f)
+	}
+	if n := len(p.all); n > 1 && p.more.IntN(3) == 0 { // room for what there is in the end, and little more
+		c.MemoryMB = nodeMB * (n*(1+settled) + p.more.IntN(n+1))
+	}
+	for _, t := range p.all {
+		if t.least > 0 {
+			c.Faults = append(c.Faults, t.lack(p.more))
+		}
 	}
 	return c
 }
@@ -143,7 +164,7 @@ func never() bool { return false }
 
 // trouble has users ask for things and machines die, at any time.
 func (p *player) trouble() {
-	for range 3 + p.rng.IntN(8) {
+	for range 3 + p.rng.IntN(8) + p.more.IntN(2*len(p.all)-1) {
 		p.act()
 		pause := time.Duration(p.rng.IntN(40_000)) * time.Millisecond
 		if p.rng.IntN(3) == 0 { // while the last is still planned
@@ -155,38 +176,48 @@ func (p *player) trouble() {
 
 // act is one thing that happens.
 func (p *player) act() {
-	p.counts.asked++
-	n := p.counts.asked
+	t := p.all[p.more.IntN(len(p.all))]
 	switch p.rng.IntN(14) {
 	case 0, 1, 2, 3, 4:
-		p.define(n, 1+p.rng.IntN(4), p.rng.IntN(3))
+		p.define(t, 1+p.rng.IntN(4), p.rng.IntN(3), p.ttl(t))
 	case 5:
-		p.ask(fmt.Sprintf("%d stop", n), func(ctx context.Context) (string, error) { return told(p.Manager.Stop(ctx, "c", false)) })
+		p.want(t, "stop", func(ctx context.Context) (string, error) { return told(p.Manager.Stop(ctx, t.name, false)) })
 	case 6, 7:
-		p.ask(fmt.Sprintf("%d start", n), func(ctx context.Context) (string, error) { return told(p.Manager.Start(ctx, "c")) })
+		p.want(t, "start", func(ctx context.Context) (string, error) { return told(p.Manager.Start(ctx, t.name)) })
 	case 8:
-		p.ask(fmt.Sprintf("%d delete", n), func(ctx context.Context) (string, error) { return told(p.Manager.Delete(ctx, "c", "c")) })
+		p.want(t, "delete", func(ctx context.Context) (string, error) { return told(p.Manager.Delete(ctx, t.name, t.name)) })
 	case 9:
-		p.ask(fmt.Sprintf("%d retry", n), func(ctx context.Context) (string, error) {
-			return "", p.Manager.Engine().Retry(ctx, p.newest().ID, 0)
+		p.want(t, "retry", func(ctx context.Context) (string, error) {
+			return "", p.Manager.Engine().Retry(ctx, p.newest(t).ID, 0)
 		})
 	case 10:
-		p.ask(fmt.Sprintf("%d cancel", n), func(ctx context.Context) (string, error) {
-			return "", p.Manager.Engine().Cancel(ctx, p.newest().ID)
+		p.want(t, "cancel", func(ctx context.Context) (string, error) {
+			return "", p.Manager.Engine().Cancel(ctx, p.newest(t).ID)
 		})
 	case 11:
-		p.ask(fmt.Sprintf("%d smoke", n), func(ctx context.Context) (string, error) { return told(p.Manager.Smoke(ctx, "c")) })
+		p.want(t, "smoke", func(ctx context.Context) (string, error) { return told(p.Manager.Smoke(ctx, t.name)) })
 	case 12:
+		p.counts.asked++
 		if node := p.victim(); node != "" {
 			p.note("%s loses its power", node)
 			p.Cloud.Die(node)
 		}
 	case 13:
+		p.counts.asked++
 		if node := p.victim(); node != "" {
 			p.note("the agent of %s dies", node)
 			p.Cloud.Crash(node)
 		}
 	}
+}
+
+// want has a user ask for something about a cluster.
+func (p *player) want(t target, what string, do func(context.Context) (string, error)) (answered func() bool) {
+	p.counts.asked++
+	if len(p.all) > 1 {
+		what += " " + t.name
+	}
+	return p.ask(fmt.Sprintf("%d %s", p.counts.asked, what), do)
 }
 
 func (p *player) victim() string {
@@ -204,14 +235,13 @@ func told(o *api.Operation, err error) (string, error) {
 	return fmt.Sprintf("operation %d", o.ID), nil
 }
 
-// definition is a cluster of some workers; reload changes what a file of theirs says.
-func definition(workers, reload int) string {
-	return fmt.Sprintf("name: c\nstack: toy\nconfiguration: {toy: {b: {k: v%d}}}\nnodeGroups: [{name: head, roles: [head], instanceNum: 1}, {name: worker, roles: [worker], instanceNum: %d}]\n", reload, workers)
-}
-
-func (p *player) define(n, workers, reload int) (answered func() bool) {
-	return p.ask(fmt.Sprintf("%d apply %d workers, configuration %d", n, workers, reload), func(ctx context.Context) (string, error) {
-		ops, err := p.Apply(ctx, definition(workers, reload))
+func (p *player) define(t target, workers, reload int, ttl time.Duration) (answered func() bool) {
+	what := fmt.Sprintf("apply %d workers, configuration %d", workers, reload)
+	if ttl > 0 {
+		what += ", for " + ttl.String()
+	}
+	return p.want(t, what, func(ctx context.Context) (string, error) {
+		ops, err := p.Apply(ctx, t.definition(workers, reload, ttl))
 		if err != nil || len(ops) == 0 {
 			return "nothing to do", err
 		}
@@ -219,10 +249,10 @@ func (p *player) define(n, workers, reload int) (answered func() bool) {
 	})
 }
 
-// newest is the newest operation; the zero value without any.
-func (p *player) newest() (o store.Operation) {
+// newest is the newest operation of a cluster; the zero value without any.
+func (p *player) newest(t target) (o store.Operation) {
 	p.view(func(tx *store.Tx) error {
-		ops, err := tx.Operations("", 1)
+		ops, err := tx.Operations(t.name, 1)
 		if len(ops) > 0 {
 			o = ops[0]
 		}
@@ -295,8 +325,11 @@ func (p *player) ends() {
 	if !p.run(time.Now().Add(patience), p.rest) {
 		p.wrong("after %s without trouble an operation still goes on: %s", patience, p.stuck())
 	}
-	if o := p.newest(); o.State == api.OperationFailed && o.Reason == "" {
-		p.wrong("operation %d failed without a reason", o.ID)
+	for _, t := range p.all {
+		if o := p.newest(t); o.State == api.OperationFailed && o.Reason == "" {
+			p.wrong("operation %d failed without a reason", o.ID)
+		}
+		p.checkNewest(t)
 	}
 }
 
@@ -320,72 +353,168 @@ func (l *lab) stuck() (out string) {
 	return out
 }
 
-// settle brings the cluster to a definition, as a user does who reads what is said.
+// settle brings the clusters to a definition, as a user does who reads what is said.
 func (p *player) settle() {
-	for try := range 12 {
-		p.counts.asked++
-		n := p.counts.asked
-		var there store.Cluster
-		p.view(func(tx *store.Tx) (err error) {
-			if there, err = tx.Cluster("c"); errors.Is(err, store.ErrNotFound) {
-				return nil
+	open := p.all
+	for range 12 {
+		var left []target
+		for _, t := range open {
+			if !p.settleOne(t) {
+				left = append(left, t)
 			}
-			return err
-		})
-		var answered func() bool
-		defined := false
-		switch {
-		case there.Intent == "gone":
-			answered = p.ask(fmt.Sprintf("%d delete", n), func(ctx context.Context) (string, error) { return told(p.Manager.Delete(ctx, "c", "c")) })
-		case there.ID != "" && there.Intent != "run":
-			answered = p.ask(fmt.Sprintf("%d start", n), func(ctx context.Context) (string, error) { return told(p.Manager.Start(ctx, "c")) })
-		default:
-			answered, defined = p.define(n, 3, 1), true
 		}
-		if !p.run(time.Now().Add(patience), answered) {
-			p.wrong("no answer after %s", patience)
-			return
+		if len(left) == 0 {
+			if left = p.lacking(); len(left) == 0 {
+				return
+			}
 		}
-		p.power()
-		p.ends()
-		o := p.newest()
-		if defined && (p.said == "nothing to do" || p.said == fmt.Sprintf("operation %d", o.ID) && o.State == api.OperationDone) {
-			return
+		open = left
+		p.counts.failed++
+	}
+	p.wrong("%+v do not come to their definitions: %s", open, p.stuck())
+}
+
+// lacking waits until the clusters have what they got along without, which comes by
+// itself, and returns those that have not.
+func (p *player) lacking() (left []target) {
+	for end := time.Now().Add(patience); time.Now().Before(end); p.run(time.Now().Add(repairLook), never) {
+		left = nil
+		failed := false
+		for _, t := range p.all {
+			if t.least > 0 && !p.whole(t) {
+				left = append(left, t)
+				failed = failed || p.newest(t).State == api.OperationFailed
+			}
 		}
-		if try > 0 {
-			p.counts.failed++
+		if len(left) == 0 || failed {
+			return left
 		}
 	}
-	p.wrong("the cluster does not come to its definition: %s", p.stuck())
+	return left
+}
+
+// repairLook is the time between two looks at clusters that lack nodes.
+const repairLook = 5 * time.Second
+
+// settleOne asks for what brings a cluster nearer to its definition, and tells whether
+// it is there.
+func (p *player) settleOne(t target) bool {
+	there := p.row(t)
+	var answered func() bool
+	defined := false
+	switch {
+	case there.Intent == "gone":
+		answered = p.want(t, "delete", func(ctx context.Context) (string, error) { return told(p.Manager.Delete(ctx, t.name, t.name)) })
+	case there.ID != "" && there.Intent != "run":
+		answered = p.want(t, "start", func(ctx context.Context) (string, error) { return told(p.Manager.Start(ctx, t.name)) })
+	default:
+		answered, defined = p.define(t, settled, 1, 0), true
+	}
+	if !p.run(time.Now().Add(patience), answered) {
+		p.wrong("no answer after %s", patience)
+		return true
+	}
+	said := p.said
+	p.power()
+	p.ends()
+	return defined && (said == "nothing to do" || p.done(said))
+}
+
+// done tells whether an operation is that somebody was told of.
+func (p *player) done(said string) (is bool) {
+	var id int64
+	if _, err := fmt.Sscanf(said, "operation %d", &id); err != nil {
+		return false
+	}
+	p.view(func(tx *store.Tx) error {
+		o, err := tx.Operation(id)
+		is = o.State == api.OperationDone
+		return err
+	})
+	return is
+}
+
+// row is a cluster's; the zero value without any.
+func (p *player) row(t target) (c store.Cluster) {
+	p.view(func(tx *store.Tx) (err error) {
+		if c, err = tx.Cluster(t.name); errors.Is(err, store.ErrNotFound) {
+			return nil
+		}
+		return err
+	})
+	return c
+}
+
+// whole tells whether a cluster has all its nodes, and nothing is done to it.
+func (p *player) whole(t target) bool {
+	running := 0
+	p.view(func(tx *store.Tx) error {
+		c, err := tx.Cluster(t.name)
+		if err != nil {
+			return err
+		}
+		nodes, err := tx.Nodes(c.ID)
+		for _, n := range nodes {
+			if n.Intent == "run" {
+				running++
+			}
+		}
+		return err
+	})
+	return running == 1+settled && p.newest(t).State.Final()
 }
 
 // check looks at what there is in the end.
 func (p *player) check() {
 	before := len(p.Cloud.Effects())
-	p.counts.asked++
-	var again []api.Operation
-	answered := p.ask(fmt.Sprintf("%d apply the same", p.counts.asked), func(ctx context.Context) (string, error) {
-		ops, err := p.Apply(ctx, definition(3, 1))
-		again = ops
-		return fmt.Sprintf("%d operations", len(ops)), err
-	})
-	if !p.run(time.Now().Add(patience), answered) {
-		p.wrong("no answer after %s", patience)
-	}
-	if len(again) > 0 {
-		p.wrong("the same definition once more made operation %d", again[0].ID)
+	for _, t := range p.all {
+		var again []api.Operation
+		answered := p.want(t, "apply the same", func(ctx context.Context) (string, error) {
+			ops, err := p.Apply(ctx, t.definition(settled, 1, 0))
+			again = ops
+			return fmt.Sprintf("%d operations", len(ops)), err
+		})
+		if !p.run(time.Now().Add(patience), answered) {
+			p.wrong("no answer after %s", patience)
+		}
+		if len(again) > 0 {
+			p.wrong("the same definition once more made operation %d", again[0].ID)
+		}
 	}
 	p.run(time.Now().Add(time.Minute), never)
 	if n := len(p.Cloud.Effects()) - before; n > 0 {
 		p.wrong("the same definition once more had %d effects", n)
 	}
-	for _, w := range sim.Twice(p.Cloud.Effects()) {
-		p.wrong("%s", w)
-	}
 	p.checkNodes(true)
 	p.checkOnce()
-	if st, err := p.Manager.Get(context.Background(), "c"); err != nil || st.State != api.StateReady || len(st.Nodes) != 4 {
-		p.wrong("the cluster is %s with %d nodes: %s %v", st.State, len(st.Nodes), st.Message, err)
+	for _, t := range p.all {
+		if st, err := p.Manager.Get(context.Background(), t.name); err != nil || st.State != api.StateReady || len(st.Nodes) != 1+settled {
+			p.wrong("%s is %s with %d nodes: %s %v", t.name, st.State, len(st.Nodes), st.Message, err)
+		}
+	}
+}
+
+// expire gives a cluster a time to live, if there is one that may end, and waits for it.
+func (p *player) expire() {
+	i := slices.IndexFunc(p.all, func(t target) bool { return t.brief })
+	if i < 0 {
+		return
+	}
+	t := p.all[i]
+	if !p.run(time.Now().Add(patience), p.define(t, settled, 1, shortest)) {
+		p.wrong("no answer after %s", patience)
+	}
+	if !p.run(time.Now().Add(patience), func() bool { return p.row(t).ID == "" || p.newest(t).State == api.OperationFailed }) {
+		p.wrong("the time to live of %s ended %s ago and it is there: %s", t.name, patience, p.stuck())
+	}
+	p.ends()
+	p.checkNodes(true)
+}
+
+// account writes down what came of all.
+func (p *player) account() {
+	for _, w := range sim.Twice(p.checkAnew(p.Cloud.Effects())) {
+		p.wrong("%s", w)
 	}
 	for i, e := range p.Cloud.Effects() {
 		p.note("effect %d: %s was %s by %q", i, e.Node, e.What, e.Call)
