@@ -59,6 +59,7 @@ func run() error {
 	child := flag.String("as", "", "for the program's own use")
 	rounds := flag.Int("rounds", 3, "rounds of each part")
 	out := flag.String("out", "", "file for the results")
+	drawn := flag.String("plot", "", "file for a drawing of what each node costs")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -90,6 +91,11 @@ func run() error {
 	var text strings.Builder
 	fmt.Fprintf(&text, "bench/sim/run, %s\n\n", time.Now().Format("2006-01-02 15:04"))
 	figures.Table(&text, true)
+	if *drawn != "" {
+		if err := plot(*drawn, figures); err != nil {
+			return err
+		}
+	}
 	return notes.Save(*out, text.String())
 }
 
