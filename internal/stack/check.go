@@ -3,7 +3,6 @@ package stack
 import (
 	"fmt"
 	"maps"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -99,6 +98,12 @@ func (c *checker) classpaths() {
 	sets := sortedKeys(c.s.Artifacts)
 	for _, name := range sortedKeys(c.s.Classpaths) {
 		cp := c.s.Classpaths[name]
+		c.named(c.root.At("classpaths", name), "class path", name)
+		for i, d := range cp.Dirs {
+			if !below(d) {
+				c.errorf(c.root.At("classpaths", name, "dirs", i), "name it relative to the set, as lib", "directory %q leaves the set", d)
+			}
+		}
 		c.oneOf(c.root.At("classpaths", name, "set"), "artifact set", cp.Set, sets)
 	}
 }
@@ -143,10 +148,9 @@ func (c *checker) service(name string) {
 	svc := c.s.Services[name]
 	at := c.root.At("services", name)
 	e := c.s.serviceEnv(svc)
+	c.named(at, "service", name)
 	for _, d := range sortedKeys(svc.Dirs) {
-		if strings.ContainsAny(d, "/\\") || d == "." || d == ".." {
-			c.errorf(at.At("dirs", d), "name one directory below the service's own", "directory %q is no name", d)
-		}
+		c.named(at.At("dirs", d), "directory", d)
 	}
 	for _, d := range implicitDirs {
 		if _, dup := svc.Dirs[d]; dup {
@@ -171,6 +175,7 @@ func (c *checker) service(name string) {
 	c.secrets(svc.Secrets, svc.Files, at)
 	for i := range svc.Init {
 		in := &svc.Init[i]
+		c.named(at.At("init", i, "name"), "task", in.Name)
 		c.list(in.Command, e)
 		c.template(&in.Evidence, e)
 		c.template(&in.Wipe, e)
@@ -188,8 +193,8 @@ func (c *checker) service(name string) {
 	if svc.Backup != nil {
 		c.backup(svc, at.At("backup"))
 	}
-	if svc.Conditions != "" && !filepath.IsLocal(svc.Conditions) {
-		c.errorf(at.At("conditions"), "name it relative to the service's directory", "file %s leaves the service's directory", svc.Conditions)
+	if svc.Conditions != "" && !below(svc.Conditions) {
+		c.errorf(at.At("conditions"), "name it relative to the service's directory", "file %q leaves the service's directory", svc.Conditions)
 	}
 	for i := range svc.Web {
 		c.template(&svc.Web[i].URL, c.s.pageEnv(svc))
@@ -203,7 +208,7 @@ func (c *checker) secrets(secrets map[string]Secret, files map[string]File, at *
 		secret := secrets[name]
 		here := at.At("secrets", name)
 		switch {
-		case !filepath.IsLocal(name):
+		case !below(name):
 			c.errorf(here, "name a file below the directory, such as conf/key", "secret file %q is in another directory", name)
 		case files[name].Format != "" || files[name].Use != "":
 			c.errorf(here, "give one of them another name", "%s is both a file and a secret file", name)
@@ -224,8 +229,8 @@ func (c *checker) files(files map[string]File, e env, at *document.Node) {
 	for _, name := range sortedKeys(files) {
 		f := files[name]
 		fat := at.At("files", name)
-		if strings.HasPrefix(name, "/") || slices.Contains(strings.Split(name, "/"), "..") {
-			c.errorf(fat, "name it relative to the service's directory", "file %s leaves the service's directory", name)
+		if !below(name) {
+			c.errorf(fat, "name it relative to the service's directory", "file %q leaves the service's directory", name)
 		}
 		if f.Use != "" {
 			if !c.oneOf(fat.At("use"), "shared file", f.Use, sortedKeys(c.s.Files)) {
@@ -440,9 +445,13 @@ func (c *checker) smoke() {
 	at := c.root.At("smoke")
 	e := c.s.taskEnv()
 	c.oneOf(at.At("on"), "role", sm.On, sortedKeys(c.s.Roles))
+	for _, name := range sortedKeys(sm.Files) {
+		c.taskFile(at.At("files", name), name)
+	}
 	c.templates(sm.Files, e)
 	c.secrets(sm.Secrets, nil, at)
 	for _, k := range sortedKeys(sm.Jars) {
+		c.taskFile(at.At("jars", k), k)
 		c.base(at.At("jars", k), sm.Jars[k])
 	}
 	for i := range sm.Steps {
