@@ -5,7 +5,9 @@ import (
 	"go/parser"
 	"go/token"
 	"maps"
+	"os"
 	"path"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -289,5 +291,44 @@ func TestExitCodesAreDocumented(t *testing.T) {
 	}
 	if len(kinds) < 5 {
 		t.Errorf("only the kinds of errors %v were found", kinds)
+	}
+}
+
+var (
+	proof    = regexp.MustCompile("`((?:internal|test)/[a-z0-9/]+)` ((?:(?:Test|Fuzz)[A-Za-z0-9]+(?:, | and )?)+)")
+	testName = regexp.MustCompile(`(?:Test|Fuzz)[A-Za-z0-9]+`)
+)
+
+// TestProofsAreThere: each test that a document names as a proof is in the package it
+// names.
+func TestProofsAreThere(t *testing.T) {
+	in := map[string]bool{} // folder and test
+	for _, file := range goFiles(t) {
+		if !strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		for _, m := range regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)[A-Za-z0-9]+)\(`).FindAllStringSubmatch(read(t, file), -1) {
+			in[path.Dir(file)+" "+m[1]] = true
+		}
+	}
+	found := 0
+	for _, file := range tracked(t) {
+		if path.Ext(file) != ".md" {
+			continue
+		}
+		text, err := os.ReadFile(filepath.Join(root, file))
+		if err != nil { // deleted but not committed
+			continue
+		}
+		for _, m := range proof.FindAllStringSubmatch(string(text), -1) {
+			for _, name := range testName.FindAllString(m[2], -1) {
+				if found++; !in[m[1]+" "+name] {
+					t.Errorf("%s names the test %s of %s, which is not there", file, name, m[1])
+				}
+			}
+		}
+	}
+	if found < 30 {
+		t.Errorf("only %d tests are named", found)
 	}
 }
