@@ -103,6 +103,7 @@ var memoryLimit = regexp.MustCompile(`(?i)memory limit`)
 // with its reason, and who runs beside them does not notice.
 func reasons(c *cell) {
 	calm := c.run("/calm", `{"instances": 2, "constraints": [["hostname", "UNIQUE"]]}`)
+	c.listen(calm.Tasks...)
 	settle := c.keepAsking(calm.Tasks, 50)
 	c.put("/hog", `{"args": ["hog"], "mem": 48}`)
 	c.put("/bomb", `{"args": ["forkbomb"]}`)

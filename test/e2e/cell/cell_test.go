@@ -270,6 +270,17 @@ func (c *cell) get(t task, path string) (string, error) {
 	return string(text), err
 }
 
+// listen waits until tasks answer: one without a health check runs before it does.
+func (c *cell) listen(tasks ...task) {
+	c.t.Helper()
+	for _, x := range tasks {
+		harness.Within(c.t, 20*time.Second, x.ID+" answers", func() (bool, string) {
+			_, err := c.get(x, "/env/PORT0")
+			return err == nil, fmt.Sprint(err)
+		})
+	}
+}
+
 // addresses are those of the cell's nodes, by name.
 func (c *cell) addresses() map[string]string {
 	c.t.Helper()

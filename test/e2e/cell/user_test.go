@@ -58,6 +58,7 @@ func TestPlainUser(t *testing.T) {
 	c := openCell(t, asUser(t, "PATH=/usr/local/bin:/usr/bin:/bin"))
 	c.pack("hello:1", "--env", "SHAPE=round")
 	a := c.run("/box", `{"args": ["env", "SHAPE", "id", "linger", "100", "listen", "8080", "wait"]}`)
+	c.listen(a.Tasks...)
 	if got, err := c.get(a.Tasks[0], "/env/PORT0"); err != nil || got == "" {
 		t.Errorf("the container answers %q: %v", got, err)
 	}
