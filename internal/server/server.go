@@ -338,8 +338,12 @@ func listen(ctx context.Context, addr netip.AddrPort) (net.Listener, error) {
 	if !addr.Addr().IsLoopback() {
 		return nil, fmt.Errorf("cannot listen on %s: only loopback addresses are served", addr)
 	}
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr.String())
-	if errors.Is(err, syscall.EADDRINUSE) {
+	var l net.Listener
+	var err error
+	for range 3 { // where nobody has it any more, it was given back meanwhile
+		if l, err = (&net.ListenConfig{}).Listen(ctx, "tcp", addr.String()); !errors.Is(err, syscall.EADDRINUSE) {
+			break
+		}
 		if other, ok := sockets.Holder(addr); ok {
 			return nil, fmt.Errorf("cannot listen on %s: it is taken by %s", addr, other.Owner())
 		}

@@ -100,16 +100,25 @@ func (l Listener) Owner() string {
 // address; a wildcard addr is held by anyone on the port. An IPv6 wildcard counts
 // for IPv4 as well: the tables do not tell whether it is IPv6-only.
 func Holder(addr netip.AddrPort) (Listener, bool) {
-	ls, err := Table()
-	if err != nil {
-		return Listener{}, false
-	}
-	for _, l := range ls {
-		if strings.HasPrefix(l.Proto, "tcp") && collide(l.Addr, addr) {
-			held := []Listener{l}
-			_ = name(held) // the address alone is worth telling
+	unknown := uint64(0)
+	for range 5 { // one that nobody has may be another user's, or was closed meanwhile
+		ls, err := Table()
+		if err != nil {
+			return Listener{}, false
+		}
+		i := slices.IndexFunc(ls, func(l Listener) bool { return strings.HasPrefix(l.Proto, "tcp") && collide(l.Addr, addr) })
+		if i < 0 {
+			return Listener{}, false
+		}
+		held := ls[i : i+1]
+		if held[0].Inode == unknown {
 			return held[0], true
 		}
+		_ = name(held) // the address alone is worth telling
+		if held[0].PID != 0 {
+			return held[0], true
+		}
+		unknown = held[0].Inode
 	}
 	return Listener{}, false
 }

@@ -139,12 +139,53 @@ func TestRealSockets(t *testing.T) {
 	if got, ok := Holder(addr); !ok || got.PID != os.Getpid() || got.Addr != addr {
 		t.Errorf("got %v, %v", got, ok)
 	}
-	if got, ok := Holder(netip.AddrPortFrom(netip.IPv4Unspecified(), addr.Port())); !ok || got.Addr != addr {
+	if got, ok := Holder(netip.AddrPortFrom(netip.IPv4Unspecified(), addr.Port())); !ok || got.Addr.Port() != addr.Port() { // of another address, perhaps
 		t.Errorf("got %v, %v", got, ok)
 	}
 	if got, ok := Holder(netip.AddrPortFrom(netip.MustParseAddr("127.9.78.2"), addr.Port())); ok {
 		t.Errorf("got %v", got)
 	}
+}
+
+// TestHolderGoes: one that is closed while somebody looks who it is was nobody else's.
+func TestHolderGoes(t *testing.T) {
+	first, err := net.Listen("tcp", "127.9.78.4:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := first.Addr().(*net.TCPAddr).AddrPort()
+	first.Close()
+	end, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-end:
+				return
+			default:
+			}
+			if l, err := net.Listen("tcp", addr.String()); err != nil {
+				t.Error(err)
+			} else {
+				time.Sleep(time.Millisecond)
+				l.Close()
+			}
+		}
+	}()
+	found := 0
+	for range 10 {
+		got, ok := Holder(addr)
+		if ok && got.PID != os.Getpid() {
+			t.Errorf("it is said to be held by %s", got.Owner())
+			break
+		}
+		if ok {
+			found++
+		}
+	}
+	close(end)
+	<-ended
+	t.Logf("found %d times", found)
 }
 
 func TestLabelsOfTheHolder(t *testing.T) {
