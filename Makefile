@@ -79,5 +79,5 @@ sim: ## the simulation of operations: SEEDS seeds (10000), or SEED to see one ag
 	@SIM_SEEDS=$(or $(SEEDS),10000) SIM_SEED=$(SEED) scripts/test sim
 
 .PHONY: soak
-soak: ## a platform under 100 kills, and the long outages (20 minutes); SOAK_SEED repeats one
+soak: ## a platform under 100 kills, and the long outages (50 minutes); SOAK_SEED repeats one
 	@scripts/test soak

@@ -90,7 +90,9 @@ func (e *Engine) drive(ctx context.Context, f *flight, o store.Operation, s stor
 		err := e.record(ctx, o, &s, Fail(fmt.Errorf("this howdah knows no step of kind %s", s.Kind)))
 		return s.State, err
 	}
-	s.Until = nil // a wait that a restart of the server cut short has its time again
+	// A wait that a restart of the server cut short has its time again. A pause is over:
+	// where the clock was set back it would last for hours.
+	s.Until, s.NotBefore = nil, nil
 	for idle := again; ; {
 		// A pause between two tries acts no more than a wait: it may be dropped.
 		e.setWaiting(f, s.NotBefore != nil)

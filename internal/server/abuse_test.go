@@ -4,10 +4,12 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -15,6 +17,7 @@ import (
 	"time"
 
 	"howdah.dev/howdah/api"
+	"howdah.dev/howdah/internal/store"
 )
 
 // overTCP opens a connection to the API and writes text to it.
@@ -137,6 +140,55 @@ func TestSlowHeader(t *testing.T) {
 	} else {
 		t.Logf("20 clients that send one byte a second were cut after %.1f s", took.Seconds())
 	}
+}
+
+// TestSlowReaderOfServer: a server cuts who follows events and takes none, after 30 s. It
+// takes as long, so only make soak waits.
+func TestSlowReaderOfServer(t *testing.T) {
+	if os.Getenv("SOAK") == "" {
+		t.Skip("it takes 45 s; TestSlowReader and TestSlowReaderOfEvents have a shorter limit")
+	}
+	const events = 4000
+	h := newHome(t)
+	st, err := store.Open(t.Context(), store.Config{Path: h.Database()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = st.Update(t.Context(), func(tx *store.Tx) error {
+		for range events {
+			if err := tx.Event(api.Event{Type: "test", Message: strings.Repeat("a long message ", 400)}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err := errors.Join(err, st.Close()); err != nil {
+		t.Fatal(err)
+	}
+	r := serve(t, h)
+	follow := "GET /v1/events?after=1 HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer " + r.token(t) + "\r\n\r\n"
+	read := func(wait time.Duration) (got int, err error) {
+		c := r.overTCP(t, follow) // the kernel takes some MiB for it
+		select {
+		case <-t.Context().Done():
+		case <-time.After(wait):
+		}
+		in := bufio.NewScanner(c)
+		for in.Buffer(nil, 1<<20); got < events-1 && in.Scan(); {
+			if strings.HasPrefix(in.Text(), "id: ") {
+				got++
+			}
+		}
+		return got, in.Err()
+	}
+	if got, err := read(20 * time.Second); got != events-1 {
+		t.Errorf("who took nothing for 20 s got %d events of %d: %v", got, events-1, err)
+	}
+	got, err := read(45 * time.Second)
+	if got >= events-1 {
+		t.Errorf("who took nothing for 45 s got all %d events", got)
+	}
+	t.Logf("who took nothing for 20 s got all %d events; who took nothing for 45 s was cut: %d came, then %v", events-1, got, err)
 }
 
 // TestManyClients: 200 clients that poll all get right answers.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -160,6 +161,37 @@ func testSlowBody(t *testing.T) {
 			t.Errorf("%s: after %d of %d pieces: %v", tt.name, sent, tt.times, err)
 		}
 		t.Logf("%s: %d of %d pieces of %d bytes were taken", tt.name, sent, tt.times, tt.bytes)
+	}
+}
+
+// TestSlowReader: an answer that nobody takes ends when its time is over and not before.
+// With SOAK=1 the time is that of a real server.
+func TestSlowReader(t *testing.T) {
+	t.Parallel()
+	l := quick()
+	if os.Getenv("SOAK") != "" {
+		l = usual
+	}
+	cut := make(chan time.Duration, 1)
+	address := limitedServer(t, l, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		piece := make([]byte, l.piece)
+		for {
+			began := time.Now()
+			if _, err := w.Write(piece); err != nil {
+				cut <- time.Since(began)
+				return
+			}
+		}
+	}))
+	dial(t, address, "GET / HTTP/1.1\nHost: h\n\n")
+	select {
+	case took := <-cut:
+		if took < l.write*9/10 {
+			t.Errorf("a reader that takes nothing was cut after %s, want %s", took, l.write)
+		}
+		t.Logf("a reader that took nothing was cut after %.1f s", took.Seconds())
+	case <-time.After(l.write + time.Minute):
+		t.Fatalf("a reader that takes nothing is not cut after %s", l.write)
 	}
 }
 

@@ -65,6 +65,11 @@ type Config struct {
 	// for; tenant.DefaultLife where 0.
 	CertificateLife time.Duration
 	Log             *slog.Logger
+
+	// For tests that end the server at a chosen point: see op.Config and store.Config,
+	// and something between the manager and the local infrastructure.
+	Crash func(point string)
+	Wrap  func(*local.Driver) infra.Driver
 }
 
 // Server is a running installation.
@@ -171,7 +176,7 @@ func (s *Server) open(ctx context.Context) error {
 	if s.authority, err = tenant.Open(tenant.Config{Dir: h.Authority(), Life: s.cfg.CertificateLife}); err != nil {
 		return err
 	}
-	if s.store, err = store.Open(ctx, store.Config{Path: h.Database(), Version: s.cfg.Version, Log: s.log}); err != nil {
+	if s.store, err = store.Open(ctx, store.Config{Path: h.Database(), Version: s.cfg.Version, Log: s.log, Crash: s.cfg.Crash}); err != nil {
 		return err
 	}
 	s.cache = artifact.New(artifact.Config{Dir: h.Cache(), Log: s.log})
@@ -180,10 +185,13 @@ func (s *Server) open(ctx context.Context) error {
 		return errors.Join(err, s.store.Close())
 	}
 	drivers := map[string]infra.Driver{"local": driver}
+	if s.cfg.Wrap != nil {
+		drivers["local"] = s.cfg.Wrap(driver)
+	}
 	maps.Copy(drivers, s.cfg.Drivers)
 	s.manager = cluster.New(cluster.Config{
 		Store: s.store, Stacks: s.stacks, Drivers: drivers, Cache: s.cache, Authority: s.authority,
-		AgentAddr: fmt.Sprintf("%s:%d", s.address(), agentPort), API: fmt.Sprintf("http://%s:%d", s.address(), apiPort), OpenPorts: s.cfg.Options.OpenPorts, Sent: h.Sent(), Clients: s.cfg.Clients(s.user), Log: s.log,
+		AgentAddr: fmt.Sprintf("%s:%d", s.address(), agentPort), API: fmt.Sprintf("http://%s:%d", s.address(), apiPort), OpenPorts: s.cfg.Options.OpenPorts, Sent: h.Sent(), Clients: s.cfg.Clients(s.user), Log: s.log, Crash: s.cfg.Crash,
 	})
 	if err = s.restrict(ctx); err != nil {
 		return errors.Join(err, s.store.Close())

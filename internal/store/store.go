@@ -50,6 +50,7 @@ type Store struct {
 	reads *sqlite.Statements
 	write *sqlite.Statements
 	log   *slog.Logger
+	crash func(point string)
 	queue chan *update
 	done  chan struct{}
 
@@ -67,7 +68,16 @@ type Config struct {
 	Path    string // file; its directory must exist
 	Version string // of howdah, kept in the database so that an older one can say what is needed; "" leaves what is there
 	Log     *slog.Logger
+	// Crash, where set, is called before and after each update, by who asks for it. It is
+	// for tests that end the process there.
+	Crash func(point string)
 }
+
+// Points at which Config.Crash is called.
+const (
+	CrashBefore = "update:before"
+	CrashAfter  = "update:after"
+)
 
 // update is one waiting writer.
 type update struct {
@@ -90,7 +100,10 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{db: db, reads: sqlite.NewStatements(db.Read), write: sqlite.NewStatements(db.Write), log: cfg.Log, queue: make(chan *update, maxGroup), done: make(chan struct{}), topics: map[string]map[*Subscription]struct{}{}}
+	if cfg.Crash == nil {
+		cfg.Crash = func(string) {}
+	}
+	s := &Store{db: db, reads: sqlite.NewStatements(db.Read), write: sqlite.NewStatements(db.Write), log: cfg.Log, crash: cfg.Crash, queue: make(chan *update, maxGroup), done: make(chan struct{}), topics: map[string]map[*Subscription]struct{}{}}
 	go s.writer()
 	if cfg.Version != "" {
 		if err := s.sign(ctx, cfg.Version); err != nil {
@@ -121,6 +134,8 @@ var errClosed = errors.New("cannot write: the store is closed")
 // Updates that wait at the same time share one commit. fn may run only
 // database calls; an error from it undoes just its own changes.
 func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
+	s.crash(CrashBefore)
+	defer s.crash(CrashAfter)
 	u := &update{ctx: ctx, fn: fn, done: make(chan struct{})}
 	s.mu.Lock()
 	if s.closed {
