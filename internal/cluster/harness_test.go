@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"path/filepath"
@@ -102,6 +103,7 @@ type cloud struct {
 	refuses map[string]error                        // what Create answers for a node
 	dead    map[string]bool                         // nodes whose next machine never boots
 	corpses map[string]bool                         // machines that did not boot, by key
+	late    bool                                    // agents of those join while they are deleted
 	memory  int                                     // of the host, in MiB
 	observe func(node string, s *api.ServiceStatus) // changes what agents say
 	taken   map[string][]*agentapi.Assignment       // what agents were given, by node
@@ -140,6 +142,16 @@ func (c *cloud) Delete(_ context.Context, ref infra.Ref) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.calls = append(c.calls, "delete "+ref.Name)
+	if c.late && c.corpses[ref.Key] {
+		err := c.store.Update(context.Background(), func(tx *store.Tx) error {
+			n, err := tx.Node(ref.Key)
+			n.Facts = &agentapi.Facts{}
+			return errors.Join(err, tx.PutNode(n))
+		})
+		if err != nil {
+			return err
+		}
+	}
 	delete(c.corpses, ref.Key)
 	if a := c.agents[ref.Key]; a != nil {
 		a.kill()

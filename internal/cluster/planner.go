@@ -233,7 +233,40 @@ func (m *Manager) planApply(tx *store.Tx, c store.Cluster, o store.Operation) ([
 	if err != nil {
 		return nil, err
 	}
-	return m.planWanted(tx, c, args.Cluster, s, &steps{})
+	vain, err := waitedInVain(tx, c)
+	if err != nil {
+		return nil, err
+	}
+	return m.planWanted(tx, c, args.Cluster, s, &steps{anew: func(node string) bool { return vain[node] }})
+}
+
+// waitedInVain tells which nodes' machines earlier operations of a cluster made and
+// waited for in vain, by id.
+func waitedInVain(tx *store.Tx, c store.Cluster) (map[string]bool, error) {
+	nodes, err := tx.Nodes(c.ID)
+	if err != nil || !slices.ContainsFunc(nodes, func(n store.Node) bool { return n.Intent == agentapi.IntentNew }) {
+		return nil, err
+	}
+	ops, err := tx.Operations(c.Name, lastRepairs)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]bool{}
+	for _, o := range ops {
+		if o.Cluster != c.ID { // an earlier cluster of the name
+			break
+		}
+		steps, err := tx.Steps(o.ID)
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range steps {
+			if s.Kind == "create-node" && s.State == api.StepFailed {
+				out[s.Node] = true
+			}
+		}
+	}
+	return out, nil
 }
 
 // planWanted makes the steps that bring a cluster from what it is to what is wanted.
@@ -337,7 +370,7 @@ func (m *Manager) applySteps(b *steps, res plan.Result, ids map[string]string, k
 	up := slices.Clone(kept)
 	for i, a := range slices.Concat(res.Resume, res.Add) {
 		var before []int
-		if b.anew && i < len(res.Resume) {
+		if i < len(res.Resume) && b.anew(ids[a.Name]) {
 			before = append(before, b.node(a.Group, "clear-node", ids[a.Name], "take away what is there of "+a.Name, "nodes"))
 		}
 		made := b.node(a.Group, "create-node", ids[a.Name], "make "+a.Name, "nodes", before...)
@@ -415,8 +448,8 @@ func stay(tx *store.Tx, c store.Cluster, b *steps, res plan.Result) ([]int, erro
 type steps struct {
 	specs     []op.StepSpec
 	artifacts int
-	spare     map[string]bool // groups that get along with fewer nodes
-	anew      bool            // machines that did not come up are made anew
+	spare     map[string]bool        // groups that get along with fewer nodes
+	anew      func(node string) bool // whether the machine of one that is not there yet is made anew
 }
 
 func (b *steps) add(kind, node, title, phase string, after ...int) int {

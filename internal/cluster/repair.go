@@ -205,7 +205,7 @@ func (m *Manager) planRepair(tx *store.Tx, c store.Cluster) ([]op.StepSpec, erro
 	if err != nil {
 		return nil, err
 	}
-	return m.planWanted(tx, c, rev.Cluster, s, &steps{anew: true})
+	return m.planWanted(tx, c, rev.Cluster, s, &steps{anew: func(string) bool { return true }})
 }
 
 // below is the condition of a cluster that has fewer nodes than are wanted, as far

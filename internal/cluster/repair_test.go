@@ -124,6 +124,25 @@ func TestNeverBoots(t *testing.T) {
 	}
 }
 
+// TestNeverBootsWanted: of a group that wants all its nodes, a machine whose agent never
+// comes fails the apply; the next apply takes it away and makes it anew, even where the
+// agent comes at the last moment.
+func TestNeverBootsWanted(t *testing.T) {
+	c := hasty(t, 5*time.Second)
+	c.dead = map[string]bool{"a-thing-2": true}
+	c.run()
+	o := c.until(c.submit(sized(2))[0].ID, api.OperationFailed)
+	if want := "make a-thing-2: waited "; !strings.HasPrefix(o.Reason, want) || !strings.HasSuffix(o.Reason, "for: the agent of a-thing-2 to join") {
+		t.Errorf("%q, want %q", o.Reason, want)
+	}
+	c.called()
+	c.change(func() { c.dead, c.late = nil, true })
+	c.until(c.submit(sized(2))[0].ID, api.OperationDone)
+	if got := c.called(); !slices.Equal(got, []string{"create a-thing-2", "delete a-thing-2"}) {
+		t.Errorf("%v", got)
+	}
+}
+
 // TestCannotBeMade: the driver refuses one node; a newer apply supersedes what is
 // tried for it.
 func TestCannotBeMade(t *testing.T) {

@@ -89,7 +89,15 @@ func (m *Manager) doClearNode(ctx context.Context, c op.Call) op.Result {
 		return driverResult(err)
 	}
 	m.forget(n.ID)
-	return op.Done(nil)
+	// An agent that came at the last moment went with its machine.
+	return op.Done(func(tx *store.Tx) error {
+		n, err := tx.Node(n.ID)
+		if err != nil || n.Facts == nil {
+			return err
+		}
+		n.Facts, n.Java = nil, nil
+		return tx.PutNode(n)
+	})
 }
 
 // enoughDeadline is how long a count of nodes that were ready a moment ago may be

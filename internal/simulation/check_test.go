@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"howdah.dev/howdah/api"
@@ -44,7 +45,9 @@ func (l *lab) checkTurn(key string) {
 		l.checkHeads(open)
 		return nil
 	})
-	l.checkNodes(false)
+	if strings.HasSuffix(key, "-create-node") || strings.HasSuffix(key, "-delete-node") { // what may do harm if it is not so
+		l.checkNodes(false)
+	}
 }
 
 // head is the oldest operation of a cluster that is not over, and when it was seen to be.

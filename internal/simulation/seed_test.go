@@ -128,7 +128,7 @@ func (p *player) infrastructure(seed uint64) sim.Config {
 		c.MemoryMB = nodeMB * (n*(1+settled) + p.more.IntN(n+1))
 	}
 	for _, t := range p.all {
-		if t.least > 0 {
+		if t.least > 0 || len(p.all) > 1 && p.more.IntN(4) == 0 {
 			c.Faults = append(c.Faults, t.lack(p.more))
 		}
 	}
