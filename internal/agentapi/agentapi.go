@@ -86,8 +86,10 @@ type Service struct {
 	// Conditions is the file in which the program keeps conditions of its own, a JSON
 	// list of api.Condition; "" for none.
 	Conditions string `json:"conditions,omitempty"`
-	Stop       Stop   `json:"stop"`
-	Ports      []Port `json:"ports,omitempty"`
+	// Logs are patterns of the logs it keeps beside what it prints, relative to Dir.
+	Logs  []string `json:"logs,omitempty"`
+	Stop  Stop     `json:"stop"`
+	Ports []Port   `json:"ports,omitempty"`
 	// RestartKey is a digest of all that takes effect only by a restart: the
 	// agent restarts a service whose running process has another.
 	RestartKey string `json:"restartKey"`

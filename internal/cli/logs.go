@@ -27,7 +27,8 @@ func (a *app) clusterLogsCmd() *cobra.Command {
 	c := &cobra.Command{
 		Use: "logs CLUSTER[/NODE[/SERVICE]]", Short: "Print what services write", Args: args(1, 1, "the cluster's name"), ValidArgsFunction: a.clusterNames,
 		Long: `Print what the services of a cluster, or of one node, write, merged by time. Logs of
-several services have NODE/SERVICE in front of each line.
+several services have NODE/SERVICE in front of each line. Logs that a program keeps
+itself, such as those of Storm's workers, come with its service's, as SERVICE/FILE.
   howdah logs warehouse --follow
   howdah logs warehouse/warehouse-master-1/namenode --since 10m
   howdah logs batch --service nodemanager --since 14:30

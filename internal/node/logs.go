@@ -8,12 +8,14 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"howdah.dev/howdah/api"
 	"howdah.dev/howdah/internal/agentapi"
@@ -74,7 +76,7 @@ func (s *logSession) look() {
 	a := s.agent
 	for _, f := range a.logs() {
 		known := slices.ContainsFunc(s.sources, func(have *logSource) bool { return have.service == f.service })
-		if known || !s.wants(f.service) {
+		if known || !s.wants(f.service) || f.own && s.request.Previous {
 			continue
 		}
 		s.sources = append(s.sources, &logSource{service: f.service, reader: logReader{file: logFile{&a.rotations, f.dir, f.name}}})
@@ -94,22 +96,53 @@ func (s *logSession) wants(service string) bool {
 
 // namedLog is a log of the node: a file in a directory that nothing outside of is
 // read of.
-type namedLog struct{ service, dir, name string }
+type namedLog struct {
+	service, dir, name string
+	own                bool // kept by the program, without marks of incarnations
+}
 
-// logs lists the logs of the node: of its services, of what they ran once, of the
-// agent.
+// maxOwnLogs bounds how many logs that a service keeps itself are looked at: the newest.
+const maxOwnLogs = 100
+
+// ownLogs lists the logs that a service keeps beside what it prints, by the time they
+// were last written to.
+func ownLogs(dir string, patterns []string) []string {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil // it has not begun
+	}
+	defer root.Close()
+	written := map[string]time.Time{}
+	for _, p := range patterns {
+		names, _ := fs.Glob(root.FS(), p) // a stack's patterns are well-formed
+		for _, name := range names {
+			if info, err := root.Lstat(name); err == nil && info.Mode().IsRegular() && !strings.ContainsFunc(name, unicode.IsControl) {
+				written[name] = info.ModTime()
+			}
+		}
+	}
+	names := slices.Sorted(maps.Keys(written))
+	slices.SortStableFunc(names, func(x, y string) int { return written[y].Compare(written[x]) })
+	return names[:min(len(names), maxOwnLogs)]
+}
+
+// logs lists the logs of the node: of its services, of what they ran once and what
+// they keep themselves, of the agent.
 func (a *Agent) logs() []namedLog {
 	a.mu.Lock()
-	dirs := map[string]string{}
+	dirs, own := map[string]string{}, map[string][]string{}
 	for name, s := range a.services {
 		if spec := s.last(); spec != nil {
-			dirs[name] = spec.Dir
+			dirs[name], own[name] = spec.Dir, spec.Logs
 		}
 	}
 	a.mu.Unlock()
-	out := []namedLog{{agentapi.LogAgent, a.path(dirAgent), fileLog}}
+	out := []namedLog{{service: agentapi.LogAgent, dir: a.path(dirAgent), name: fileLog}}
 	for service, dir := range dirs {
-		out = append(out, namedLog{service, dir, filepath.Join(dirLogs, service+extLog)})
+		out = append(out, namedLog{service: service, dir: dir, name: filepath.Join(dirLogs, service+extLog)})
+		for _, name := range ownLogs(dir, own[service]) {
+			out = append(out, namedLog{service + "/" + name, dir, name, true})
+		}
 		files, err := os.ReadDir(filepath.Join(dir, dirLogs))
 		if err != nil {
 			continue // it has not begun
@@ -119,7 +152,7 @@ func (a *Agent) logs() []namedLog {
 			if _, other := dirs[name]; !isLog || other || f.Type() != fs.FileMode(0) {
 				continue
 			}
-			out = append(out, namedLog{service + "/" + name, dir, filepath.Join(dirLogs, f.Name())})
+			out = append(out, namedLog{service: service + "/" + name, dir: dir, name: filepath.Join(dirLogs, f.Name())})
 		}
 	}
 	slices.SortFunc(out, func(x, y namedLog) int { return cmp.Compare(x.service, y.service) })

@@ -160,6 +160,67 @@ func TestChoose(t *testing.T) {
 	}
 }
 
+// TestOwnLogs: logs that a service keeps itself are shown with its own, merged by time,
+// through their rotation; one that begins later is found; nothing outside is read.
+func TestOwnLogs(t *testing.T) {
+	h := newHub(t)
+	h.agent()
+	h.until("the agent watches", func() bool { h.mu.Lock(); defer h.mu.Unlock(); return h.watches > 0 })
+	svc := h.service("")
+	svc.Logs = []string{"workers/*/*.log"}
+	write := func(name, text string) {
+		t.Helper()
+		file := filepath.Join(svc.Dir, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("logs/svc.out", "2026-11-22T01:00:02Z two\n2026-11-22T01:00:06Z six\n")
+	write("workers/a/w.log.2", "2026-11-22T01:00:01Z one\n")
+	write("workers/a/w.log.1", "2026-11-22T01:00:03Z three\n")
+	write("workers/a/w.log", "2026-11-22T01:00:05Z five\n")
+	write("workers/b/w.log", "2026-11-22T01:00:04Z four\n")
+	write("workers/b/x\x1b[2J.log", "2026-11-22T01:00:04Z a name that a terminal would obey\n")
+	write("workers/b/other", "2026-11-22T01:00:04Z no log\n")
+	secret := h.path("agent", "secret.log")
+	if err := os.WriteFile(secret, []byte("a secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for to, link := range map[string]string{secret: "workers/b/link.log", filepath.Dir(secret): "workers/out"} {
+		if err := os.Symlink(to, filepath.Join(svc.Dir, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.assign(func(a *agentapi.Assignment) { a.Services, a.Intent = []agentapi.Service{svc}, agentapi.IntentStop })
+	h.state("stopped")
+	const a, b = "svc/workers/a/w.log ", "svc/workers/b/w.log "
+	want := []string{a + "one", "svc two", a + "three", b + "four", a + "five", "svc six"}
+	if diff := cmp.Diff(want, h.logLines(h.logs(agentapi.LogsRequest{Tail: -1}), nil)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{b + "four"}, h.logLines(h.logs(agentapi.LogsRequest{Tail: -1, Services: []string{"svc/workers/b/w.log"}}), nil)); diff != "" {
+		t.Errorf("of one (-want +got):\n%s", diff)
+	}
+	if got := h.logLines(h.logs(agentapi.LogsRequest{Tail: -1, Previous: true}), nil); len(got) != 1 || strings.Contains(got[0], "w.log") {
+		t.Errorf("of the earlier incarnation: %q", got)
+	}
+	s := h.logs(agentapi.LogsRequest{Tail: 0, Follow: true})
+	for kind := byte(0); kind != session.FrameReady; {
+		var err error
+		if kind, _, err = s.Recv(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("workers/c/w.log", "2026-11-22T01:00:07Z seven\n")
+	if got := h.logLines(s, func(string) bool { return true }); len(got) != 1 || got[0] != "svc/workers/c/w.log seven" {
+		t.Errorf("what begins later: %q", got)
+	}
+	s.Close()
+}
+
 func (h *hub) logs(r agentapi.LogsRequest) *session.Session {
 	h.t.Helper()
 	return h.open(agentapi.SessionRequest{Kind: agentapi.SessionLogs, Logs: &r})

@@ -110,7 +110,7 @@ func keyed(vs []agentapi.Value) map[string]string {
 }
 
 func probes(s *agentapi.Service) string {
-	return fmt.Sprint(s.Gates, s.Ready, s.Health != nil, s.Drained != nil, s.Stop, s.Reload, s.Ports, s.Conditions)
+	return fmt.Sprint(s.Gates, s.Ready, s.Health != nil, s.Drained != nil, s.Stop, s.Reload, s.Ports, s.Conditions, s.Logs)
 }
 
 // firstDifference returns the first arguments that differ.

@@ -3,6 +3,7 @@ package stack
 import (
 	"fmt"
 	"maps"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -47,8 +48,8 @@ func check(s *Stack, root *document.Node) api.Diagnostics {
 	for _, name := range sortedKeys(s.Workloads) {
 		c.workload(name)
 	}
-	for _, path := range sortedKeys(s.Web) {
-		c.web(path)
+	for _, name := range sortedKeys(s.Web) {
+		c.web(name)
 	}
 	c.smoke()
 	c.defaults()
@@ -195,6 +196,11 @@ func (c *checker) service(name string) {
 	}
 	if svc.Conditions != "" && !below(svc.Conditions) {
 		c.errorf(at.At("conditions"), "name it relative to the service's directory", "file %q leaves the service's directory", svc.Conditions)
+	}
+	for i, p := range svc.Logs {
+		if _, err := path.Match(p, ""); err != nil || !below(p) {
+			c.errorf(at.At("logs", i), "write a pattern relative to the service's directory, as workers/*/worker.log", "%q names no logs of the service", p)
+		}
 	}
 	for i := range svc.Web {
 		c.template(&svc.Web[i].URL, c.s.pageEnv(svc))

@@ -305,6 +305,7 @@ func (r *Renderer) service(name, role string, m Member, h Host) (*agentapi.Servi
 		Argv: e.list(spec.Command), Env: e.texts(spec.Env), Reload: e.list(spec.Reload),
 		Stop: agentapi.Stop{Signal: or(spec.Stop.Signal, "TERM"), Grace: or(spec.Stop.Grace, 20*time.Second), KeepChildren: spec.Stop.KeepChildren},
 	}
+	svc.Logs = spec.Logs
 	for _, d := range implicitDirs[1:] {
 		svc.Dirs = append(svc.Dirs, agentapi.Dir{Name: d, Path: filepath.Join(home, d)})
 	}

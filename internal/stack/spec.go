@@ -102,6 +102,7 @@ type Service struct {
 	Health     *Probe              `json:"health,omitempty" doc:"What must go on holding"`
 	Drained    *Probe              `json:"drained,omitempty" doc:"When a draining node's service has given up what it holds"`
 	Conditions string              `json:"conditions,omitempty" doc:"File in which the program keeps conditions of its own, relative to the service's directory: a JSON list of objects with type, status, reason and message"`
+	Logs       []string            `json:"logs,omitempty" doc:"Logs it keeps beside what it prints: patterns relative to the service's directory, as workers/*/worker.log; rotated ones end in .1, the newest, and so on. howdah logs shows them with the service's"`
 	Stop       StopSpec            `json:"stop,omitempty" doc:"How it is stopped"`
 	Backup     *Backup             `json:"backup,omitempty" doc:"How its data gets into a backup while it runs"`
 	Web        []Web               `json:"web,omitempty" doc:"Pages worth showing"`

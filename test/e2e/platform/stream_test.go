@@ -31,6 +31,7 @@ func resizeStream(t *testing.T, h *harness.Home) {
 	h.OK("topology", "submit", "stream", "--flux", filepath.Join("test", "e2e", "platform", "testdata", "numbers.yaml"))
 	// 1 spout, 2 bolts and 3 ackers.
 	acks(t, h, 3, 6)
+	harness.Contains(t, "the logs of the topology's workers", h.OK("logs", "stream", "--service", "supervisor", "--tail", "20"), "/supervisor/workers/numbers-", "/worker.log  ")
 	h.Apply("stream", streamOf(3))
 	h.Ready(10*time.Second, "stream")
 	acks(t, h, 3, 6)
