@@ -80,6 +80,65 @@ func TestSoak(t *testing.T) {
 	}
 }
 
+// TestPowerLoss ends everything at once while files are written, again and again; the
+// ordinary command brings all back, with every file that was acknowledged. SOAK_LOSSES
+// says how often (5). test/e2e/faults has the short form.
+func TestPowerLoss(t *testing.T) {
+	if os.Getenv("SOAK") == "" {
+		t.Skip("the short form is in test/e2e/faults")
+	}
+	losses := int(number(t, "SOAK_LOSSES", 5))
+	h := harness.New(t)
+	h.Up()
+	h.OK("apply", "--yes", "-f", definition(t, "warehouse"))
+	h.OK("apply", "--yes", "-f", definition(t, "batch-2"))
+	me, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &files{
+		hdfs: webhdfs.New(webhdfs.Config{Addresses: []string{h.Cluster("warehouse").Exports["web"]}, User: me.Username}),
+		rng:  rand.New(rand.NewPCG(1, 2)), //nolint:gosec // the same files each time
+	}
+	ended, longest := 0, time.Duration(0)
+	for range losses {
+		before := h.PIDs("warehouse")
+		maps.Copy(before, h.PIDs("batch"))
+		ctx, stop := context.WithCancel(t.Context())
+		filesEnd := make(chan error, 1)
+		had := len(f.kept)
+		go func() { filesEnd <- f.work(ctx) }()
+		time.Sleep(10 * time.Second)
+		ended += len(h.Processes())
+		h.KillAll()
+		stop()
+		<-filesEnd // what was not acknowledged may fail
+		if len(f.kept) == had {
+			t.Error("nothing was written before the loss")
+		}
+		began := time.Now()
+		h.Up()
+		h.Ready(time.Minute, "warehouse", "batch")
+		longest = max(longest, time.Since(began))
+		if err := f.all(t.Context()); err != nil {
+			t.Errorf("reading all %d files: %v", len(f.kept), err)
+		}
+		after := h.PIDs("warehouse")
+		maps.Copy(after, h.PIDs("batch"))
+		for name, pid := range after {
+			if pid == before[name] || before[name] == 0 {
+				t.Errorf("%s has pid %d, it had %d", name, pid, before[name])
+			}
+		}
+		if len(after) != len(before) {
+			t.Errorf("%d services came back of %d", len(after), len(before))
+		}
+	}
+	settled(t, h)
+	t.Logf("%d losses of everything, %d processes ended in all; all was back after %.0f s at most; %d files written, read back %d times (%d MiB), 0 lost, %d with wrong bytes",
+		losses, ended, longest.Seconds(), len(f.kept), f.reads, f.bytes>>20, len(f.wrong))
+}
+
 func number(t *testing.T, name string, absent int64) int64 {
 	t.Helper()
 	text := os.Getenv(name)
