@@ -5,9 +5,7 @@ import (
 	"go/parser"
 	"go/token"
 	"maps"
-	"os"
 	"path"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -296,6 +294,7 @@ func TestExitCodesAreDocumented(t *testing.T) {
 
 var (
 	proof    = regexp.MustCompile("`((?:internal|test)/[a-z0-9/]+)` ((?:(?:Test|Fuzz)[A-Za-z0-9]+(?:, | and )?)+)")
+	testFunc = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)[A-Za-z0-9]+)\(`)
 	testName = regexp.MustCompile(`(?:Test|Fuzz)[A-Za-z0-9]+`)
 )
 
@@ -307,20 +306,13 @@ func TestProofsAreThere(t *testing.T) {
 		if !strings.HasSuffix(file, "_test.go") {
 			continue
 		}
-		for _, m := range regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)[A-Za-z0-9]+)\(`).FindAllStringSubmatch(read(t, file), -1) {
+		for _, m := range testFunc.FindAllStringSubmatch(read(t, file), -1) {
 			in[path.Dir(file)+" "+m[1]] = true
 		}
 	}
 	found := 0
-	for _, file := range tracked(t) {
-		if path.Ext(file) != ".md" {
-			continue
-		}
-		text, err := os.ReadFile(filepath.Join(root, file))
-		if err != nil { // deleted but not committed
-			continue
-		}
-		for _, m := range proof.FindAllStringSubmatch(string(text), -1) {
+	for file, text := range documents(t) {
+		for _, m := range proof.FindAllStringSubmatch(text, -1) {
 			for _, name := range testName.FindAllString(m[2], -1) {
 				if found++; !in[m[1]+" "+name] {
 					t.Errorf("%s names the test %s of %s, which is not there", file, name, m[1])

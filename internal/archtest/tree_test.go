@@ -110,16 +110,9 @@ func TestDocumentsNameCommands(t *testing.T) {
 		}
 	}
 	named := map[string]bool{} // top-level file or folder, and target
-	for _, file := range tracked(t) {
-		if path.Ext(file) != ".md" {
-			continue
-		}
-		text, err := os.ReadFile(filepath.Join(root, file))
-		if err != nil { // deleted but not committed
-			continue
-		}
+	for file, text := range documents(t) {
 		top, _, _ := strings.Cut(file, "/")
-		for _, m := range makeCall.FindAllStringSubmatch(string(text), -1) {
+		for _, m := range makeCall.FindAllStringSubmatch(text, -1) {
 			named[top+" "+m[1]] = true
 			if !targets[m[1]] {
 				t.Errorf("%s: make %s: the Makefile has no such target", file, m[1])
@@ -136,6 +129,21 @@ func TestDocumentsNameCommands(t *testing.T) {
 
 // root is the root of the module, as seen from this folder.
 const root = "../.."
+
+// documents returns the texts of the documents that git knows, by their name.
+func documents(t *testing.T) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	for _, file := range tracked(t) {
+		if path.Ext(file) != ".md" {
+			continue
+		}
+		if text, err := os.ReadFile(filepath.Join(root, file)); err == nil { // else deleted but not committed
+			out[file] = string(text)
+		}
+	}
+	return out
+}
 
 // goFiles returns the Go files of the root module, with slashes, from its root.
 func goFiles(t *testing.T) []string {

@@ -126,9 +126,7 @@ func TestDeadlineAfterRestart(t *testing.T) {
 		w := newWorld(t)
 		s := w.start(steps("a late -"), 0)
 		id := s.submit("apply")
-		s.untilTrue("a waits", id, func(_ store.Operation, sts []store.Step) bool {
-			return len(sts) == 1 && sts[0].State == api.StepWaiting
-		})
+		s.waits(id, 1)
 		s.stop()
 		s = w.start(nil, 0)
 		defer s.stop()
@@ -144,9 +142,7 @@ func TestWaitIsRoused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, s := life(t, "a await A", "b act - a")
 		id := s.submit("apply")
-		_, sts := s.untilTrue("a waits", id, func(_ store.Operation, sts []store.Step) bool {
-			return len(sts) == 2 && sts[0].State == api.StepWaiting
-		})
+		sts := s.waits(id, 2)
 		if sts[0].Waiting != "gate A" || sts[0].Until == nil {
 			t.Errorf("%+v", sts[0])
 		}
@@ -206,9 +202,7 @@ func TestSupersedeQueuedAndFailed(t *testing.T) {
 func TestCancel(t *testing.T) {
 	_, s := life(t, "a await A", "b act - a")
 	id := s.submit("apply")
-	s.untilTrue("a waits", id, func(_ store.Operation, sts []store.Step) bool {
-		return len(sts) == 2 && sts[0].State == api.StepWaiting
-	})
+	s.waits(id, 2)
 	if err := s.engine.Cancel(context.Background(), id); err != nil {
 		t.Fatal(err)
 	}
@@ -226,9 +220,7 @@ func TestCancelSurvivesRestart(t *testing.T) {
 	w := newWorld(t)
 	s := w.start(steps("a await A"), 0)
 	id := s.submit("apply")
-	s.untilTrue("a waits", id, func(_ store.Operation, sts []store.Step) bool {
-		return len(sts) == 1 && sts[0].State == api.StepWaiting
-	})
+	s.waits(id, 1)
 	s.cancel()
 	<-s.done
 	if err := s.engine.Cancel(context.Background(), id); err != nil {

@@ -255,6 +255,15 @@ func (s *server) until(id int64, want api.OperationState) (store.Operation, []st
 	return s.untilTrue(fmt.Sprintf("operation %d is %s", id, want), id, func(o store.Operation, _ []store.Step) bool { return o.State == want })
 }
 
+// waits waits until the first of an operation's n steps waits.
+func (s *server) waits(id int64, n int) []store.Step {
+	s.w.t.Helper()
+	_, steps := s.untilTrue("the first step waits", id, func(_ store.Operation, steps []store.Step) bool {
+		return len(steps) == n && steps[0].State == api.StepWaiting
+	})
+	return steps
+}
+
 func (s *server) untilTrue(what string, id int64, ok func(store.Operation, []store.Step) bool) (store.Operation, []store.Step) {
 	s.w.t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(2 * time.Millisecond) {

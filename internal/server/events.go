@@ -111,11 +111,11 @@ func (s *Server) stream(ctx context.Context, in EventsInput, send sse.Sender) {
 // what there is, is told so by an event of its own. A project is told no number that
 // counts what others did.
 func (s *Server) resume(ctx context.Context, in *EventsInput) (*api.Event, error) {
-	project := projectOf(ctx)
+	asked, project := in.After, projectOf(ctx)
 	var first, last, seen int64 // seen is the newest the reader may know of
 	err := s.store.View(ctx, func(tx *store.Tx) (err error) {
-		if first, last, err = tx.KeptEvents(); err != nil {
-			return err
+		if first, last, err = tx.KeptEvents(); err != nil || asked <= last {
+			return err // seen is told only to who asks for more than there is
 		}
 		newest, err := tx.RecentEventsOf(project, "", 1)
 		if len(newest) > 0 {
@@ -123,7 +123,6 @@ func (s *Server) resume(ctx context.Context, in *EventsInput) (*api.Event, error
 		}
 		return err
 	})
-	asked := in.After
 	lost := api.Event{ID: asked, Time: time.Now(), Type: api.EventLost}
 	switch {
 	case err != nil:
