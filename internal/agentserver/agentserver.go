@@ -81,7 +81,7 @@ func New(cfg Config) http.Handler {
 			if err := own(ctx, r.Msg.Node); err != nil {
 				return err
 			}
-			return rpcError(cfg.Manager.Watch(ctx, *r.Msg, st.Send))
+			return rpcError(cfg.Manager.Watch(ctx, r.Msg, st.Send))
 		}, codec)))
 	mux.Handle(agentapi.PathReport, cfg.identified(connect.NewUnaryHandler(agentapi.PathReport,
 		func(ctx context.Context, r *connect.Request[agentapi.Report]) (*connect.Response[agentapi.ReportResponse], error) {

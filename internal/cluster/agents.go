@@ -63,46 +63,28 @@ func clusterName(tx *store.Tx, id string) string {
 
 // Watch serves one agent's stream: the newest agent fences older ones, then
 // every change of the assignment is sent whole.
-func (m *Manager) Watch(ctx context.Context, r agentapi.WatchRequest, send func(*agentapi.WatchEvent) error) error {
+func (m *Manager) Watch(ctx context.Context, r *agentapi.WatchRequest, send func(*agentapi.WatchEvent) error) error {
 	if err := m.understood(r); err != nil {
 		return err
 	}
-	n, err := m.admit(ctx, r)
-	if err != nil {
+	w := &watcher{send: send, trust: trusted{peer: peerOf(ctx)}}
+	if err := apart(func() (err error) { w.node, err = m.admit(ctx, r); return err }); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	me := m.connect(n, cancel)
-	defer m.disconnect(n, me)
-	if err := send(&agentapi.WatchEvent{Incarnation: n.Incarnation, Protocol: agentapi.Protocol}); err != nil {
-		return err
-	}
-	sub := m.cfg.Store.Subscribe(store.WishTopic(n.ID), store.MembersTopic(n.Cluster))
+	me := m.connect(&w.node, cancel)
+	defer m.disconnect(w.node.ID, me)
+	sub := m.cfg.Store.Subscribe(store.WishTopic(w.node.ID), store.MembersTopic(w.node.Cluster))
 	defer sub.Close()
-	sent, trust := "", trusted{peer: peerOf(ctx)}
+	news := &agentapi.WatchEvent{Incarnation: w.node.Incarnation, Protocol: agentapi.Protocol}
 	for {
 		changed := m.cfg.Authority.Changed()
 		_, restricted := m.restrictions()
-		if news := trust.news(m.cfg.Authority); news != nil {
-			if err := send(&agentapi.WatchEvent{Trust: news}); err != nil {
-				return err
-			}
-		}
-		as, err := m.Assignment(ctx, n.ID)
-		switch {
-		case errors.Is(err, store.ErrNotFound):
+		if err := apart(func() error { return m.tell(ctx, w, news) }); err != nil {
 			return err
-		case err == nil && as.Intent == agentapi.IntentGone:
-			return errRemoved // as whoever comes anew is told: nothing waits for what it would do
-		case err == nil && version(as) != sent:
-			if err := send(&agentapi.WatchEvent{Assignment: as}); err != nil {
-				return err
-			}
-			sent = version(as)
-		case err != nil && ctx.Err() == nil && !errors.Is(err, errNoHost):
-			m.cfg.Log.Error("cannot render assignment", "node", n.Name, "error", err)
 		}
+		news = nil
 		select {
 		case <-ctx.Done():
 			if errors.Is(context.Cause(ctx), errFenced) {
@@ -113,11 +95,52 @@ func (m *Manager) Watch(ctx context.Context, r agentapi.WatchRequest, send func(
 		case <-restricted:
 		case <-sub.C:
 		case r := <-me.asks:
-			if err := send(&agentapi.WatchEvent{Session: &r}); err != nil {
-				return err
-			}
+			news = &agentapi.WatchEvent{Session: r}
 		}
 	}
+}
+
+// watcher is an agent's stream: what it is of, and what it has been told.
+type watcher struct {
+	node  store.Node
+	send  func(*agentapi.WatchEvent) error
+	trust trusted
+	sent  string // the version of the assignment
+}
+
+// tell sends an agent the news, where there are any, and what else it does not know yet.
+func (m *Manager) tell(ctx context.Context, w *watcher, news *agentapi.WatchEvent) error {
+	if news != nil {
+		if err := w.send(news); err != nil {
+			return err
+		}
+	}
+	if news := w.trust.news(m.cfg.Authority); news != nil {
+		if err := w.send(&agentapi.WatchEvent{Trust: news}); err != nil {
+			return err
+		}
+	}
+	as, err := m.Assignment(ctx, w.node.ID)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return err
+	case err == nil && as.Intent == agentapi.IntentGone:
+		return errRemoved // as whoever comes anew is told: nothing waits for what it would do
+	case err == nil && version(as) != w.sent:
+		w.sent = version(as)
+		return w.send(&agentapi.WatchEvent{Assignment: as})
+	case err != nil && ctx.Err() == nil && !errors.Is(err, errNoHost):
+		m.cfg.Log.Error("cannot render assignment", "node", w.node.Name, "error", err)
+	}
+	return nil
+}
+
+// apart runs fn on a goroutine of its own, whose stack is given back: a stream waits for
+// days after a moment in which it rendered, and there are thousands of them.
+func apart(fn func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- fn() }()
+	return <-done
 }
 
 // version tells assignments apart that an agent has to be sent.
@@ -140,7 +163,7 @@ func version(as *agentapi.Assignment) string {
 // admit records which agent process runs a node, what the node is, and which
 // Java it uses: a choice once made is kept while that Java is there, so that
 // installing another restarts nothing.
-func (m *Manager) admit(ctx context.Context, r agentapi.WatchRequest) (store.Node, error) {
+func (m *Manager) admit(ctx context.Context, r *agentapi.WatchRequest) (store.Node, error) {
 	var n store.Node
 	admit := func(tx *store.Tx) (err error) {
 		if n, err = tx.Node(r.Node); err != nil {
@@ -194,7 +217,7 @@ func chooseJava(now *agentapi.Java, have []agentapi.Java, want stack.JavaRange) 
 	return nil
 }
 
-func (m *Manager) connect(n store.Node, cancel context.CancelCauseFunc) *agentStream {
+func (m *Manager) connect(n *store.Node, cancel context.CancelCauseFunc) *agentStream {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if old := m.sessions[n.ID]; old != nil {
@@ -205,22 +228,22 @@ func (m *Manager) connect(n store.Node, cancel context.CancelCauseFunc) *agentSt
 		old.fence(why)
 	}
 	me := &agentStream{
-		incarnation: n.Incarnation, fence: cancel, asks: make(chan agentapi.SessionRequest, session.Defaults.PerNode), gone: make(chan struct{}),
+		incarnation: n.Incarnation, fence: cancel, asks: make(chan *agentapi.SessionRequest, session.Defaults.PerNode), gone: make(chan struct{}),
 	}
 	m.sessions[n.ID] = me
 	m.pulse.Add(1)
 	return me
 }
 
-func (m *Manager) disconnect(n store.Node, me *agentStream) {
+func (m *Manager) disconnect(node string, me *agentStream) {
 	close(me.gone)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.sessions[n.ID] == me {
-		if v := m.vitals[n.ID]; v != nil {
+	if m.sessions[node] == me {
+		if v := m.vitals[node]; v != nil {
 			v.last = summary{}
 		}
-		delete(m.sessions, n.ID)
+		delete(m.sessions, node)
 		m.pulse.Add(1)
 	}
 }

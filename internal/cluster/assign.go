@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"howdah.dev/howdah/internal/agentapi"
 	"howdah.dev/howdah/internal/stack"
@@ -21,7 +20,7 @@ var errNoHost = errors.New("its agent has not joined yet")
 
 // rendered is a rendering and what it was made from.
 type rendered struct {
-	key string
+	key string // digest of what it was made from
 	as  *agentapi.Assignment
 	sum string
 }
@@ -82,16 +81,17 @@ func (m *Manager) remembered(tx *store.Tx, n store.Node) (*rendered, error) {
 	if err != nil {
 		return nil, err
 	}
-	var key strings.Builder
+	var from bytes.Buffer
 	restrictions, _ := m.restrictions()
-	fmt.Fprint(&key, n.Revision, n.Intent, n.Facts, n.Java, slices.Sorted(maps.Keys(leaving)), restrictions)
+	fmt.Fprint(&from, n.Revision, n.Intent, n.Facts, n.Java, slices.Sorted(maps.Keys(leaving)), restrictions)
 	for _, t := range open {
-		fmt.Fprint(&key, t.ID, t.Task.Cancel)
+		fmt.Fprint(&from, t.ID, t.Task.Cancel)
 	}
+	key := digestOf(from.Bytes())
 	m.mu.Lock()
 	r := m.rendered[n.ID]
 	m.mu.Unlock()
-	if r != nil && r.key == key.String() {
+	if r != nil && r.key == key {
 		return r, nil
 	}
 	host := m.hostOf(n)
@@ -102,7 +102,7 @@ func (m *Manager) remembered(tx *store.Tx, n store.Node) (*rendered, error) {
 	if err != nil {
 		return nil, err
 	}
-	r = &rendered{key: key.String(), as: as, sum: sum}
+	r = &rendered{key: key, as: as, sum: sum}
 	m.mu.Lock()
 	m.rendered[n.ID] = r
 	m.mu.Unlock()

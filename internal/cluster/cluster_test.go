@@ -186,7 +186,7 @@ func TestFence(t *testing.T) {
 	watch := func(instance string) <-chan error {
 		done := make(chan error, 1)
 		go func() {
-			done <- c.m.Watch(ctx, agentapi.WatchRequest{Node: a.node, Instance: instance, Facts: facts()}, func(ev *agentapi.WatchEvent) error {
+			done <- c.m.Watch(ctx, &agentapi.WatchRequest{Node: a.node, Instance: instance, Facts: facts()}, func(ev *agentapi.WatchEvent) error {
 				events <- ev
 				return nil
 			})

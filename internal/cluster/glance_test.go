@@ -45,7 +45,7 @@ func TestGlance(t *testing.T) {
 	}{
 		{"goes", a.end, func(n api.NodeStatus) bool { return !n.Connected }},
 		{"is refused", func() {
-			if err := c.m.Watch(t.Context(), agentapi.WatchRequest{Node: a.node, Facts: agentapi.Facts{Protocol: 99}}, nil); err == nil {
+			if err := c.m.Watch(t.Context(), &agentapi.WatchRequest{Node: a.node, Facts: agentapi.Facts{Protocol: 99}}, nil); err == nil {
 				t.Error("an agent of another protocol is let in")
 			}
 		}, func(n api.NodeStatus) bool { return n.AgentRefused != "" }},

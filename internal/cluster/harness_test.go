@@ -226,7 +226,7 @@ func facts() agentapi.Facts {
 
 func (a *agent) watch(ctx context.Context, instance string) error {
 	incarnation := int64(0)
-	return a.cloud.m.Watch(ctx, agentapi.WatchRequest{Node: a.node, Instance: instance, Facts: facts()}, func(ev *agentapi.WatchEvent) error {
+	return a.cloud.m.Watch(ctx, &agentapi.WatchRequest{Node: a.node, Instance: instance, Facts: facts()}, func(ev *agentapi.WatchEvent) error {
 		if ev.Incarnation != 0 {
 			incarnation = ev.Incarnation
 		}

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -182,17 +183,19 @@ func (m *Manager) saw(ctx context.Context, p tenant.Peer) {
 
 // trusted is what an agent has been told of the authorities over one stream.
 type trusted struct {
-	peer tenant.Peer
-	last agentapi.Trust
+	peer  tenant.Peer
+	told  [sha256.Size]byte // digest of the authorities, which are long and the same for all
+	renew bool              // as it was told
 }
 
 // news is what is to be told now; nil for nothing.
 func (t *trusted) news(a *tenant.Authority) *agentapi.Trust {
 	now := agentapi.Trust{CA: string(a.Bundle()), Renew: t.peer.Renew || t.peer.Authority != "" && !a.Issues(t.peer.Authority)}
-	if now == t.last {
+	digest := sha256.Sum256([]byte(now.CA))
+	if digest == t.told && now.Renew == t.renew {
 		return nil
 	}
-	t.last = now
+	t.told, t.renew = digest, now.Renew
 	return &now
 }
 

@@ -81,8 +81,8 @@ type Manager struct {
 type agentStream struct {
 	incarnation int64
 	fence       context.CancelCauseFunc
-	asks        chan agentapi.SessionRequest // on their way into the stream
-	gone        chan struct{}                // closed when the stream has ended
+	asks        chan *agentapi.SessionRequest // on their way into the stream
+	gone        chan struct{}                 // closed when the stream has ended
 }
 
 // New makes a manager and its operation engine.

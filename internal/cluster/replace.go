@@ -12,7 +12,7 @@ import (
 
 // understood refuses an agent that speaks another protocol, and remembers why,
 // because its node's status has to say it.
-func (m *Manager) understood(r agentapi.WatchRequest) error {
+func (m *Manager) understood(r *agentapi.WatchRequest) error {
 	err := agentapi.CheckAgent(r.Facts.Protocol)
 	m.mu.Lock()
 	defer m.mu.Unlock()

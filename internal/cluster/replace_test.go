@@ -32,7 +32,7 @@ func TestFormerAgent(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var got []*agentapi.WatchEvent
-	_ = c.m.Watch(ctx, r, func(ev *agentapi.WatchEvent) error {
+	_ = c.m.Watch(ctx, &r, func(ev *agentapi.WatchEvent) error {
 		got = append(got, ev)
 		if ev.Assignment != nil {
 			cancel()
@@ -49,7 +49,7 @@ func TestFormerAgent(t *testing.T) {
 	}
 
 	r.Facts.Protocol = agentapi.Protocol + 2
-	err = c.m.Watch(context.Background(), r, func(*agentapi.WatchEvent) error { t.Error("it is sent something"); return nil })
+	err = c.m.Watch(context.Background(), &r, func(*agentapi.WatchEvent) error { t.Error("it is sent something"); return nil })
 	if !errors.Is(err, agentapi.ErrProtocol) {
 		t.Errorf("an agent of a later protocol: %v", err)
 	}

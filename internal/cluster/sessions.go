@@ -70,7 +70,7 @@ func (m *Manager) Open(ctx context.Context, p Target, r agentapi.SessionRequest,
 		a.Gone = st.gone
 		a.Ask = func(r agentapi.SessionRequest) bool {
 			select {
-			case st.asks <- r:
+			case st.asks <- &r:
 				return true
 			default: // as many as may be open are on their way
 				return false

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"howdah.dev/howdah/api"
@@ -59,6 +60,7 @@ func (e *Engine) drop(ctx context.Context, o store.Operation) error {
 	acting := false
 	e.mu.Lock()
 	delete(e.graphs, o.ID) // nothing of it begins any more
+	e.unqueue(o.ID)
 	for _, f := range e.running {
 		if f.operation != o.ID {
 			continue
@@ -101,6 +103,18 @@ func (e *Engine) drop(ctx context.Context, o store.Operation) error {
 			return err
 		}
 		return tx.Event(api.Event{Type: "operation." + string(o.State), Cluster: o.Name, Operation: o.ID, Message: fmt.Sprintf("%s of %s: %s", o.Kind, o.Name, o.Reason)})
+	})
+}
+
+// unqueue takes the steps of an operation out of the queue. The caller holds mu.
+func (e *Engine) unqueue(operation int64) {
+	e.queue = slices.DeleteFunc(e.queue, func(f *flight) bool {
+		if f.operation != operation {
+			return false
+		}
+		f.cancel(errDropped)
+		e.landed(f)
+		return true
 	})
 }
 

@@ -45,7 +45,7 @@ func finished(t *testing.T, s *server, id int64) {
 }
 
 // TestCrash kills the engine at every point before and after every commit; a
-// new one on the same database finishes.
+// new one on the same database finishes. So it does where one step acts at a time.
 func TestCrash(t *testing.T) {
 	w := newWorld(t)
 	w.busy = true
@@ -57,18 +57,20 @@ func TestCrash(t *testing.T) {
 		t.Fatalf("only %d crash points: %v", points, s.points)
 	}
 	for n := 1; n <= points; n++ {
-		t.Run(fmt.Sprintf("%d %s", n, s.points[n-1]), func(t *testing.T) {
-			t.Parallel()
-			w := newWorld(t)
-			w.busy = true
-			s := w.start(platform, n)
-			id := s.submit("apply")
-			<-s.done
-			s.stop()
-			s = w.start(platform, 0)
-			defer s.stop()
-			finished(t, s, id)
-		})
+		for _, room := range []int{0, 1} {
+			t.Run(fmt.Sprintf("%d %s room %d", n, s.points[n-1], room), func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t)
+				w.busy, w.room = true, room
+				s := w.start(platform, n)
+				id := s.submit("apply")
+				<-s.done
+				s.stop()
+				s = w.start(platform, 0)
+				defer s.stop()
+				finished(t, s, id)
+			})
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package op
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"howdah.dev/howdah/api"
@@ -16,53 +17,84 @@ const (
 	seldom = 16 * time.Second
 )
 
-// launch starts a goroutine for a step, unless one works on it already. The caller
-// holds mu.
-func (e *Engine) launch(ctx context.Context, o store.Operation, s store.Step) {
-	if _, on := e.running[s.ID]; on || ctx.Err() != nil {
+// launch has steps begin that nothing works on yet, in their order and before all that
+// were to begin until now: what is under way is brought to its end before more is taken
+// up, and few steps do not wait behind many. The caller holds mu.
+func (e *Engine) launch(ctx context.Context, o store.Operation, steps []store.Step) {
+	if ctx.Err() != nil {
 		return
 	}
-	life := ctx
-	ctx, cancel := context.WithCancelCause(ctx)
-	f := &flight{operation: o.ID, cancel: cancel}
-	e.running[s.ID] = f
-	e.flights[o.ID]++
-	e.wg.Go(func() {
+	for _, s := range slices.Backward(steps) {
+		if _, on := e.running[s.ID]; on {
+			continue
+		}
+		f := e.flight(ctx, o, s)
+		e.running[s.ID] = f
+		e.flights[o.ID]++
+		e.queue = append(e.queue, f)
+	}
+	e.start()
+}
+
+// flight is the work on a step, which has not begun.
+func (e *Engine) flight(life context.Context, o store.Operation, s store.Step) *flight {
+	ctx, cancel := context.WithCancelCause(life)
+	f := &flight{step: s.ID, operation: o.ID, cancel: cancel}
+	f.work = func() {
 		state := s.State
 		defer func() {
 			cancel(nil)
-			e.ended(life, s.ID, o.ID, state)
+			e.ended(life, f, state)
 		}()
 		var err error
 		if state, err = e.drive(ctx, f, o, s); err != nil && ctx.Err() == nil {
 			e.cfg.Log.Error("cannot record step", "step", s.ID, "kind", s.Kind, "error", err)
 			_ = pause(ctx, later(time.Second)) // the disk may be full; do not fill it with lines
 		}
-	})
+	}
+	return f
+}
+
+// start begins steps of the queue while there is room for them. The caller holds mu.
+func (e *Engine) start() {
+	for e.acting < e.room && len(e.queue) > 0 {
+		last := len(e.queue) - 1
+		f := e.queue[last]
+		e.queue = slices.Delete(e.queue, last, last+1)
+		e.acting++
+		e.wg.Go(f.work)
+	}
 }
 
 // ended takes a step out of the flight and starts what comes after it. A step that
 // ended otherwise than done, and the last one of its operation, have the whole
 // operation looked at.
-func (e *Engine) ended(ctx context.Context, step, operation int64, state api.StepState) {
+func (e *Engine) ended(ctx context.Context, f *flight, state api.StepState) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	delete(e.running, step)
-	if e.flights[operation]--; e.flights[operation] == 0 {
-		delete(e.flights, operation)
+	if !f.waiting {
+		e.acting--
 	}
-	if g := e.graphs[operation]; g != nil {
+	e.landed(f)
+	if g := e.graphs[f.operation]; g != nil {
 		if state == api.StepDone {
-			for _, s := range g.end(step) {
-				e.launch(ctx, g.op, s)
-			}
+			e.launch(ctx, g.op, g.end(f.step))
 		} else if state != api.StepFailed { // a failure only stops what comes after it
 			g.stale = true
 			e.nudge()
 		}
 	}
-	if e.flights[operation] == 0 {
+	if e.flights[f.operation] == 0 {
 		e.nudge()
+	}
+	e.start()
+}
+
+// landed takes a step out of what is in flight. The caller holds mu.
+func (e *Engine) landed(f *flight) {
+	delete(e.running, f.step)
+	if e.flights[f.operation]--; e.flights[f.operation] == 0 {
+		delete(e.flights, f.operation)
 	}
 }
 
@@ -126,15 +158,22 @@ func (e *Engine) drive(ctx context.Context, f *flight, o store.Operation, s stor
 	}
 }
 
-// setWaiting notes whether a step only waits. One that was dropped while it
-// acted ends as soon as it would wait.
+// setWaiting notes whether a step only waits, which makes room for another. One that was
+// dropped while it acted ends as soon as it would wait.
 func (e *Engine) setWaiting(f *flight, on bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	switch {
+	case on && !f.waiting:
+		e.acting--
+	case f.waiting && !on:
+		e.acting++
+	}
 	f.waiting = on
 	if on && f.dropped {
 		f.cancel(errDropped)
 	}
+	e.start()
 }
 
 // begin commits a step as doing before it acts, unless it waits already. What the

@@ -99,6 +99,11 @@ type StepSpec struct {
 // stores them, so what it reserves is reserved with them.
 type Planner func(tx *store.Tx, o store.Operation) ([]StepSpec, error)
 
+// maxActing bounds how many steps act at once: each takes memory, and more of them would
+// only wait for the same disk. It is above what drivers bear; steps that wait do not
+// count.
+const maxActing = 512
+
 // maxTries bounds how often a step is retried by itself.
 const maxTries = 10
 
@@ -123,16 +128,20 @@ type Engine struct {
 	running map[int64]*flight // by step
 	graphs  map[int64]*graph  // by operation
 	flights map[int64]int     // how many steps of an operation are in flight
+	queue   []*flight         // those not begun: the last goes first
+	acting  int               // how many have begun and do not wait
+	room    int               // how many may act at once
 	wg      sync.WaitGroup
 	wake    chan struct{}
 }
 
-// flight is a step some goroutine works on.
+// flight is a step some goroutine works on, or will.
 type flight struct {
-	operation int64
-	cancel    context.CancelCauseFunc
-	waiting   bool
-	dropped   bool // it must not wait any more
+	step, operation int64
+	work            func()
+	cancel          context.CancelCauseFunc
+	waiting         bool // it does not act
+	dropped         bool // it must not wait any more
 }
 
 // New makes an engine.
@@ -143,7 +152,7 @@ func New(cfg Config) *Engine {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Engine{cfg: cfg, running: map[int64]*flight{}, graphs: map[int64]*graph{}, flights: map[int64]int{}, wake: make(chan struct{}, 1)}
+	return &Engine{cfg: cfg, running: map[int64]*flight{}, graphs: map[int64]*graph{}, flights: map[int64]int{}, wake: make(chan struct{}, 1), room: maxActing}
 }
 
 // errDropped ends the goroutine of a step that is no longer wanted.
@@ -155,6 +164,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	sub := e.cfg.Store.Subscribe(store.TopicOperations)
 	defer sub.Close()
 	defer e.wg.Wait()
+	defer e.forget()
 	for {
 		var again <-chan time.Time
 		e.cfg.Crash("look")
@@ -172,6 +182,13 @@ func (e *Engine) Run(ctx context.Context) error {
 		case <-again:
 		}
 	}
+}
+
+// forget drops the steps that have not begun: the next life finds them in the journal.
+func (e *Engine) forget() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.queue = nil
 }
 
 // pass looks at every open operation once.
@@ -197,8 +214,8 @@ func (e *Engine) pass(ctx context.Context) error {
 }
 
 // advance brings one operation forward: plans it, starts what is ready, or
-// ends it. It reads all steps: it is for the beginning and the end of an
-// operation and for changes from outside. In between every step that ends
+// ends it. It reads all steps that are left: it is for the beginning and the end of
+// an operation and for changes from outside. In between every step that ends
 // starts what comes after it, see ended.
 func (e *Engine) advance(ctx context.Context, o store.Operation) error {
 	switch {
@@ -214,7 +231,7 @@ func (e *Engine) advance(ctx context.Context, o store.Operation) error {
 		if o, err = tx.Operation(o.ID); err != nil {
 			return err
 		}
-		steps, err = tx.Steps(o.ID)
+		steps, err = tx.StepsLeft(o.ID)
 		return err
 	})
 	if err != nil {
@@ -226,9 +243,7 @@ func (e *Engine) advance(ctx context.Context, o store.Operation) error {
 	next := survey(steps)
 	e.mu.Lock()
 	e.graphs[o.ID] = newGraph(o, steps, e.graphs[o.ID])
-	for _, s := range next.ready {
-		e.launch(ctx, o, s)
-	}
+	e.launch(ctx, o, next.ready)
 	idle := e.flights[o.ID] == 0
 	e.mu.Unlock()
 	if next.open || !idle {
@@ -336,7 +351,7 @@ func (e *Engine) advances(operation int64) bool {
 	return g != nil && !g.stale && e.flights[operation] > 0
 }
 
-// surveyed is what an operation's steps allow.
+// surveyed is what those steps of an operation allow that are not done.
 type surveyed struct {
 	ready   []store.Step // may run, or were running
 	open    bool         // something is under way or may still become ready
@@ -401,10 +416,11 @@ func without(steps []store.Step) string {
 // maxSaid bounds how many failures of optional steps a reason names.
 const maxSaid = 3
 
-// free reports whether everything a step comes after is done or skipped.
+// free reports whether everything a step comes after is done, which has no state here,
+// or skipped.
 func free(s store.Step, state map[int64]api.StepState) bool {
 	for _, a := range s.After {
-		if st := state[a]; st != api.StepDone && st != api.StepSkipped {
+		if st, left := state[a]; left && st != api.StepSkipped {
 			return false
 		}
 	}

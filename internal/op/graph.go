@@ -1,8 +1,6 @@
 package op
 
 import (
-	"maps"
-
 	"howdah.dev/howdah/api"
 	"howdah.dev/howdah/internal/store"
 )
@@ -16,28 +14,29 @@ type graph struct {
 	next    map[int64][]int64    // steps that come after one
 	missing map[int64]int        // how many a step not begun still comes after
 	todo    map[int64]store.Step // steps not begun
-	over    map[int64]struct{}   // steps done or skipped
+	done    map[int64]struct{}   // steps that were seen to end
 }
 
-// newGraph makes the graph of steps as they were read. What the one before it saw end
-// meanwhile has ended here too: a step done is never anything else again.
-func newGraph(o store.Operation, steps []store.Step, before *graph) *graph {
-	g := &graph{op: o, next: map[int64][]int64{}, missing: map[int64]int{}, todo: map[int64]store.Step{}, over: map[int64]struct{}{}}
+// newGraph makes the graph of steps as they were read, those that are done left out.
+// What the one before it saw end meanwhile has ended here too: a step done is never
+// anything else again.
+func newGraph(o store.Operation, left []store.Step, before *graph) *graph {
+	g := &graph{op: o, next: map[int64][]int64{}, missing: map[int64]int{}, todo: map[int64]store.Step{}, done: map[int64]struct{}{}}
 	if before != nil {
-		maps.Copy(g.over, before.over)
+		g.done = before.done
 	}
-	for _, s := range steps {
-		if s.State == api.StepDone || s.State == api.StepSkipped {
-			g.over[s.ID] = struct{}{}
-		}
+	open := make(map[int64]bool, len(left))
+	for _, s := range left {
+		_, done := g.done[s.ID]
+		open[s.ID] = !done && s.State != api.StepSkipped
 	}
-	for _, s := range steps {
+	for _, s := range left {
 		if s.State != api.StepTodo {
 			continue
 		}
 		g.todo[s.ID] = s
 		for _, a := range s.After {
-			if _, over := g.over[a]; !over {
+			if open[a] {
 				g.next[a] = append(g.next[a], s.ID)
 				g.missing[s.ID]++
 			}
@@ -48,7 +47,7 @@ func newGraph(o store.Operation, steps []store.Step, before *graph) *graph {
 
 // end notes that a step is done and returns those that may begin now.
 func (g *graph) end(step int64) []store.Step {
-	g.over[step] = struct{}{}
+	g.done[step] = struct{}{}
 	var free []store.Step
 	for _, id := range g.next[step] {
 		if g.missing[id]--; g.missing[id] == 0 {

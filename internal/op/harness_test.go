@@ -28,6 +28,8 @@ type world struct {
 	db string
 	// busy is a cluster in which something changes all the time.
 	busy bool
+	// room is how many steps may act at once, where not 0.
+	room int
 
 	mu    sync.Mutex
 	calls map[string]int // by key
@@ -174,6 +176,9 @@ func (w *world) start(plan op.Planner, dieAt int) *server {
 		})
 	}
 	s.engine = op.New(op.Config{Store: st, Kinds: kinds, Plan: plan, Crash: s.crash})
+	if w.room > 0 {
+		s.engine.SetRoom(w.room)
+	}
 	go func() {
 		defer close(s.done)
 		_ = s.engine.Run(ctx)
@@ -332,11 +337,20 @@ func (s *server) did(steps []store.Step) map[string]int {
 func (s *server) events(kind string) map[string]int {
 	s.w.t.Helper()
 	out := map[string]int{}
+	for _, message := range s.said(kind) {
+		out[message]++
+	}
+	return out
+}
+
+// said lists the messages of the events of a type, oldest first.
+func (s *server) said(kind string) (messages []string) {
+	s.w.t.Helper()
 	err := s.store.View(context.Background(), func(tx *store.Tx) error {
 		es, err := tx.Events(0, "", 0, 10000)
 		for _, e := range es {
 			if e.Type == kind {
-				out[e.Message]++
+				messages = append(messages, e.Message)
 			}
 		}
 		return err
@@ -344,5 +358,5 @@ func (s *server) events(kind string) map[string]int {
 	if err != nil {
 		s.w.t.Fatal(err)
 	}
-	return out
+	return messages
 }

@@ -31,8 +31,8 @@ func IsFull(err error) bool {
 	return ok && (e.Code() == sqlite3.SQLITE_FULL || e.Code() == sqlite3.SQLITE_IOERR_WRITE || e.Code() == sqlite3.SQLITE_IOERR_SHMSIZE)
 }
 
-// readers is the size of the pool that reads.
-const readers = 8
+// Readers is the size of the pool that reads.
+const Readers = 8
 
 // DB is an open database.
 type DB struct {
@@ -55,7 +55,7 @@ func Open(ctx context.Context, path string, migrations fs.FS) (*DB, error) {
 	if err := migrate(ctx, write, path, migrations); err != nil {
 		return nil, errors.Join(err, write.Close())
 	}
-	read, err := open(path, readers)
+	read, err := open(path, Readers)
 	if err != nil {
 		return nil, errors.Join(err, write.Close())
 	}

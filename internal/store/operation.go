@@ -129,15 +129,22 @@ func (t *Tx) Step(id int64) (Step, error) {
 }
 
 // Steps returns an operation's steps with what they come after.
-func (t *Tx) Steps(operation int64) ([]Step, error) {
-	steps, err := rows(t, scanStep, "SELECT "+stepColumns+" FROM step WHERE operation = ? ORDER BY id", operation)
+func (t *Tx) Steps(operation int64) ([]Step, error) { return t.stepsBut(operation, "") }
+
+// StepsLeft returns those of an operation's steps that are not done, with what they come
+// after, done or not.
+func (t *Tx) StepsLeft(operation int64) ([]Step, error) { return t.stepsBut(operation, api.StepDone) }
+
+// stepsBut returns the steps that are not in a state.
+func (t *Tx) stepsBut(operation int64, state api.StepState) ([]Step, error) {
+	steps, err := rows(t, scanStep, "SELECT "+stepColumns+" FROM step WHERE operation = ? AND state <> ? ORDER BY id", operation, state)
 	if err != nil {
 		return nil, err
 	}
 	deps, err := rows(t, func(scan func(...any) error) ([2]int64, error) {
 		var d [2]int64
 		return d, scan(&d[0], &d[1])
-	}, "SELECT d.step, d.after FROM step_dep d JOIN step s ON s.id = d.step WHERE s.operation = ? ORDER BY d.after", operation)
+	}, "SELECT d.step, d.after FROM step_dep d JOIN step s ON s.id = d.step WHERE s.operation = ? AND s.state <> ? ORDER BY d.after", operation, state)
 	if err != nil {
 		return nil, err
 	}
@@ -155,6 +162,9 @@ func (t *Tx) Steps(operation int64) ([]Step, error) {
 // API returns the operation as users see it.
 func (o Operation) API(steps []Step) api.Operation {
 	out := api.Operation{ID: o.ID, Cluster: o.Name, Kind: o.Kind, State: o.State, Reason: o.Reason, By: o.By, Cause: o.Cause, Created: o.Created, Started: o.Started, Finished: o.Finished}
+	if len(steps) > 0 {
+		out.Steps = make([]api.Step, 0, len(steps))
+	}
 	for _, s := range steps {
 		out.Steps = append(out.Steps, api.Step{
 			ID: s.ID, Kind: s.Kind, Node: s.Node, Title: s.Title, Phase: s.Phase, State: s.State, Waiting: s.Waiting,

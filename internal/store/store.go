@@ -52,7 +52,10 @@ type Store struct {
 	log   *slog.Logger
 	crash func(point string)
 	queue chan *update
-	done  chan struct{}
+	done  chan struct{} // closed when the writer has ended
+	views chan *view
+	ended chan struct{} // closed when nothing is read any more
+	read  sync.WaitGroup
 
 	commits atomic.Uint64
 	facts   decoded[agentapi.Facts]
@@ -87,6 +90,16 @@ type update struct {
 	done chan struct{}
 }
 
+// view is one reader, whose transaction runs on a goroutine of the store: what SQLite
+// takes of a stack stays with a few of them and not with each of thousands that wait.
+type view struct {
+	ctx      context.Context
+	fn       func(*Tx) error
+	err      error
+	panicked any
+	done     chan struct{}
+}
+
 // Open opens or creates the database and brings its schema up to date; before
 // a migration the file is copied beside itself.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
@@ -103,8 +116,11 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.Crash == nil {
 		cfg.Crash = func(string) {}
 	}
-	s := &Store{db: db, reads: sqlite.NewStatements(db.Read), write: sqlite.NewStatements(db.Write), log: cfg.Log, crash: cfg.Crash, queue: make(chan *update, maxGroup), done: make(chan struct{}), topics: map[string]map[*Subscription]struct{}{}}
+	s := &Store{db: db, reads: sqlite.NewStatements(db.Read), write: sqlite.NewStatements(db.Write), log: cfg.Log, crash: cfg.Crash, queue: make(chan *update, maxGroup), done: make(chan struct{}), views: make(chan *view), ended: make(chan struct{}), topics: map[string]map[*Subscription]struct{}{}}
 	go s.writer()
+	for range sqlite.Readers {
+		s.read.Go(s.reader)
+	}
 	if cfg.Version != "" {
 		if err := s.sign(ctx, cfg.Version); err != nil {
 			return nil, errors.Join(err, s.Close())
@@ -124,11 +140,13 @@ func (s *Store) Close() error {
 	close(s.queue)
 	s.mu.Unlock()
 	<-s.done
+	close(s.ended)
+	s.read.Wait()
 	return s.db.Close()
 }
 
-// errClosed answers updates of a closed store.
-var errClosed = errors.New("cannot write: the store is closed")
+// errClosed answers who asks a closed store.
+var errClosed = errors.New("the store is closed")
 
 // Update runs fn in a transaction of its own and returns when it is durable.
 // Updates that wait at the same time share one commit. fn may run only
@@ -172,16 +190,53 @@ func (s *Store) enqueue(ctx context.Context, u *update) (err error) {
 
 // View runs fn on a consistent snapshot.
 func (s *Store) View(ctx context.Context, fn func(*Tx) error) error {
-	tx, err := s.db.Read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	v := &view{ctx: ctx, fn: fn, done: make(chan struct{})}
+	select {
+	case s.views <- v:
+	case <-s.ended:
+		return errClosed
+	case <-ctx.Done():
+		return fmt.Errorf("cannot read: %w", context.Cause(ctx))
+	}
+	<-v.done
+	if v.panicked != nil {
+		panic(v.panicked)
+	}
+	return v.err
+}
+
+// reader runs views.
+func (s *Store) reader() {
+	for {
+		select {
+		case v := <-s.views:
+			s.look(v)
+		case <-s.ended:
+			return
+		}
+	}
+}
+
+// errCut is what comes of a view whose function ends its goroutine.
+var errCut = errors.New("the reading was cut short")
+
+// look runs one view. A panic of its function is its caller's.
+func (s *Store) look(v *view) {
+	defer close(v.done)
+	tx, err := s.db.Read.BeginTx(v.ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
-		return fmt.Errorf("cannot read: %w", err)
+		v.err = fmt.Errorf("cannot read: %w", err)
+		return
 	}
-	err = fn(&Tx{ctx: ctx, store: s, tx: s.reads.Bind(tx), now: time.Now()})
-	if err := tx.Rollback(); err != nil && !errors.Is(err, sql.ErrTxDone) {
-		s.log.Warn("cannot end reading", "error", err)
-	}
-	s.prepare(ctx, s.reads)
-	return err
+	defer func() {
+		v.panicked = recover()
+		if err := tx.Rollback(); err != nil && !errors.Is(err, sql.ErrTxDone) {
+			s.log.Warn("cannot end reading", "error", err)
+		}
+		s.prepare(v.ctx, s.reads)
+	}()
+	v.err = errCut
+	v.err = v.fn(&Tx{ctx: v.ctx, store: s, tx: s.reads.Bind(tx), now: time.Now()})
 }
 
 // Commits counts the commits of this Store. A View that begins later sees at least what

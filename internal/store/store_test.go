@@ -17,6 +17,7 @@ import (
 
 	"howdah.dev/howdah/api"
 	"howdah.dev/howdah/internal/agentapi"
+	"howdah.dev/howdah/internal/sqlite"
 	"howdah.dev/howdah/internal/store"
 )
 
@@ -198,7 +199,10 @@ func TestCloseWhileBusy(t *testing.T) {
 		t.Error("closing twice:", err)
 	}
 	wg.Wait()
-	if err := s.Update(context.Background(), func(*store.Tx) error { return nil }); err == nil || err.Error() != "cannot write: the store is closed" {
+	if err := s.Update(context.Background(), func(*store.Tx) error { return nil }); err == nil || err.Error() != "the store is closed" {
+		t.Error(err)
+	}
+	if err := s.View(context.Background(), func(*store.Tx) error { t.Error("it is read"); return nil }); err == nil || err.Error() != "the store is closed" {
 		t.Error(err)
 	}
 	again := open(t, path)
@@ -438,6 +442,44 @@ func TestSubscribe(t *testing.T) {
 	if !signalled(mine) || signalled(mine) || signalled(other) {
 		t.Error("one signal for mine, none for the other are wanted")
 	}
+}
+
+// TestViewPanics: it is the panic of who looks, and others go on looking.
+func TestViewPanics(t *testing.T) {
+	s := fresh(t)
+	for range 2 * sqlite.Readers {
+		func() {
+			defer func() {
+				if got := recover(); got != "oops" {
+					t.Errorf("who looks recovers %v", got)
+				}
+			}()
+			_ = s.View(context.Background(), func(*store.Tx) error { panic("oops") })
+		}()
+	}
+	view(t, s, func(*store.Tx) error { return nil })
+}
+
+// TestViewWaits: where as many look as may, the next waits no longer than its context.
+func TestViewWaits(t *testing.T) {
+	s := fresh(t)
+	begun, enough := make(chan struct{}), make(chan struct{})
+	var wg sync.WaitGroup
+	for range sqlite.Readers {
+		wg.Go(func() {
+			view(t, s, func(*store.Tx) error { begun <- struct{}{}; <-enough; return nil })
+		})
+	}
+	for range sqlite.Readers {
+		<-begun
+	}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	cancel(errors.New("no patience"))
+	if err := s.View(ctx, func(*store.Tx) error { t.Error("it looks"); return nil }); err == nil || err.Error() != "cannot read: no patience" {
+		t.Error(err)
+	}
+	close(enough)
+	wg.Wait()
 }
 
 // TestReadOnlyView: a view cannot write.
