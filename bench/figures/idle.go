@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"howdah.dev/howdah/bench/report"
@@ -20,46 +21,136 @@ import (
 const (
 	idleCalm   = 5 * time.Second
 	idleWindow = 30 * time.Second
+	goalIdle   = 1.0 // % of a core
 )
 
+// What probes cost the programs they ask is the difference between windows with agents
+// and windows in which they stand still, too short for the server to call them silent. It
+// is small against what the programs do by themselves, so there are many by turns.
+const (
+	probeWindow = 15 * time.Second
+	probeRounds = 8
+)
+
+// running is what runs, by process id.
+type running struct {
+	server int
+	agents []int
+	cell   []int // services that are Howdah's own program
+	other  []int // all other services
+}
+
 // idle measures what Howdah's own processes, not the services, cost while
-// nothing happens.
+// nothing happens, and what the services have of being asked how they are.
 func (b *bench) idle(ctx context.Context) error {
 	if err := sleep(ctx, idleCalm); err != nil {
 		return err
 	}
-	info, err := b.client.Info(ctx)
+	r, err := b.running(ctx)
 	if err != nil {
 		return err
-	}
-	cs, err := b.client.Clusters(ctx)
-	if err != nil {
-		return err
-	}
-	var agents []int
-	services := 0
-	for _, c := range cs {
-		for _, n := range c.Nodes {
-			agents = append(agents, n.AgentPID)
-			services += len(n.Services)
-		}
 	}
 	before := report.Load()
-	serverWas, agentsWas := cpuSeconds(info.PID), sum(agents, cpuSeconds)
-	begun := time.Now()
-	if err := sleep(ctx, idleWindow); err != nil {
-		return err
+	var all, server, agents, cell []float64
+	for range b.rounds {
+		begun, serverWas, agentsWas, cellWas := time.Now(), cpuSeconds(r.server), sum(r.agents, cpuSeconds), sum(r.cell, cpuSeconds)
+		if err := sleep(ctx, idleWindow); err != nil {
+			return err
+		}
+		part := 100 / time.Since(begun).Seconds()
+		server = append(server, part*(cpuSeconds(r.server)-serverWas))
+		agents = append(agents, part*(sum(r.agents, cpuSeconds)-agentsWas))
+		cell = append(cell, part*(sum(r.cell, cpuSeconds)-cellWas))
+		last := len(server) - 1
+		all = append(all, server[last]+agents[last]+cell[last])
 	}
-	window := time.Since(begun).Seconds()
-	server := 100 * (cpuSeconds(info.PID) - serverWas) / window
-	all := 100 * (sum(agents, cpuSeconds) - agentsWas) / window
-	b.Note("idle for %.0f s: server %.2f %% of a core, %d agents %.2f %%  load before %s", window, server, len(agents), all, before)
+	b.Note("idle, windows of %s; load before %s", idleWindow, before)
+	b.percent("idle, all of Howdah, % of a core", all, against(report.Median(all), goalIdle))
+	b.percent("  its server", server, "")
+	b.percent(fmt.Sprintf("  its %d agents", len(r.agents)), agents, "")
+	b.percent(fmt.Sprintf("  %d processes of its cell", len(r.cell)), cell, "")
 	b.table = append(b.table,
-		[]string{"idle, all of Howdah, % of a core", fmt.Sprintf("%.2f", server+all), "", fmt.Sprintf("server %.2f, %d agents %.2f", server, len(agents), all)},
-		[]string{"PSS of the server, MiB", fmt.Sprintf("%.1f", pss(info.PID)), "", ""},
-		[]string{"PSS of the agents together, MiB", fmt.Sprintf("%.1f", sum(agents, pss)), "", fmt.Sprintf("%.1f each; %d services run", sum(agents, pss)/float64(max(1, len(agents))), services)},
+		[]string{"PSS of the server, MiB", fmt.Sprintf("%.1f", pss(r.server)), "", ""},
+		[]string{"PSS of the agents together, MiB", fmt.Sprintf("%.1f", sum(r.agents, pss)), "", fmt.Sprintf("%.1f each; %d services run", sum(r.agents, pss)/float64(max(1, len(r.agents))), len(r.cell)+len(r.other))},
 	)
+	return b.probes(ctx, r)
+}
+
+// percent adds a line of values of two decimals to the table.
+func (b *bench) percent(figure string, values []float64, verdict string) {
+	all := make([]string, len(values))
+	for i, v := range values {
+		all[i] = fmt.Sprintf("%.2f", v)
+	}
+	b.table = append(b.table, []string{figure, fmt.Sprintf("%.2f", report.Median(values)), strings.Join(all, " "), verdict})
+}
+
+// running finds the processes of the platform.
+func (b *bench) running(ctx context.Context) (running, error) {
+	var r running
+	info, err := b.client.Info(ctx)
+	if err != nil {
+		return r, err
+	}
+	r.server = info.PID
+	cs, err := b.client.Clusters(ctx)
+	if err != nil {
+		return r, err
+	}
+	own, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", info.PID))
+	if err != nil {
+		return r, err
+	}
+	for _, c := range cs {
+		for _, n := range c.Nodes {
+			r.agents = append(r.agents, n.AgentPID)
+			for _, s := range n.Services {
+				if exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", s.PID)); err == nil && exe == own {
+					r.cell = append(r.cell, s.PID)
+				} else {
+					r.other = append(r.other, s.PID)
+				}
+			}
+		}
+	}
+	return r, nil
+}
+
+// probes measures what the services' own processes cost while they are asked how they
+// are, and while they are not.
+func (b *bench) probes(ctx context.Context, r running) error {
+	defer signalAll(r.agents, syscall.SIGCONT)
+	var asked, left, more []float64
+	for range probeRounds {
+		for _, stop := range []bool{false, true} {
+			if stop {
+				signalAll(r.agents, syscall.SIGSTOP)
+			}
+			begun, was := time.Now(), sum(r.other, cpuSeconds)
+			if err := sleep(ctx, probeWindow); err != nil {
+				return err
+			}
+			cost := 100 * (sum(r.other, cpuSeconds) - was) / time.Since(begun).Seconds()
+			if !stop {
+				asked = append(asked, cost)
+				continue
+			}
+			signalAll(r.agents, syscall.SIGCONT)
+			left = append(left, cost)
+			more = append(more, asked[len(asked)-1]-cost)
+		}
+	}
+	b.percent(fmt.Sprintf("%d services idle, probed, %% of a core", len(r.other)), asked, "")
+	b.percent("  not probed", left, "")
+	b.percent("  the difference: what probes cost them", more, "")
 	return nil
+}
+
+// signalAll sends all of them one. One that has ended gets none.
+func signalAll(pids []int, s syscall.Signal) {
+	for _, p := range pids {
+		_ = syscall.Kill(p, s)
+	}
 }
 
 func sum(pids []int, of func(int) float64) float64 {

@@ -69,7 +69,18 @@ type Agent struct {
 	rotations  rotations
 	taking     sync.Mutex           // held while an assignment is taken
 	refused    *agentapi.Assignment // waits for room on the disk; guarded by taking
-	life       context.Context      //nolint:containedctx // the agent's own lifetime: what one connection brought goes on when it ends
+	began      time.Time
+	life       context.Context //nolint:containedctx // the agent's own lifetime: what one connection brought goes on when it ends
+}
+
+// beat is how long it is to the agent's next beat of a period, which is at most that.
+// What is done again and again is done at beats: it wakes the agent together, and to
+// wake costs more than most of what it wakes for.
+func (a *Agent) beat(period time.Duration) time.Duration {
+	if period <= 0 {
+		return 0
+	}
+	return period - time.Since(a.began)%period
 }
 
 // paths of the agent's own files, below the node's directory.
@@ -88,6 +99,7 @@ func Run(ctx context.Context, cfg Config) error {
 	a := &Agent{
 		cfg: cfg, log: cfg.Log, services: map[string]*service{}, tasks: map[string]*task{},
 		reports: make(chan struct{}, 1), archives: make(chan []agentapi.Archive, 1), prober: probe.New(cfg.Adapters),
+		began: time.Now(),
 	}
 	defer a.prober.Close()
 	if err := os.MkdirAll(a.path(dirAgent), 0o700); err != nil {

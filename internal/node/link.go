@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	heartbeat = 5 * time.Second  // how often a report goes out when nothing changes
+	heartbeat = 5 * time.Second  // how often at least a report goes out
 	callTime  = 10 * time.Second // how long one call may take
 )
 
@@ -260,7 +260,7 @@ func (l *link) session(ctx context.Context, s *stream) error {
 // reports sends what is observed: soon after a change, else as a heartbeat.
 func (l *link) reports(ctx context.Context, c *conn, broken context.CancelFunc) {
 	for {
-		t := time.NewTimer(heartbeat)
+		t := time.NewTimer(l.agent.beat(heartbeat))
 		select {
 		case <-ctx.Done():
 			t.Stop()

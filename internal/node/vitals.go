@@ -111,7 +111,7 @@ func (v *vitals) run(ctx context.Context) {
 		if round%namesEvery == 0 || v.lost > 0 {
 			v.set(v.nameResolution(ctx))
 		}
-		if !sleep(ctx, v.senses.every) {
+		if !sleep(ctx, v.agent.beat(v.senses.every)) {
 			return
 		}
 	}

@@ -76,7 +76,7 @@ func (s *service) stayHealthy(ctx context.Context, w want) error {
 	}
 	fails := 0
 	for {
-		if gone, err := s.pause(ctx, h.Every); gone {
+		if gone, err := s.pause(ctx, s.agent.beat(h.Every)); gone {
 			return err
 		}
 		err := s.ask(ctx, probeHealth, *h)

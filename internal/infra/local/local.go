@@ -4,6 +4,7 @@
 package local
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -73,7 +74,7 @@ func New(cfg Config) (*Driver, error) {
 // claim is the driver's own record of a node, in its directory.
 type claim struct {
 	Key     string `json:"key"`
-	Powered bool   `json:"powered"`
+	Powered bool   `json:"powered,omitempty"`
 }
 
 // labelAgent is the service an agent's process is labelled with.
@@ -196,9 +197,39 @@ func write(path string, v any) error {
 	return nil
 }
 
-// setPower records what is wanted and has the loop see to it.
+// overwrite writes v over what a file holds, which is longer, in the room that it has.
+func overwrite(path string, v any) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("cannot write over %s: %w", path, err)
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("cannot write over %s: %w", path, err)
+	}
+	if more := int(st.Size()) - len(data); more > 0 {
+		data = append(data, bytes.Repeat([]byte(" "), more)...)
+	}
+	if _, err := f.WriteAt(data, 0); err != nil {
+		return fmt.Errorf("cannot write over %s: %w", path, err)
+	}
+	return f.Sync()
+}
+
+// setPower records what is wanted and has the loop see to it. A node can be switched off
+// though its disk has no room for another file.
 func (d *Driver) setPower(ref infra.Ref, on bool) error {
-	if err := write(filepath.Join(d.dir(ref), fileClaim), claim{Key: ref.Key, Powered: on}); err != nil {
+	file, want := filepath.Join(d.dir(ref), fileClaim), claim{Key: ref.Key, Powered: on}
+	err := write(file, want)
+	if errors.Is(err, unix.ENOSPC) && !on {
+		err = overwrite(file, want)
+	}
+	if err != nil {
 		return err
 	}
 	d.forget(d.dir(ref))
@@ -288,7 +319,7 @@ func End(ctx context.Context, nodes string) error {
 	return g.Wait()
 }
 
-// startAgent starts the agent of a node unless it runs.
+// startAgent starts the agent of a node that is there and switched on, unless it runs.
 func (d *Driver) startAgent(dir string) error {
 	runs, err := agentRuns(dir)
 	if err != nil || runs {
@@ -296,6 +327,9 @@ func (d *Driver) startAgent(dir string) error {
 	}
 	var c claim
 	data, err := os.ReadFile(filepath.Join(dir, fileClaim))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("cannot start agent: %w", err)
 	}
@@ -303,7 +337,7 @@ func (d *Driver) startAgent(dir string) error {
 		return fmt.Errorf("cannot start agent: %w", err)
 	}
 	if !c.Powered {
-		return nil // switched off meanwhile
+		return nil
 	}
 	if err := os.MkdirAll(filepath.Join(dir, "agent"), 0o700); err != nil {
 		return fmt.Errorf("cannot start agent: %w", err)
@@ -327,15 +361,15 @@ func (d *Driver) startAgent(dir string) error {
 
 // agentRuns asks the lock an agent holds.
 func agentRuns(dir string) (bool, error) {
-	f, err := os.OpenFile(filepath.Join(dir, "agent", "lock"), os.O_RDWR, 0)
+	fd, err := unix.Open(filepath.Join(dir, "agent", "lock"), unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	if err != nil {
 		return false, fmt.Errorf("cannot look for agent: %w", err)
 	}
-	defer f.Close()
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) //nolint:gosec // a descriptor fits an int
+	defer unix.Close(fd)
+	err = unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		return true, nil
 	}

@@ -2,7 +2,6 @@ package local
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -45,16 +44,11 @@ func (d *Driver) Run(ctx context.Context) error {
 	}
 }
 
+// revive starts the agents that do not run and should. It is done every second: where
+// all run it opens their locks and nothing else.
 func (d *Driver) revive() {
-	dirs, err := filepath.Glob(filepath.Join(d.cfg.Dir, "*", "*", fileClaim))
-	if err != nil {
-		return
-	}
-	for _, f := range dirs {
-		dir := filepath.Dir(f)
-		var c claim
-		data, err := os.ReadFile(f)
-		if err != nil || json.Unmarshal(data, &c) != nil || !c.Powered || time.Now().Before(d.attempt(dir).next) {
+	for _, dir := range d.nodes() {
+		if time.Now().Before(d.attempt(dir).next) {
 			continue
 		}
 		if err := d.startAgent(dir); err != nil {
@@ -62,6 +56,27 @@ func (d *Driver) revive() {
 			d.failed(dir, err.Error())
 		}
 	}
+}
+
+// nodes returns the directories of nodes.
+func (d *Driver) nodes() (dirs []string) {
+	below := func(dir string) []string {
+		entries, err := os.ReadDir(dir)
+		if err != nil { // it goes
+			return nil
+		}
+		var out []string
+		for _, e := range entries {
+			if e.IsDir() && !strings.HasPrefix(e.Name(), ".") {
+				out = append(out, filepath.Join(dir, e.Name()))
+			}
+		}
+		return out
+	}
+	for _, cluster := range below(d.cfg.Dir) {
+		dirs = append(dirs, below(cluster)...)
+	}
+	return dirs
 }
 
 // Mend ends a node's agent, whatever state it is in, and starts another. The

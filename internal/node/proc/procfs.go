@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -42,11 +43,44 @@ type stat struct {
 func (s stat) dead() bool { return s.state == 'Z' || s.state == 'X' || s.state == 'x' }
 
 func readStat(pid int) (stat, error) {
-	b, err := os.ReadFile(procPath(pid, "stat"))
+	b, err := readProc(pid, "stat", 1<<10)
 	if err != nil {
 		return stat{}, err
 	}
 	return parseStat(pid, b)
+}
+
+// readProc reads a file of a process, with room for so many bytes at first. The whole of
+// /proc is read again and again: os.ReadFile would ask twice as much of the kernel.
+func readProc(pid int, file string, room int) ([]byte, error) {
+	fd, err := uninterrupted(func() (int, error) { return unix.Open(procPath(pid, file), unix.O_RDONLY|unix.O_CLOEXEC, 0) })
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	b := make([]byte, 0, room)
+	for len(b) < maxEnviron {
+		n, err := uninterrupted(func() (int, error) { return unix.Read(fd, b[len(b):cap(b)]) })
+		if err != nil {
+			return nil, err
+		}
+		b = b[:len(b)+n]
+		if n == 0 || len(b) < cap(b) { // the kernel gives as much as there is
+			return b, nil
+		}
+		b = slices.Grow(b, len(b))
+	}
+	return b, nil
+}
+
+// uninterrupted makes a call of the kernel again that a signal cut short.
+func uninterrupted(call func() (int, error)) (int, error) {
+	for {
+		n, err := call()
+		if !errors.Is(err, unix.EINTR) {
+			return n, err
+		}
+	}
 }
 
 // parseStat takes the fields behind the command, which may itself hold spaces and
@@ -75,14 +109,7 @@ func procPath(pid int, file string) string {
 
 // readEnviron returns the environment a process was started with. It is empty
 // while the process is in the middle of an exec.
-func readEnviron(pid int) ([]byte, error) {
-	f, err := os.Open(procPath(pid, "environ"))
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, maxEnviron))
-}
+func readEnviron(pid int) ([]byte, error) { return readProc(pid, "environ", 4<<10) }
 
 // LabelsOf reads the labels of a process; false when it has none, is gone, or its
 // environment is not ours to read.

@@ -107,7 +107,14 @@ func TestDisks(t *testing.T) {
 		a, b := d.blocks(full), d.blocks(spare)
 		return a == b && a >= len(d.sums), fmt.Sprintf("%d and %d blocks", a, b)
 	})
-	t.Logf("%d files written, 1 of them while the disk filled; 1 write refused; 1 apply held up for %.0f s and done; %d files read back as written; 0 services ended by themselves",
+
+	d.first.Fill()
+	d.pressure(full, "Full", "")
+	h.OK("stop", "warehouse")
+	d.first.Free()
+	h.OK("start", "warehouse")
+	d.same()
+	t.Logf("%d files written, 1 of them while the disk filled; 1 write refused; 1 apply held up for %.0f s and done; stopped with a full disk, started with room; %d files read back as written; 0 services ended by themselves",
 		len(d.sums), o.Finished.Sub(*o.Started).Seconds(), len(d.sums))
 }
 
