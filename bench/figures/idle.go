@@ -25,11 +25,12 @@ const (
 )
 
 // What probes cost the programs they ask is the difference between windows with agents
-// and windows in which they stand still, too short for the server to call them silent. It
-// is small against what the programs do by themselves, so there are many by turns.
+// and windows in which they stand still, too short for the server to miss the answer to a
+// ping and end their connections. It is small against what the programs do by themselves,
+// so there are many by turns.
 const (
-	probeWindow = 15 * time.Second
-	probeRounds = 8
+	probeWindow = 8 * time.Second
+	probeRounds = 15
 )
 
 // running is what runs, by process id.
@@ -103,8 +104,14 @@ func (b *bench) running(ctx context.Context) (running, error) {
 	}
 	for _, c := range cs {
 		for _, n := range c.Nodes {
+			if !n.Connected || n.AgentPID == 0 {
+				return r, fmt.Errorf("the agent of %s is not connected", n.Name)
+			}
 			r.agents = append(r.agents, n.AgentPID)
 			for _, s := range n.Services {
+				if s.PID == 0 {
+					return r, fmt.Errorf("%s on %s does not run", s.Name, n.Name)
+				}
 				if exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", s.PID)); err == nil && exe == own {
 					r.cell = append(r.cell, s.PID)
 				} else {

@@ -115,8 +115,8 @@ func (m *Manager) tell(ctx context.Context, w *watcher, news *agentapi.WatchEven
 			return err
 		}
 	}
-	if news := w.trust.news(m.cfg.Authority); news != nil {
-		if err := w.send(&agentapi.WatchEvent{Trust: news}); err != nil {
+	if trust := w.trust.news(m.cfg.Authority); trust != nil {
+		if err := w.send(&agentapi.WatchEvent{Trust: trust}); err != nil {
 			return err
 		}
 	}
@@ -136,11 +136,21 @@ func (m *Manager) tell(ctx context.Context, w *watcher, news *agentapi.WatchEven
 }
 
 // apart runs fn on a goroutine of its own, whose stack is given back: a stream waits for
-// days after a moment in which it rendered, and there are thousands of them.
+// days after a moment in which it rendered, and there are thousands of them. A panic of fn
+// is the caller's: it ends a stream and not the server.
 func apart(fn func() error) error {
-	done := make(chan error, 1)
-	go func() { done <- fn() }()
-	return <-done
+	var panicked any
+	err, done := errors.New("it was cut short"), make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() { panicked = recover() }()
+		err = fn()
+	}()
+	<-done
+	if panicked != nil {
+		panic(panicked)
+	}
+	return err
 }
 
 // version tells assignments apart that an agent has to be sent.

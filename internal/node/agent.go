@@ -73,14 +73,19 @@ type Agent struct {
 	life       context.Context //nolint:containedctx // the agent's own lifetime: what one connection brought goes on when it ends
 }
 
-// beat is how long it is to the agent's next beat of a period, which is at most that.
-// What is done again and again is done at beats: it wakes the agent together, and to
-// wake costs more than most of what it wakes for.
+// beat is how long it is to the agent's next beat of a period; one that is near is left
+// out, so it is between a quarter of the period and five quarters. What is done again and
+// again is done at beats: it wakes the agent together, and to wake costs more than most
+// of what it wakes for.
 func (a *Agent) beat(period time.Duration) time.Duration {
 	if period <= 0 {
 		return 0
 	}
-	return period - time.Since(a.began)%period
+	next := period - time.Since(a.began)%period
+	if next < period/4 {
+		next += period
+	}
+	return next
 }
 
 // paths of the agent's own files, below the node's directory.

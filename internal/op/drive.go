@@ -28,7 +28,7 @@ func (e *Engine) launch(ctx context.Context, o store.Operation, steps []store.St
 		if _, on := e.running[s.ID]; on {
 			continue
 		}
-		f := e.flight(ctx, o, s)
+		f := e.newFlight(ctx, o, s)
 		e.running[s.ID] = f
 		e.flights[o.ID]++
 		e.queue = append(e.queue, f)
@@ -36,8 +36,8 @@ func (e *Engine) launch(ctx context.Context, o store.Operation, steps []store.St
 	e.start()
 }
 
-// flight is the work on a step, which has not begun.
-func (e *Engine) flight(life context.Context, o store.Operation, s store.Step) *flight {
+// newFlight is the work on a step, which has not begun.
+func (e *Engine) newFlight(life context.Context, o store.Operation, s store.Step) *flight {
 	ctx, cancel := context.WithCancelCause(life)
 	f := &flight{step: s.ID, operation: o.ID, cancel: cancel}
 	f.work = func() {

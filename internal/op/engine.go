@@ -12,6 +12,7 @@
 package op
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -99,9 +100,10 @@ type StepSpec struct {
 // stores them, so what it reserves is reserved with them.
 type Planner func(tx *store.Tx, o store.Operation) ([]StepSpec, error)
 
-// maxActing bounds how many steps act at once: each takes memory, and more of them would
-// only wait for the same disk. It is above what drivers bear; steps that wait do not
-// count.
+// maxActing is how many steps may act when another begins: each takes memory, and more of
+// them would only wait for the same disk. Steps that wait, also for their turn at a driver,
+// do not count, so that nobody waits for room because one driver is slow; they go on when
+// their wait is over, whoever acts then.
 const maxActing = 512
 
 // maxTries bounds how often a step is retried by itself.
@@ -130,7 +132,7 @@ type Engine struct {
 	flights map[int64]int     // how many steps of an operation are in flight
 	queue   []*flight         // those not begun: the last goes first
 	acting  int               // how many have begun and do not wait
-	room    int               // how many may act at once
+	room    int               // how many may act when another begins
 	wg      sync.WaitGroup
 	wake    chan struct{}
 }
@@ -152,7 +154,10 @@ func New(cfg Config) *Engine {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Engine{cfg: cfg, running: map[int64]*flight{}, graphs: map[int64]*graph{}, flights: map[int64]int{}, wake: make(chan struct{}, 1), room: maxActing}
+	return &Engine{
+		cfg: cfg, running: map[int64]*flight{}, graphs: map[int64]*graph{}, flights: map[int64]int{},
+		wake: make(chan struct{}, 1), room: maxActing,
+	}
 }
 
 // errDropped ends the goroutine of a step that is no longer wanted.
@@ -243,6 +248,7 @@ func (e *Engine) advance(ctx context.Context, o store.Operation) error {
 	next := survey(steps)
 	e.mu.Lock()
 	e.graphs[o.ID] = newGraph(o, steps, e.graphs[o.ID])
+	slices.SortStableFunc(next.ready, func(a, b store.Step) int { return cmp.Compare(rank(a), rank(b)) })
 	e.launch(ctx, o, next.ready)
 	idle := e.flights[o.ID] == 0
 	e.mu.Unlock()
@@ -385,6 +391,18 @@ func survey(steps []store.Step) surveyed {
 		}
 	}
 	return out
+}
+
+// rank orders steps that may run: those under way, those that go on with what others did,
+// those that begin something.
+func rank(s store.Step) int {
+	switch {
+	case s.State != api.StepTodo:
+		return 0
+	case len(s.After) > 0:
+		return 1
+	}
+	return 2
 }
 
 // gaveUp reports whether an optional step failed.

@@ -14,7 +14,7 @@ type graph struct {
 	next    map[int64][]int64    // steps that come after one
 	missing map[int64]int        // how many a step not begun still comes after
 	todo    map[int64]store.Step // steps not begun
-	done    map[int64]struct{}   // steps that were seen to end
+	done    map[int64]struct{}   // steps that were seen to be done; handed on from graph to graph
 }
 
 // newGraph makes the graph of steps as they were read, those that are done left out.

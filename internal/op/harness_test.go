@@ -122,6 +122,22 @@ func (w *world) kinds() map[string]op.Kind {
 			}
 			return op.Wait("a thing that never comes", time.Now().Add(time.Minute))
 		}),
+		// Says that it waits for its turn until its gate opens.
+		"turn": op.KindFunc(func(ctx context.Context, c op.Call) op.Result {
+			w.call(c)
+			c.Waits(true)
+			for ctx.Err() == nil {
+				w.mu.Lock()
+				open := w.gates[gateOf(c)]
+				w.mu.Unlock()
+				if open {
+					c.Waits(false)
+					return op.Done(count(c))
+				}
+				time.Sleep(2 * time.Millisecond)
+			}
+			return op.Fail(ctx.Err())
+		}),
 		"late": op.KindFunc(func(context.Context, op.Call) op.Result {
 			return op.Wait("a thing that never comes", time.Now().Add(80*time.Millisecond))
 		}),
@@ -228,9 +244,14 @@ func (s *server) stop() {
 
 func (s *server) submit(kind string) int64 {
 	s.w.t.Helper()
+	return s.submitTo(clusterID, kind)
+}
+
+func (s *server) submitTo(cluster, kind string) int64 {
+	s.w.t.Helper()
 	var id int64
 	err := s.store.Update(context.Background(), func(tx *store.Tx) (err error) {
-		id, err = op.Submit(tx, store.Operation{Cluster: clusterID, Name: "c", Kind: kind})
+		id, err = op.Submit(tx, store.Operation{Cluster: cluster, Name: "c", Kind: kind})
 		return err
 	})
 	if err != nil {

@@ -168,7 +168,7 @@ type Probe struct {
 	Address *Template `json:"address,omitempty" doc:"Address for the protocol client"`
 	Expect  string    `json:"expect,omitempty" doc:"Expression over status, body, text and started that must hold; ${} in it is filled when rendered. An HTTP status below 400 where absent"`
 	Says    string    `json:"says,omitempty" doc:"Expression over the same that is the program's own words where expect does not hold; they are shown"`
-	Every   Duration  `json:"every,omitempty" doc:"Time between two tries; 200ms by default, 5s for health"`
+	Every   Duration  `json:"every,omitempty" doc:"Time between two tries; 200ms by default, 5s for health, whose tries begin at beats of the agent"`
 	Timeout Duration  `json:"timeout,omitempty" doc:"Longest time for one try; 2s by default"`
 	Max     Duration  `json:"max,omitempty" doc:"Longest time in all: a gate opens then, a start has failed then; 60s for gates, 3m for ready"`
 	Fails   int       `json:"fails,omitempty" doc:"Failures in a row before health is lost; 3 by default"`

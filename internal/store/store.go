@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -54,8 +55,8 @@ type Store struct {
 	queue chan *update
 	done  chan struct{} // closed when the writer has ended
 	views chan *view
-	ended chan struct{} // closed when nothing is read any more
-	read  sync.WaitGroup
+	ended chan struct{}  // closed when nothing is read any more
+	looks sync.WaitGroup // goroutines that run views
 
 	commits atomic.Uint64
 	facts   decoded[agentapi.Facts]
@@ -116,10 +117,14 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.Crash == nil {
 		cfg.Crash = func(string) {}
 	}
-	s := &Store{db: db, reads: sqlite.NewStatements(db.Read), write: sqlite.NewStatements(db.Write), log: cfg.Log, crash: cfg.Crash, queue: make(chan *update, maxGroup), done: make(chan struct{}), views: make(chan *view), ended: make(chan struct{}), topics: map[string]map[*Subscription]struct{}{}}
+	s := &Store{
+		db: db, reads: sqlite.NewStatements(db.Read), write: sqlite.NewStatements(db.Write), log: cfg.Log, crash: cfg.Crash,
+		queue: make(chan *update, maxGroup), done: make(chan struct{}), views: make(chan *view), ended: make(chan struct{}),
+		topics: map[string]map[*Subscription]struct{}{},
+	}
 	go s.writer()
 	for range sqlite.Readers {
-		s.read.Go(s.reader)
+		s.looks.Go(s.reader)
 	}
 	if cfg.Version != "" {
 		if err := s.sign(ctx, cfg.Version); err != nil {
@@ -141,7 +146,7 @@ func (s *Store) Close() error {
 	s.mu.Unlock()
 	<-s.done
 	close(s.ended)
-	s.read.Wait()
+	s.looks.Wait()
 	return s.db.Close()
 }
 
@@ -217,7 +222,8 @@ func (s *Store) reader() {
 	}
 }
 
-// errCut is what comes of a view whose function ends its goroutine.
+// errCut is what comes of a view whose function ends its goroutine, as a test's does that
+// fails there. Its goroutine is gone.
 var errCut = errors.New("the reading was cut short")
 
 // look runs one view. A panic of its function is its caller's.
@@ -229,7 +235,9 @@ func (s *Store) look(v *view) {
 		return
 	}
 	defer func() {
-		v.panicked = recover()
+		if v.panicked = recover(); v.panicked != nil { // who recovers it there does not see where it was
+			s.log.Error("a reading panicked", "panic", v.panicked, "stack", string(debug.Stack()))
+		}
 		if err := tx.Rollback(); err != nil && !errors.Is(err, sql.ErrTxDone) {
 			s.log.Warn("cannot end reading", "error", err)
 		}

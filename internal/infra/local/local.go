@@ -361,12 +361,13 @@ func (d *Driver) startAgent(dir string) error {
 
 // agentRuns asks the lock an agent holds.
 func agentRuns(dir string) (bool, error) {
-	fd, err := unix.Open(filepath.Join(dir, "agent", "lock"), unix.O_RDWR|unix.O_CLOEXEC, 0)
+	path := filepath.Join(dir, "agent", "lock")
+	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("cannot look for agent: %w", err)
+		return false, fmt.Errorf("cannot look for agent: open %s: %w", path, err)
 	}
 	defer unix.Close(fd)
 	err = unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -47,7 +48,7 @@ func (d *Driver) Run(ctx context.Context) error {
 // revive starts the agents that do not run and should. It is done every second: where
 // all run it opens their locks and nothing else.
 func (d *Driver) revive() {
-	for _, dir := range d.nodes() {
+	for _, dir := range nodes(d.cfg.Dir) {
 		if time.Now().Before(d.attempt(dir).next) {
 			continue
 		}
@@ -58,22 +59,28 @@ func (d *Driver) revive() {
 	}
 }
 
-// nodes returns the directories of nodes.
-func (d *Driver) nodes() (dirs []string) {
-	below := func(dir string) []string {
+// nodes returns the directories of nodes below one. Names with a dot are of those that are
+// being made and removed.
+func nodes(dir string) (dirs []string) {
+	below := func(dir string) (dirs []string) {
 		entries, err := os.ReadDir(dir)
 		if err != nil { // it goes
 			return nil
 		}
-		var out []string
 		for _, e := range entries {
-			if e.IsDir() && !strings.HasPrefix(e.Name(), ".") {
-				out = append(out, filepath.Join(dir, e.Name()))
+			path := filepath.Join(dir, e.Name())
+			is := e.IsDir()
+			if e.Type()&fs.ModeSymlink != 0 { // somebody moved it to another disk
+				st, err := os.Stat(path)
+				is = err == nil && st.IsDir()
+			}
+			if is && !strings.HasPrefix(e.Name(), ".") {
+				dirs = append(dirs, path)
 			}
 		}
-		return out
+		return dirs
 	}
-	for _, cluster := range below(d.cfg.Dir) {
+	for _, cluster := range below(dir) {
 		dirs = append(dirs, below(cluster)...)
 	}
 	return dirs

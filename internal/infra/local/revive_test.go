@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"howdah.dev/howdah/internal/infra"
 	"howdah.dev/howdah/internal/node/proc"
 )
@@ -93,5 +95,32 @@ func TestFailingAgent(t *testing.T) {
 	}
 	if err := d.Mend(t.Context(), infra.Ref{Key: "other", Cluster: "c", Name: "n"}); infra.KindOf(err) != infra.KindConflict {
 		t.Errorf("another's node was mended: %v", err)
+	}
+}
+
+// TestNodes: directories of nodes are found, also of a cluster that somebody put on another
+// disk; those that are being made and removed, and files, are none.
+func TestNodes(t *testing.T) {
+	dir, other := t.TempDir(), t.TempDir()
+	for _, d := range []string{dir + "/one/a", dir + "/one/b", dir + "/one/.making-c", dir + "/one/.deleting-d", dir + "/.kept/e", other + "/f"} {
+		if err := os.MkdirAll(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, f := range []string{dir + "/file", dir + "/one/file"} {
+		if err := os.WriteFile(f, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for link, to := range map[string]string{dir + "/two": other, dir + "/one/lost": dir + "/nowhere", dir + "/one/link": dir + "/file"} {
+		if err := os.Symlink(to, link); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if diff := cmp.Diff([]string{dir + "/one/a", dir + "/one/b", dir + "/two/f"}, nodes(dir)); diff != "" {
+		t.Error(diff)
+	}
+	if got := nodes(dir + "/nowhere"); got != nil {
+		t.Errorf("%q in a directory that is not there", got)
 	}
 }

@@ -16,7 +16,7 @@ import (
 
 const (
 	ticksPerSecond = 100        // USER_HZ: 100 on every architecture Go supports
-	maxEnviron     = 8 << 20    // the kernel allows about 6 MiB of arguments and environment
+	maxProc        = 8 << 20    // the kernel allows about 6 MiB of arguments and environment
 	flagKThread    = 0x00200000 // PF_KTHREAD
 )
 
@@ -51,7 +51,8 @@ func readStat(pid int) (stat, error) {
 }
 
 // readProc reads a file of a process, with room for so many bytes at first. The whole of
-// /proc is read again and again: os.ReadFile would ask twice as much of the kernel.
+// /proc is read again and again: os.ReadFile would ask twice as much of the kernel, which
+// gives of such a file as much as there is and room for (fs/proc/base.c, fs/seq_file.c).
 func readProc(pid int, file string, room int) ([]byte, error) {
 	fd, err := uninterrupted(func() (int, error) { return unix.Open(procPath(pid, file), unix.O_RDONLY|unix.O_CLOEXEC, 0) })
 	if err != nil {
@@ -59,13 +60,13 @@ func readProc(pid int, file string, room int) ([]byte, error) {
 	}
 	defer unix.Close(fd)
 	b := make([]byte, 0, room)
-	for len(b) < maxEnviron {
+	for len(b) < maxProc {
 		n, err := uninterrupted(func() (int, error) { return unix.Read(fd, b[len(b):cap(b)]) })
 		if err != nil {
 			return nil, err
 		}
 		b = b[:len(b)+n]
-		if n == 0 || len(b) < cap(b) { // the kernel gives as much as there is
+		if n == 0 || len(b) < cap(b) {
 			return b, nil
 		}
 		b = slices.Grow(b, len(b))
