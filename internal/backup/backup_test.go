@@ -193,6 +193,22 @@ func TestRestore(t *testing.T) {
 	}
 }
 
+// TestDamagedClaim: no backup is made that could not be restored.
+func TestDamagedClaim(t *testing.T) {
+	h, _, _ := made(t)
+	claim, file := filepath.Join(h.Nodes(), "zk", "zk-1", "node.json"), filepath.Join(t.TempDir(), "b")
+	for text, why := range map[string]string{`{"key":"01`: "unexpected EOF", "null": "it names no node", `{"powered":true}`: "it names no node", "": "EOF"} {
+		put(t, claim, text)
+		_, err := backup.Write(t.Context(), backup.Config{Home: h, File: file, Version: "v1"})
+		if want := "cannot back up " + claim + ": " + why + "; howdah explain says of its node how to mend it"; err == nil || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("%q: got %v\nwant %s", text, err, want)
+		}
+		if _, err := os.Lstat(file); err == nil {
+			t.Errorf("%q: there is a backup", text)
+		}
+	}
+}
+
 // nothing says that a refused restore left no trace.
 func nothing(t *testing.T, h server.Home) {
 	t.Helper()

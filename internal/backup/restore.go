@@ -132,6 +132,9 @@ func off(r io.Reader) (io.Reader, error) {
 	if err := json.NewDecoder(io.LimitReader(r, 1<<20)).Decode(&claim); err != nil {
 		return nil, err
 	}
+	if key, is := claim["key"].(string); !is || key == "" {
+		return nil, errors.New("it names no node")
+	}
 	claim["powered"] = false
 	data, err := json.Marshal(claim)
 	return bytes.NewReader(data), err

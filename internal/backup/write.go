@@ -115,6 +115,9 @@ func (w *writer) all(cfg Config) error {
 		if err != nil {
 			return err
 		}
+		if err := whole(f); err != nil {
+			return err
+		}
 		if err := w.file(f, filepath.ToSlash(rel)); err != nil {
 			return err
 		}
@@ -240,6 +243,18 @@ func (w *writer) put(name string, mode fs.FileMode, size int64, from io.Reader) 
 	}
 	if name != memberManifest {
 		w.manifest.Members = append(w.manifest.Members, Member{Name: name, Mode: uint32(mode), Bytes: size, SHA256: hex.EncodeToString(sum.Sum(nil))})
+	}
+	return nil
+}
+
+// whole refuses a damaged claim of a node: what is in a backup can be restored.
+func whole(claim string) error {
+	data, err := os.ReadFile(claim)
+	if err == nil {
+		_, err = off(bytes.NewReader(data))
+	}
+	if err != nil {
+		return fmt.Errorf("cannot back up %s: %w; howdah explain says of its node how to mend it", claim, err)
 	}
 	return nil
 }

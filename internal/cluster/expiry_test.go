@@ -318,6 +318,9 @@ func TestExpiryTakenBack(t *testing.T) {
 	}
 	c.until(o.ID, api.OperationCancelled)
 	c.says(nil)
+	if st := c.get("plain"); st.Message != "its deletion was given up: it is to be gone on with or taken back" || st.State == api.StateReady {
+		t.Errorf("it is %s: %s", st.State, st.Message)
+	}
 	back, err := c.m.Start(ctx, "plain")
 	if err != nil {
 		t.Fatal(err)

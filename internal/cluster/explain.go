@@ -100,7 +100,10 @@ func (e *explainer) explain(s *scene) {
 		since = e.op.Created
 	case e.op == nil && e.st.Message != "":
 		e.cause = &api.Cause{Cluster: e.st.Name, Object: e.st.Name, Message: e.st.Message, Next: "look again with: howdah explain " + e.st.Name}
-		if strings.Contains(e.st.Message, "test") {
+		switch {
+		case e.st.Message == deletionGivenUp:
+			e.cause.Next = fmt.Sprintf("howdah delete %s    or take it back: howdah start %s", e.st.Name, e.st.Name)
+		case strings.Contains(e.st.Message, "test"):
 			e.cause.Next = "howdah smoke " + e.st.Name
 		}
 	}

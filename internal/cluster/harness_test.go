@@ -99,6 +99,7 @@ type cloud struct {
 	agents  map[string]*agent
 	calls   []string
 	trouble string                                  // what Describe says of agents
+	strange error                                   // what Describe answers, where not nil
 	refuse  error                                   // what Create answers
 	refuses map[string]error                        // what Create answers for a node
 	dead    map[string]bool                         // nodes whose next machine never boots
@@ -173,7 +174,7 @@ func (c *cloud) Describe(_ context.Context, ref infra.Ref) (infra.Description, e
 	if c.agents[ref.Key] == nil {
 		return infra.Description{}, infra.Errorf(infra.KindNotFound, "no such node")
 	}
-	return infra.Description{Powered: true, Trouble: c.trouble}, nil
+	return infra.Description{Powered: true, Trouble: c.trouble}, c.strange
 }
 
 // agent does at once whatever its assignment says.

@@ -288,6 +288,36 @@ func TestMender(t *testing.T) {
 	}
 }
 
+// TestStrangeNode: where a driver does not know a node as its own any more, that is what
+// keeps its agent away; what it cannot tell for a while is not.
+func TestStrangeNode(t *testing.T) {
+	c := start(t)
+	c.apply(store1)
+	c.ready("store")
+	a := c.agent("store-head-1")
+	a.end()
+	c.m.Quiet(a.node, time.Minute)
+	for _, answer := range []struct {
+		err  error
+		want string
+	}{
+		{infra.Errorf(infra.KindTemporary, "no answer"), ""},
+		{infra.Errorf(infra.KindConflict, "cannot read node.json"), "cannot read node.json"},
+		{nil, ""},
+	} {
+		c.mu.Lock()
+		c.strange = answer.err
+		c.mu.Unlock()
+		if err := c.m.Look(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		cond := condition(c.get("store"), api.ConditionAgentFailing)
+		if got := cond != nil && cond.Status && cond.Message == "store-head-1: "+answer.want; got != (answer.want != "") {
+			t.Errorf("%v: %+v", answer.err, cond)
+		}
+	}
+}
+
 // TestServerIsNew: a server that starts gives all agents time before it calls
 // them silent.
 func TestServerIsNew(t *testing.T) {

@@ -176,8 +176,11 @@ func (m *Manager) askDrivers(ctx context.Context, silent []patient) error {
 		}
 		g.Go(func() error {
 			desc, err := d.Describe(ctx, infra.Ref{Key: p.ID, Cluster: p.ClusterName, Name: p.Name})
-			if err != nil {
-				return nil //nolint:nilerr // what the driver cannot tell is not known
+			switch {
+			case err != nil && infra.KindOf(err) == infra.KindConflict: // somebody has to mend it first
+				desc.Trouble = err.Error()
+			case err != nil:
+				return nil // what the driver cannot tell is not known
 			}
 			return m.setTrouble(ctx, p.Watched, desc.Trouble)
 		})

@@ -270,6 +270,9 @@ func ofServices(nodes []api.NodeStatus) []api.Condition {
 // conditions derives the cluster's conditions and its one word.
 func (m *Manager) conditions(st *api.ClusterStatus, c store.Cluster, s *stack.Stack, o *store.Operation) {
 	ready, why := readiness(st, c)
+	if c.Intent == agentapi.IntentGone && o == nil {
+		ready, why = false, deletionGivenUp
+	}
 	add := func(kind string, on bool, reason, message string) {
 		st.Conditions = append(st.Conditions, api.Condition{Type: kind, Status: on, Reason: reason, Message: message})
 	}
@@ -298,6 +301,9 @@ func (m *Manager) conditions(st *api.ClusterStatus, c store.Cluster, s *stack.St
 	}
 	st.State = clusterState(c, o, ready, st)
 }
+
+// deletionGivenUp is what a cluster waits for whose deletion has neither ended nor goes on.
+const deletionGivenUp = "its deletion was given up: it is to be gone on with or taken back"
 
 func reason(ok bool, yes, no string) string {
 	if ok {

@@ -180,7 +180,10 @@ func (e *Engine) revive(ctx context.Context, id, step int64, to api.StepState) e
 // Abandon gives a failed operation up; what it did stays.
 func (e *Engine) Abandon(ctx context.Context, id int64) error {
 	return e.change(ctx, id, func(tx *store.Tx, o *store.Operation, _ []store.Step) error {
-		if o.State != api.OperationFailed {
+		switch {
+		case o.State.Final():
+			return fmt.Errorf("%w: operation %d is %s", ErrState, id, o.State)
+		case o.State != api.OperationFailed:
 			return fmt.Errorf("%w: operation %d is %s, not failed; cancel it instead", ErrState, id, o.State)
 		}
 		now := tx.Now()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -110,10 +111,13 @@ func (g *gate) enter(r *http.Request) (leave func(), err error) {
 	return func() { g.all.Release(1); t.requests.Release(1); forget() }, nil
 }
 
+// logsOf are the paths of logs: none is that of a cluster of that name.
+var logsOf = regexp.MustCompile(`^/v1/clusters/[^/]+(/.+)?/logs$`)
+
 // streams tells requests that last from those that are answered at once.
 func streams(r *http.Request) bool {
 	p := r.URL.Path
-	return r.Header.Get("Upgrade") != "" || p == "/v1/events" || strings.HasSuffix(p, "/logs") ||
+	return r.Header.Get("Upgrade") != "" || p == "/v1/events" || logsOf.MatchString(p) ||
 		p == "/v1/blobs" || strings.HasPrefix(p, "/v1/blobs/") || strings.HasPrefix(p, "/v2/")
 }
 

@@ -179,14 +179,17 @@ func (s *Server) open(ctx context.Context) error {
 	if s.store, err = store.Open(ctx, store.Config{Path: h.Database(), Version: s.cfg.Version, Log: s.log, Crash: s.cfg.Crash}); err != nil {
 		return err
 	}
+	if err := s.ownAddresses(ctx); err != nil {
+		return errors.Join(err, s.store.Close())
+	}
 	s.cache = artifact.New(artifact.Config{Dir: h.Cache(), Log: s.log})
 	driver, err := s.local(ctx)
 	if err != nil {
 		return errors.Join(err, s.store.Close())
 	}
-	drivers := map[string]infra.Driver{"local": driver}
+	drivers := map[string]infra.Driver{localInfra: driver}
 	if s.cfg.Wrap != nil {
-		drivers["local"] = s.cfg.Wrap(driver)
+		drivers[localInfra] = s.cfg.Wrap(driver)
 	}
 	maps.Copy(drivers, s.cfg.Drivers)
 	s.manager = cluster.New(cluster.Config{
@@ -210,6 +213,32 @@ func (s *Server) open(ctx context.Context) error {
 	}
 	return s.keepOptions()
 }
+
+// ownAddresses refuses a home whose nodes have addresses outside of its subnet, which it
+// gives back: they are those of another home, whose agents and data they would meet there.
+func (s *Server) ownAddresses(ctx context.Context) error {
+	var nodes []store.Node
+	err := s.store.View(ctx, func(tx *store.Tx) (err error) {
+		nodes, err = tx.Nodes("")
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, n := range nodes {
+		at, err := netip.ParseAddr(n.Address)
+		if n.Infrastructure != localInfra || err != nil || s.subnet.Contains(at) {
+			continue
+		}
+		theirs := netip.PrefixFrom(at, s.subnet.Bits()).Masked()
+		return errors.Join(fmt.Errorf("cannot start: the nodes of %s have addresses of %s, and the home was given %s: it is a copy of another home, or lost its file subnet; remove a copy with: howdah --home %s clean; where it is the only one, write %s into %s/subnet",
+			s.cfg.Home.Dir, theirs, s.subnet, s.cfg.Home.Dir, theirs, s.cfg.Home.Dir), subnet.Release(ctx, subnet.Config{Home: s.cfg.Home.Dir}))
+	}
+	return nil
+}
+
+// localInfra is the name of the infrastructure whose nodes have addresses of the subnet.
+const localInfra = "local"
 
 // local makes the local driver; without a C compiler nodes have no identity of
 // their own, and that is said where it matters.

@@ -29,6 +29,7 @@ import (
 	"howdah.dev/howdah/internal/agentapi"
 	"howdah.dev/howdah/internal/cluster"
 	"howdah.dev/howdah/internal/server"
+	"howdah.dev/howdah/internal/store"
 	"howdah.dev/howdah/internal/tenant"
 )
 
@@ -431,6 +432,39 @@ func TestOneServer(t *testing.T) {
 	}
 	if _, err := r.c.Info(t.Context()); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestAddressesOfOthers: a home whose nodes have addresses of another subnet than it was
+// given is a copy: nothing of it starts, and the subnet is free again.
+func TestAddressesOfOthers(t *testing.T) {
+	h := newHome(t)
+	if err := h.Prepare(); err != nil {
+		t.Fatal(err)
+	}
+	st, err := store.Open(t.Context(), store.Config{Path: h.Database()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = st.Update(t.Context(), func(tx *store.Tx) error {
+		return errors.Join(
+			tx.PutCluster(store.Cluster{ID: "c1", Name: "zk", Infrastructure: "local", Intent: agentapi.IntentRun, Created: tx.Now()}),
+			tx.PutNode(store.Node{ID: "n1", Cluster: "c1", Name: "zk-1", Intent: agentapi.IntentRun, Infrastructure: "local", Address: "127.253.9.10"}),
+		)
+	})
+	if err := errors.Join(err, st.Close()); err != nil {
+		t.Fatal(err)
+	}
+	err = server.Run(t.Context(), server.Config{
+		Home: h, Options: server.Options{MemoryMB: 1000, OpenPorts: true}, Stacks: os.DirFS("../../stacks"),
+		Clients: func(string) cluster.Clients { return nil }, Agent: []string{"/bin/false"}, Log: slog.New(slog.DiscardHandler),
+	})
+	if err == nil || !strings.Contains(err.Error(), "the nodes of "+h.Dir+" have addresses of 127.253.9.0/24, and the home was given 127.") ||
+		!strings.HasSuffix(err.Error(), "remove a copy with: howdah --home "+h.Dir+" clean; where it is the only one, write 127.253.9.0/24 into "+h.Dir+"/subnet") {
+		t.Errorf("it starts: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(h.Dir, "subnet")); err == nil {
+		t.Error("it keeps the subnet")
 	}
 }
 

@@ -15,6 +15,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -115,7 +117,8 @@ func (d *Driver) claimOf(ref infra.Ref) (claim, error) {
 		return c, fmt.Errorf("cannot read node %s: %w", ref.Name, err)
 	}
 	if err := json.Unmarshal(data, &c); err != nil {
-		return c, infra.Errorf(infra.KindConflict, "cannot use %s: %v", d.dir(ref), err)
+		file := filepath.Join(d.dir(ref), fileClaim)
+		return c, infra.Errorf(infra.KindConflict, `cannot read %s: %v; where the directory is still that of node %s, write {"key":%q,"powered":true} into it`, file, err, ref.Name, ref.Key)
 	}
 	if c.Key != ref.Key {
 		return c, infra.Errorf(infra.KindConflict, "cannot use %s: it belongs to node %s", d.dir(ref), c.Key)
@@ -226,7 +229,7 @@ func overwrite(path string, v any) error {
 func (d *Driver) setPower(ref infra.Ref, on bool) error {
 	file, want := filepath.Join(d.dir(ref), fileClaim), claim{Key: ref.Key, Powered: on}
 	err := write(file, want)
-	if errors.Is(err, unix.ENOSPC) && !on {
+	if !on && (errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT)) {
 		err = overwrite(file, want)
 	}
 	if err != nil {
@@ -298,25 +301,64 @@ func (d *Driver) Describe(_ context.Context, ref infra.Ref) (infra.Description, 
 }
 
 // End ends every agent and every process of all nodes below a directory. It
-// needs no server; the nodes' data stays.
+// needs no server; the nodes' data stays. What runs for the nodes of another home goes
+// on, though this be a copy of it.
 func End(ctx context.Context, nodes string) error {
-	files, err := filepath.Glob(filepath.Join(nodes, "*", "*", fileClaim))
+	keys, err := keysBelow(nodes)
 	if err != nil {
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	for _, f := range files {
-		var c claim
-		data, err := os.ReadFile(f)
-		if err != nil || json.Unmarshal(data, &c) != nil || c.Key == "" {
-			continue
-		}
+	for key := range keys {
 		g.Go(func() error {
-			_, err := proc.Sweep(ctx, proc.Labels{Node: c.Key}, 10*time.Second)
+			_, err := proc.Sweep(ctx, proc.Labels{Node: key}, 10*time.Second)
 			return err
 		})
 	}
 	return g.Wait()
+}
+
+// nodeDir matches a path in the directory of a node of any home.
+var nodeDir = regexp.MustCompile(`/nodes/[^/]+/[^/]+(/|$)`)
+
+// keysBelow finds the keys of nodes below a directory: those that their claims name, and
+// those of processes that run in it, whatever became of the claims. A key whose processes
+// run in the nodes of another home is that home's.
+func keysBelow(nodes string) (map[string]bool, error) {
+	own, err := filepath.EvalSymlinks(nodes)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	all, err := proc.List("")
+	if err != nil {
+		return nil, err
+	}
+	here, elsewhere := map[string]bool{}, map[string]bool{}
+	for _, p := range all {
+		dir, err := os.Readlink(fmt.Sprintf("/proc/%d/cwd", p.PID))
+		switch {
+		case err != nil: // it ended, or is not ours to look at
+		case strings.HasPrefix(dir, own+"/"):
+			here[p.Node] = true
+		case nodeDir.MatchString(dir):
+			elsewhere[p.Node] = true
+		}
+	}
+	claims, err := filepath.Glob(filepath.Join(own, "*", "*", fileClaim))
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range claims {
+		var c claim
+		data, err := os.ReadFile(f)
+		if err == nil && json.Unmarshal(data, &c) == nil && c.Key != "" && !elsewhere[c.Key] {
+			here[c.Key] = true
+		}
+	}
+	return here, nil
 }
 
 // startAgent starts the agent of a node that is there and switched on, unless it runs.

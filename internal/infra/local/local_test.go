@@ -358,3 +358,65 @@ func TestEnd(t *testing.T) {
 		t.Errorf("it is %s; the wish was not asked for", got)
 	}
 }
+
+// TestEndOfCopy: the end of a copy of a home is not that of the home it is a copy of.
+func TestEndOfCopy(t *testing.T) {
+	s := newSite(t)
+	s.create()
+	was := s.running()
+	other := filepath.Join(t.TempDir(), "nodes")
+	if err := os.CopyFS(other, os.DirFS(s.dir)); err != nil {
+		t.Fatal(err)
+	}
+	if err := local.End(t.Context(), other); err != nil {
+		t.Fatal(err)
+	}
+	if now := s.running(); now != was {
+		t.Errorf("agent %d runs, it was %d", now, was)
+	}
+	if err := local.End(t.Context(), filepath.Join(other, "nowhere")); err != nil {
+		t.Errorf("of a home without nodes: %v", err)
+	}
+}
+
+// TestEndOfDamaged: what runs in a node's directory ends, whatever became of its claim.
+func TestEndOfDamaged(t *testing.T) {
+	for name, claim := range map[string]string{"empty": "", "another's": `{"key":"another","powered":true}`, "no JSON": `{"key":"01`} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			s.create()
+			s.running()
+			if err := os.WriteFile(s.path("node.json"), []byte(claim), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := local.End(t.Context(), s.dir); err != nil {
+				t.Fatal(err)
+			}
+			if a := s.agents(); len(a) > 0 {
+				t.Errorf("agents %v go on", a)
+			}
+		})
+	}
+}
+
+// TestDamagedClaim says which file it is, and what is to be in it; with that the node is
+// there again.
+func TestDamagedClaim(t *testing.T) {
+	s := newSite(t)
+	s.create()
+	s.running()
+	if err := os.WriteFile(s.path("node.json"), []byte(`{"key":"01`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want := fmt.Sprintf(`{"key":%q,"powered":true}`, s.node.Key)
+	_, err := s.Describe(t.Context(), s.node.Ref)
+	if says := "cannot read " + s.path("node.json") + ": unexpected end of JSON input; where the directory is still that of node c-worker-1, write " + want + " into it"; infra.KindOf(err) != infra.KindConflict || err.Error() != says {
+		t.Errorf("got %v\nwant %s", err, says)
+	}
+	if err := os.WriteFile(s.path("node.json"), []byte(want), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.powered(); got != "on" {
+		t.Errorf("it is %s", got)
+	}
+}

@@ -51,8 +51,8 @@ type ConflictError struct {
 
 // Error says who holds it and what to do.
 func (e *ConflictError) Error() string {
-	return fmt.Sprintf("%s is used by %s (uid %d); if %s is a copy of it or has nothing deployed, remove %s to get another subnet",
-		e.Subnet, e.Holder.Home, e.Holder.UID, e.Home, filepath.Join(e.Home, homeFile))
+	return fmt.Sprintf("%s is used by %s (uid %d); if %s is a copy of it, remove the copy: howdah --home %s clean; if nothing is deployed in it, remove %s to get another subnet",
+		e.Subnet, e.Holder.Home, e.Holder.UID, e.Home, e.Home, filepath.Join(e.Home, homeFile))
 }
 
 // Claim returns the home's own /24 of 127/8: the one it has, or else the lowest free

@@ -136,8 +136,8 @@ func TestCopiedHome(t *testing.T) {
 	if !errors.As(err, &conflict) || conflict.Holder != (Claimed{Home: cfg.Home, UID: os.Getuid()}) {
 		t.Fatalf("got %v", err)
 	}
-	want := fmt.Sprintf("cannot claim a subnet for %s: 127.9.200.0/24 is used by %s (uid %d); if %s is a copy of it or has nothing deployed, remove %s/subnet to get another subnet",
-		fork, cfg.Home, os.Getuid(), fork, fork)
+	want := fmt.Sprintf("cannot claim a subnet for %s: 127.9.200.0/24 is used by %s (uid %d); if %s is a copy of it, remove the copy: howdah --home %s clean; if nothing is deployed in it, remove %s/subnet to get another subnet",
+		fork, cfg.Home, os.Getuid(), fork, fork, fork)
 	if err.Error() != want {
 		t.Errorf("got %v\nwant %s", err, want)
 	}
