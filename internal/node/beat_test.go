@@ -4,6 +4,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"howdah.dev/howdah/internal/agentapi"
+	"howdah.dev/howdah/internal/probe"
 )
 
 // TestBeat: what is done again and again, whenever it began and however long each time
@@ -29,4 +32,19 @@ func TestBeat(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestPauseOfTries: a probe that names no pause says the one that is made.
+func TestPauseOfTries(t *testing.T) {
+	a := &Agent{prober: probe.New(nil)}
+	defer a.prober.Close()
+	s := newService(a, "svc")
+	for every, want := range map[time.Duration]float64{0: 0.2, 5 * time.Second: 5} {
+		if err := s.ask(t.Context(), probeReady, agentapi.Probe{TCP: "127.0.0.1:1", Every: every, Timeout: time.Second}); err == nil {
+			t.Error("somebody listens on port 1")
+		}
+		if got := s.probes[probeReady].status.EverySeconds; got != want {
+			t.Errorf("a pause of %s is said to be %g s, want %g", every, got, want)
+		}
+	}
 }

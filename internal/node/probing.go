@@ -42,7 +42,7 @@ func (s *service) ask(ctx context.Context, kind string, q agentapi.Probe) error 
 		p = &probing{status: api.Probing{Kind: kind, Since: began}}
 		s.probes[kind] = p
 	}
-	p.status.EverySeconds = q.Every.Seconds()
+	p.status.EverySeconds = pace(q.Every, readyEvery).Seconds()
 	p.note(began, time.Since(began), err)
 	return err
 }

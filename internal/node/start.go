@@ -78,7 +78,7 @@ func (s *service) gate(ctx context.Context, g *agentapi.Probe) {
 			return
 		}
 		s.set(api.StateGated, "waits for %v", g.Unmet(err))
-		if !sleep(ctx, pace(g.Every, 200*time.Millisecond)) {
+		if !sleep(ctx, pace(g.Every, readyEvery)) {
 			return
 		}
 	}
@@ -313,6 +313,10 @@ func sleep(ctx context.Context, d time.Duration) bool {
 		return true
 	}
 }
+
+// readyEvery is the pause between two tries of a gate and of a start that name none; health
+// always names one.
+const readyEvery = 200 * time.Millisecond
 
 func pace(d, def time.Duration) time.Duration {
 	if d == 0 {

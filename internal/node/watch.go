@@ -62,7 +62,7 @@ func (s *service) untilReady(ctx context.Context, w want) error {
 			s.noteEnd()
 			return &endedError{how: fmt.Sprintf("not ready after %s: %v", p.Max, p.Unmet(err))}
 		}
-		if gone, err := s.pause(ctx, pace(p.Every, 200*time.Millisecond)); gone {
+		if gone, err := s.pause(ctx, pace(p.Every, readyEvery)); gone {
 			return err
 		}
 	}
