@@ -224,6 +224,22 @@ func TestCause(t *testing.T) {
 			},
 			want: "it has not passed its test yet | howdah smoke a | 0 |",
 		},
+		"stopped before its test": {
+			scene: func(s *site) {
+				s.cluster("a", nil, nil)
+				s.node("x ready")
+				s.clusters[0].State, s.clusters[0].Message = api.StateStopped, "it was stopped before it had passed its test"
+			},
+			want: "it was stopped before it had passed its test | howdah start a | 0 |",
+		},
+		"a deletion that was given up": {
+			scene: func(s *site) {
+				s.cluster("a", nil, nil)
+				s.node("x ready")
+				s.clusters[0].Message = deletionGivenUp
+			},
+			want: "its deletion was given up: it is to be gone on with or taken back | howdah delete a    or take it back: howdah start a | 0 |",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := &site{}

@@ -103,6 +103,8 @@ func (e *explainer) explain(s *scene) {
 		switch {
 		case e.st.Message == deletionGivenUp:
 			e.cause.Next = fmt.Sprintf("howdah delete %s    or take it back: howdah start %s", e.st.Name, e.st.Name)
+		case e.st.State == api.StateStopped:
+			e.cause.Next = "howdah start " + e.st.Name
 		case strings.Contains(e.st.Message, "test"):
 			e.cause.Next = "howdah smoke " + e.st.Name
 		}

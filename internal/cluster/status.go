@@ -327,7 +327,11 @@ func readiness(st *api.ClusterStatus, c store.Cluster) (bool, string) {
 		}
 		return false, n.Name + " is " + n.State
 	}
-	if c.Smoked != c.Revision {
+	switch {
+	case c.Smoked == c.Revision:
+	case c.Intent == agentapi.IntentStop:
+		return false, "it was stopped before it had passed its test"
+	default:
 		return false, "it has not passed its test yet"
 	}
 	return true, ""
