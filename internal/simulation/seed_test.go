@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -399,12 +400,23 @@ const repairLook = 5 * time.Second
 // settleOne asks for what brings a cluster nearer to its definition, and tells whether
 // it is there.
 func (p *player) settleOne(t target) bool {
-	there := p.row(t)
+	there, newest := p.row(t), p.newest(t)
+	failed := newest.State == api.OperationFailed
 	var answered func() bool
 	defined := false
 	switch {
-	case there.Intent == "gone":
+	case there.Intent == "gone" || failed && strings.Contains(newest.Reason, "DataMissing"):
+		// A deletion that was taken back had removed data, which nothing brings back.
+		if !p.wasDeleting(t) {
+			p.wrong("%s lost data that nobody deleted: %s", t.name, newest.Reason)
+			return true
+		}
 		answered = p.want(t, "delete", func(ctx context.Context) (string, error) { return told(p.Manager.Delete(ctx, t.name, t.name)) })
+	case failed && strings.HasPrefix(p.said, "refused: "):
+		// What a removal that failed has not given back may be the room that is missing.
+		answered = p.want(t, "retry", func(ctx context.Context) (string, error) {
+			return fmt.Sprintf("operation %d", newest.ID), p.Manager.Engine().Retry(ctx, newest.ID, 0)
+		})
 	case there.ID != "" && there.Intent != "run":
 		answered = p.want(t, "start", func(ctx context.Context) (string, error) { return told(p.Manager.Start(ctx, t.name)) })
 	default:
@@ -418,6 +430,16 @@ func (p *player) settleOne(t target) bool {
 	p.power()
 	p.ends()
 	return defined && (said == "nothing to do" || p.done(said))
+}
+
+// wasDeleting tells whether somebody began to delete a cluster.
+func (p *player) wasDeleting(t target) (is bool) {
+	p.view(func(tx *store.Tx) error {
+		ops, err := tx.Operations(t.name, 100)
+		is = slices.ContainsFunc(ops, func(o store.Operation) bool { return o.Kind == "delete" })
+		return err
+	})
+	return is
 }
 
 // done tells whether an operation is that somebody was told of.
