@@ -314,8 +314,9 @@ func (p *player) power() {
 		p.note("%s has power again", n.Name)
 		for failed := true; failed; { // until no fault hits it
 			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-			failed = p.Cloud.Power(ctx, n.Ref, true) != nil
+			err := p.Cloud.Power(ctx, n.Ref, true)
 			cancel()
+			failed = err != nil && infra.KindOf(err) != infra.KindNotFound // it may have been removed meanwhile
 			p.run(time.Now().Add(time.Second), never)
 		}
 	}
