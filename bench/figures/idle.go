@@ -19,7 +19,7 @@ import (
 
 // Idle cost is looked at for a while, after the platform has calmed down.
 const (
-	idleCalm   = 5 * time.Second
+	idleCalm   = time.Minute
 	idleWindow = 30 * time.Second
 	goalIdle   = 1.0 // % of a core
 )
@@ -30,7 +30,7 @@ const (
 // so there are many by turns.
 const (
 	probeWindow = 8 * time.Second
-	probeRounds = 15
+	probeRounds = 10
 )
 
 // running is what runs, by process id.
